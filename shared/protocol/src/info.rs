@@ -1,0 +1,86 @@
+//! What an executor says of itself on `GET /info`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bounds, IsolationReport};
+
+/// The answer to `GET /info`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutorInfo {
+    /// The executor's main language.
+    pub language: String,
+    /// Other names of the main language.
+    pub aliases: Vec<String>,
+    /// Every language it runs, the main one first.
+    pub languages: Vec<LanguageInfo>,
+    /// Every runtime that passed its samples, the default one first.
+    pub runtimes: Vec<RuntimeInfo>,
+    /// What a submission may ask for.
+    pub limits: Bounds,
+    /// Runs at the same time.
+    pub slots: usize,
+    /// Slots that run nothing now.
+    pub slots_free: usize,
+    /// Requests that wait for a slot now.
+    pub waiting: usize,
+    /// What it can do beyond the basics, such as `cases` or `stream`.
+    pub features: Vec<String>,
+    /// How well runs are isolated.
+    pub isolation: IsolationReport,
+    /// How the samples went at boot.
+    pub samples: SamplesReport,
+    /// What an operator should know, such as a toolchain that had to be copied.
+    pub notes: Vec<String>,
+}
+
+/// A language that an executor runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LanguageInfo {
+    /// Its name in requests.
+    pub id: String,
+    /// Other names for it.
+    pub aliases: Vec<String>,
+    /// The file that `code` is written to.
+    pub entry: String,
+    /// A program to start from.
+    pub example: String,
+}
+
+/// A toolchain that was found, and passed its samples.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeInfo {
+    /// Its version, such as `3.11.2`.
+    pub version: String,
+    /// Whether it is the one that runs when the request names no version.
+    pub default: bool,
+}
+
+/// How an executor's own samples went.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SamplesReport {
+    /// How many printed what they must.
+    pub passed: usize,
+    /// How many did not.
+    pub failed: usize,
+    /// How long all took, in milliseconds.
+    pub time_ms: f64,
+    /// Each of them.
+    pub results: Vec<SampleResult>,
+}
+
+/// How one sample went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SampleResult {
+    /// The sample's name and the runtime's version.
+    pub name: String,
+    /// Whether it printed what it must.
+    pub passed: bool,
+    /// What it did instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}

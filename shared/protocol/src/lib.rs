@@ -1,0 +1,26 @@
+//! The words of the fleet, as plain data: what a client may ask, what it is answered, what an
+//! executor says of itself.
+//!
+//! Invariant: nothing in here does I/O, reads a clock, or knows HTTP, SQL or Linux.
+
+mod bounds;
+mod fields;
+mod health;
+mod info;
+mod isolation;
+mod problem;
+mod report;
+mod submission;
+mod validation;
+
+pub use bounds::Bounds;
+pub use health::{ExecutorHealth, HealthStatus};
+pub use info::{ExecutorInfo, LanguageInfo, RuntimeInfo, SampleResult, SamplesReport};
+pub use isolation::{Guarantee, IsolationReport, Level, LimitsInForce, Strength, UnknownLevel};
+pub use problem::{FieldError, Problem};
+pub use report::{
+    CaseReport, CompileReport, CompileStatus, OutputFile, RunEvent, RunReport, Stage, Status,
+    Timings, Usage,
+};
+pub use submission::{Case, Refusal, RunRequest, SourceFile, ValidateRequest};
+pub use validation::{Diagnostic, ValidateReport};

@@ -1,0 +1,147 @@
+//! Loads settings: defaults, then a file, then environment variables; the last one wins.
+//!
+//! Invariant: this is the only place that reads environment variables. Secrets are typed
+//! `secrecy::SecretString` by their owners, so they do not print.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use config::{Config, Environment, File};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Why settings could not be loaded; names the variable or the file.
+#[derive(Debug, thiserror::Error)]
+#[error("settings of {prefix}: {source}")]
+pub struct SettingsError {
+    prefix: String,
+    source: config::ConfigError,
+}
+
+/// Loads `T` from its own defaults, the TOML file named by `<PREFIX>_SETTINGS_FILE`, and the
+/// variables `<PREFIX>_<FIELD>`. `T` should deny unknown fields: a misspelt variable is then an
+/// error. Fields named in `lists` are comma-separated in variables.
+pub fn load<T: Default + Serialize + DeserializeOwned>(
+    prefix: &str,
+    lists: &[&str],
+) -> Result<T, SettingsError> {
+    load_from(prefix, lists, variables())
+}
+
+/// The value of one well-known variable that has no prefix, such as `PORT`. Empty is unset.
+pub fn variable(name: &str) -> Option<String> {
+    variables().remove(name).filter(|value| !value.is_empty())
+}
+
+/// The variables whose name ends with `suffix`: what stands before it, and the value, in the
+/// order of names. Empty values are left out.
+pub fn variables_ending(suffix: &str) -> Vec<(String, String)> {
+    variables()
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, value)| Some((name.strip_suffix(suffix)?.to_owned(), value)))
+        .filter(|(name, _)| !name.is_empty())
+        .collect()
+}
+
+/// The directories of `PATH`, in order, or Debian's if there is none.
+pub fn path_directories() -> Vec<PathBuf> {
+    const DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+    let path = variable("PATH").unwrap_or_else(|| DEFAULT.to_owned());
+    path.split(':').filter(|it| it.starts_with('/')).map(|it| Path::new(it).to_owned()).collect()
+}
+
+fn load_from<T: Default + Serialize + DeserializeOwned>(
+    prefix: &str,
+    lists: &[&str],
+    mut variables: BTreeMap<String, String>,
+) -> Result<T, SettingsError> {
+    let error = |source| SettingsError { prefix: prefix.to_owned(), source };
+    let file = variables.remove(&format!("{prefix}_SETTINGS_FILE"));
+    let own: HashMap<String, String> = variables
+        .into_iter()
+        .filter(|(name, value)| name.starts_with(&format!("{prefix}_")) && !value.is_empty())
+        .collect();
+    let mut environment = Environment::with_prefix(prefix)
+        .prefix_separator("_")
+        .separator("__")
+        .try_parsing(true)
+        .list_separator(",")
+        .source(Some(own));
+    for list in lists {
+        environment = environment.with_list_parse_key(list);
+    }
+    let defaults = Config::try_from(&T::default()).map_err(error)?;
+    let mut builder = Config::builder().add_source(defaults);
+    if let Some(file) = file {
+        builder = builder.add_source(File::from(Path::new(&file)));
+    }
+    builder.add_source(environment).build().and_then(Config::try_deserialize).map_err(error)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Sample {
+        slots: usize,
+        host: String,
+        origins: Vec<String>,
+    }
+
+    impl Default for Sample {
+        fn default() -> Self {
+            Self { slots: 2, host: "::1".to_owned(), origins: Vec::new() }
+        }
+    }
+
+    fn load(variables: &[(&str, &str)]) -> Result<Sample, SettingsError> {
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load_from("SAMPLE", &["origins"], variables.collect())
+    }
+
+    #[test]
+    fn a_variable_wins_over_the_default() {
+        let sample = load(&[("SAMPLE_SLOTS", "5"), ("OTHER_SLOTS", "9")]).unwrap();
+        assert_eq!(sample, Sample { slots: 5, ..Sample::default() });
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset() {
+        assert_eq!(load(&[("SAMPLE_SLOTS", "")]).unwrap(), Sample::default());
+    }
+
+    #[test]
+    fn a_list_is_split_at_commas() {
+        let sample = load(&[("SAMPLE_ORIGINS", "a,b")]).unwrap();
+        assert_eq!(sample.origins, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_an_error_that_names_it() {
+        let error = load(&[("SAMPLE_SLOST", "5")]).unwrap_err();
+        assert!(format!("{error}").contains("slost"), "{error}");
+    }
+
+    #[test]
+    fn a_file_stands_between_defaults_and_variables() {
+        let file = std::env::temp_dir().join(format!("settings-{}.toml", std::process::id()));
+        std::fs::write(&file, "slots = 7\nhost = \"h\"").unwrap();
+        let name = file.to_str().unwrap();
+        let sample = load(&[("SAMPLE_SETTINGS_FILE", name), ("SAMPLE_SLOTS", "8")]).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(sample, Sample { slots: 8, host: "h".to_owned(), origins: Vec::new() });
+    }
+}

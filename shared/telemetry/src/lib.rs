@@ -1,0 +1,10 @@
+//! Logs, request ids, trace context and metrics: the only crate that knows exporters.
+//!
+//! What never goes into a log: source text, standard input, output, keys and tokens.
+
+mod context;
+mod logs;
+pub mod metrics;
+
+pub use context::{REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER, request_context};
+pub use logs::start_logs;
