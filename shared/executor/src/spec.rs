@@ -1,0 +1,210 @@
+//! A language as data: `runtime.toml`, parsed and checked. Everything particular to a language
+//! is in that file and in the few hooks of [`crate::Language`].
+//!
+//! Commands are lists of words. A word may hold placeholders in braces: the names of
+//! `[toolchain.programs]`, and
+//! `{root}` (the toolchain's directory), `{support}` (the language's support files),
+//! `{prepared}` (what `[[prepare]]` made), `{out}` (where a compile puts its result),
+//! `{work}` (the work directory, also the current one), `{entry}` (the entry file),
+//! `{stem}` (its name without extension), `{memory_mb}` (the run's limit) and
+//! `{heap_mb}` (the limit less `memory.reserve_mb`), and any variable that the prepare hook set.
+//! The words `{sources}` and `{options}` on their own stand for several words or none: the
+//! source files, and the client's compiler options.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Why a `runtime.toml` is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("runtime.toml: {0}")]
+pub struct InvalidSpec(#[from] toml::de::Error);
+
+/// A language family as data.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimeSpec {
+    /// The family's name; the service is `executor-<name>`.
+    pub name: String,
+    /// The port when no setting names one.
+    pub port: u16,
+    /// The languages it runs, the main one first.
+    pub languages: Vec<LanguageSpec>,
+    /// How its toolchains are found.
+    pub toolchain: ToolchainSpec,
+    /// Environment of every phase, beside the run's own.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What is made once a toolchain, before the first run; kept across restarts.
+    #[serde(default)]
+    pub prepare: Vec<PrepareSpec>,
+    /// The compile phase; absent where a source runs as it is.
+    #[serde(default)]
+    pub compile: Option<CompileSpec>,
+    /// The run phase.
+    pub run: RunSpec,
+    /// How sources are looked at without running them; absent if a hook does it.
+    #[serde(default)]
+    pub validate: Option<ValidateSpec>,
+    /// What is particular about its memory.
+    #[serde(default)]
+    pub memory: MemorySpec,
+    /// Limits that hold for every run.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+}
+
+/// One language of a family.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LanguageSpec {
+    /// Its name in requests, lower case.
+    pub id: String,
+    /// Other names.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// The file that `code` is written to.
+    pub entry: String,
+    /// Extensions of its sources, without the dot: what `{sources}` takes from `files`.
+    pub extensions: Vec<String>,
+    /// A small program to start from; shown to people.
+    pub example: String,
+}
+
+/// How the toolchains of a family are found. Every candidate is started with each argument list
+/// of `probe`; what it prints, on both streams, is searched with the patterns.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolchainSpec {
+    /// Program names, searched in the directories of the path; patterns such as
+    /// `python3.[0-9]*` find several versions beside each other.
+    pub candidates: Vec<String>,
+    /// Argument lists to start a candidate with.
+    pub probe: Vec<Vec<String>>,
+    /// Pattern whose first group is the version.
+    pub version: String,
+    /// Pattern whose first group is the toolchain's directory; without one it is the parent
+    /// of the directory that the candidate, links followed, is in.
+    #[serde(default)]
+    pub root: Option<String>,
+    /// Pattern whose first group is the real program behind a shim; without one it is the
+    /// candidate, links followed.
+    #[serde(default)]
+    pub executable: Option<String>,
+    /// The oldest version that will do.
+    #[serde(default)]
+    pub minimum: Option<String>,
+    /// Programs of the toolchain by placeholder; `{executable}` and `{root}` may be used.
+    /// Each must exist.
+    pub programs: BTreeMap<String, String>,
+    /// What below `root` must be linked or copied elsewhere when the root is below a private
+    /// home, where a slot's uid cannot reach it.
+    #[serde(default)]
+    pub mirror: Vec<String>,
+    /// Files and directories outside `root` and the system's own that runs must read.
+    #[serde(default)]
+    pub readable: Vec<String>,
+}
+
+/// One command that makes something below `{prepared}`, out of the toolchain alone.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrepareSpec {
+    /// The command; its current directory is `{prepared}`, which it may write to.
+    pub command: Vec<String>,
+    /// The file below `{prepared}` that its standard output becomes.
+    #[serde(default)]
+    pub stdout: Option<String>,
+    /// Environment of this command.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// The compile phase: commands that read the work directory and write below `{out}`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompileSpec {
+    /// The commands, in order; the first that fails ends the phase.
+    pub commands: Vec<Vec<String>>,
+    /// Patterns of compiler options that clients may give; each must match the whole option.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Environment of the phase.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Wall clock of the phase, in seconds.
+    pub timeout_seconds: u64,
+    /// Memory of the phase, in MiB.
+    pub memory_mb: u64,
+}
+
+/// The run phase.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunSpec {
+    /// The command; the program's arguments follow it.
+    pub command: Vec<String>,
+    /// What the program sees as its own name, if not the first word of the command.
+    #[serde(default)]
+    pub argv0: Option<String>,
+    /// Environment of the phase; clients may add to it and override it.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// How sources are validated by a command that must not run them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateSpec {
+    /// The commands, in order; all of them run, until one fails.
+    pub commands: Vec<Vec<String>>,
+    /// Pattern of one diagnostic line, with the groups `line` and `message`, and where they
+    /// exist `file`, `column`, `severity` (`warning` makes it one, `note` leaves it out) and
+    /// `code`.
+    pub pattern: String,
+    /// Whether the column is told by a caret two lines below instead.
+    #[serde(default)]
+    pub caret: bool,
+}
+
+/// What is particular about a language's memory.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemorySpec {
+    /// What the runtime needs beside its heap, in MiB: `{heap_mb}` is the limit less this, and
+    /// at least half the limit.
+    pub reserve_mb: u64,
+    /// Added to the limit for the kernel's per-process limit on private memory, in MiB, where a
+    /// runtime reserves much more than it uses; the tree's use is watched in any case.
+    pub data_extra_mb: u64,
+    /// Texts in the last 4 KiB of standard error by which the runtime says, before a failing
+    /// exit, that memory ran out.
+    pub exhausted: Vec<String>,
+}
+
+/// Limits of every run, whatever it asks for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// Processes and threads.
+    pub processes: u64,
+    /// Open descriptors of a process.
+    pub open_files: u64,
+    /// Size of one file, in MiB.
+    pub file_mb: u64,
+    /// Stack of the main thread, in MiB.
+    pub stack_mb: u64,
+}
+
+impl Default for LimitsSpec {
+    fn default() -> Self {
+        Self { processes: 64, open_files: 128, file_mb: 64, stack_mb: 8 }
+    }
+}
+
+impl RuntimeSpec {
+    /// Parses a `runtime.toml`.
+    pub fn parse(text: &str) -> Result<Self, InvalidSpec> {
+        Ok(toml::from_str(text)?)
+    }
+}
