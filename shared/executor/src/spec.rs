@@ -1,15 +1,17 @@
 //! A language as data: `runtime.toml`, parsed and checked. Everything particular to a language
 //! is in that file and in the few hooks of [`crate::Language`].
 //!
-//! Commands are lists of words. A word may hold placeholders in braces: the names of
-//! `[toolchain.programs]`, and
+//! Commands are lists of words. A word, or a value of an `env` table, may hold placeholders in
+//! braces: the names of `[toolchain.programs]` and `[toolchain.found]`, and
 //! `{root}` (the toolchain's directory), `{support}` (the language's support files),
 //! `{prepared}` (what `[[prepare]]` made), `{out}` (where a compile puts its result),
 //! `{work}` (the work directory, also the current one), `{entry}` (the entry file),
 //! `{stem}` (its name without extension), `{memory_mb}` (the run's limit) and
 //! `{heap_mb}` (the limit less `memory.reserve_mb`), and any variable that the prepare hook set.
-//! The words `{sources}` and `{options}` on their own stand for several words or none: the
-//! source files, and the client's compiler options.
+//! Doubled braces and what is in them are left as they are.
+//! The word `{options}` stands for several words or none: the client's compiler options. A word
+//! that holds `{sources}` is repeated for every source file, so `./{sources}` gives each of them
+//! a leading `./`, and no file name can look like an option.
 
 use std::collections::BTreeMap;
 
@@ -91,6 +93,10 @@ pub struct ToolchainSpec {
     /// candidate, links followed.
     #[serde(default)]
     pub executable: Option<String>,
+    /// Patterns of further placeholders, by name: the first group of each, in what the probes
+    /// print. `programs` may use them.
+    #[serde(default)]
+    pub found: BTreeMap<String, String>,
     /// The oldest version that will do.
     #[serde(default)]
     pub minimum: Option<String>,
@@ -126,6 +132,10 @@ pub struct PrepareSpec {
 pub struct CompileSpec {
     /// The commands, in order; the first that fails ends the phase.
     pub commands: Vec<Vec<String>>,
+    /// Commands instead of those, by the path of a file (such as a project's manifest) that
+    /// asks for them by being among the sources.
+    #[serde(default)]
+    pub with_file: BTreeMap<String, Vec<Vec<String>>>,
     /// Patterns of compiler options that clients may give; each must match the whole option.
     #[serde(default)]
     pub options: Vec<String>,
@@ -158,6 +168,9 @@ pub struct RunSpec {
 pub struct ValidateSpec {
     /// The commands, in order; all of them run, until one fails.
     pub commands: Vec<Vec<String>>,
+    /// As [`CompileSpec::with_file`].
+    #[serde(default)]
+    pub with_file: BTreeMap<String, Vec<Vec<String>>>,
     /// Pattern of one diagnostic line, with the groups `line` and `message`, and where they
     /// exist `file`, `column`, `severity` (`warning` makes it one, `note` leaves it out) and
     /// `code`.
@@ -177,7 +190,7 @@ pub struct MemorySpec {
     /// Added to the limit for the kernel's per-process limit on private memory, in MiB, where a
     /// runtime reserves much more than it uses; the tree's use is watched in any case.
     pub data_extra_mb: u64,
-    /// Texts in the last 4 KiB of standard error by which the runtime says, before a failing
+    /// Texts in the last 16 KiB of standard error by which the runtime says, before a failing
     /// exit, that memory ran out.
     pub exhausted: Vec<String>,
 }
