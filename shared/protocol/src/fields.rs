@@ -76,15 +76,12 @@ impl<'a> Fields<'a> {
     /// A whole number from `min` to `max`.
     pub(crate) fn whole(&mut self, name: &'static str, min: u64, max: u64) -> Option<u64> {
         let value = self.take(name)?;
-        let number = match &value {
-            Value::Number(number) => number.as_u64().or_else(|| whole_float(number.as_f64()?)),
-            _ => {
-                let detail = format!("`{name}` must be a whole number, not {}", kind(&value));
-                self.refuse(name, detail);
-                return None;
-            }
+        let Value::Number(number) = &value else {
+            let detail = format!("`{name}` must be a whole number, not {}", kind(&value));
+            self.refuse(name, detail);
+            return None;
         };
-        match number {
+        match number.as_u64().or_else(|| whole_float(number.as_f64()?)) {
             Some(number) if (min..=max).contains(&number) => Some(number),
             _ => {
                 let detail =
@@ -100,7 +97,8 @@ impl<'a> Fields<'a> {
         match self.take(name)? {
             Value::Array(values) if values.len() <= max => Some(values),
             Value::Array(values) => {
-                let detail = format!("`{name}` may have at most {max} entries, not {}", values.len());
+                let detail =
+                    format!("`{name}` may have at most {max} entries, not {}", values.len());
                 self.refuse(name, detail);
                 None
             }

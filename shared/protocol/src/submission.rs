@@ -101,8 +101,7 @@ impl RunRequest {
             let timeout = fields
                 .seconds("timeout", bounds.timeout_max_seconds)
                 .unwrap_or(bounds.timeout_default_seconds);
-            let cpu_time =
-                fields.seconds("cpuTime", bounds.timeout_max_seconds).unwrap_or(timeout);
+            let cpu_time = fields.seconds("cpuTime", bounds.timeout_max_seconds).unwrap_or(timeout);
             let memory_mb = fields
                 .whole("memoryLimit", bounds.memory_min_mb, bounds.memory_max_mb)
                 .unwrap_or(bounds.memory_default_mb);
@@ -230,7 +229,8 @@ fn source_files(fields: &mut Fields<'_>, files: Vec<Value>, sizes: &mut Sizes) -
     for (index, value) in files.into_iter().enumerate() {
         let at = format!("/files/{index}");
         let Value::Object(object) = value else {
-            let detail = format!("must be an object with `path` and `content`, not {}", kind(&value));
+            let detail =
+                format!("must be an object with `path` and `content`, not {}", kind(&value));
             fields.errors().push(FieldError::new(at, detail));
             continue;
         };
@@ -298,7 +298,10 @@ fn check_path(path: &str) -> Result<(), String> {
     }
     for part in parts {
         if part.is_empty() || part == "." || part == ".." || part.len() > 255 {
-            return Err(format!("`{}` is no part of a path that we take", part.chars().take(32).collect::<String>()));
+            return Err(format!(
+                "`{}` is no part of a path that we take",
+                part.chars().take(32).collect::<String>()
+            ));
         }
     }
     Ok(())
@@ -331,7 +334,8 @@ fn environment(fields: &mut Fields<'_>, bounds: &Bounds) -> BTreeMap<String, Str
     let mut env = BTreeMap::new();
     for (name, value) in object {
         let at = format!("env/{}", name.replace('~', "~0").replace('/', "~1"));
-        let starts_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        let starts_well =
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
         if !starts_well || !name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_') {
             fields.refuse(&at, "a name must be letters, digits and `_`, not starting with a digit");
             continue;
@@ -348,8 +352,7 @@ fn environment(fields: &mut Fields<'_>, bounds: &Bounds) -> BTreeMap<String, Str
     }
     let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if bytes > bounds.args_bytes_max {
-        let detail =
-            format!("`env` may hold at most {} bytes, not {bytes}", bounds.args_bytes_max);
+        let detail = format!("`env` may hold at most {} bytes, not {bytes}", bounds.args_bytes_max);
         fields.refuse("env", detail);
     }
     env
@@ -449,10 +452,7 @@ mod tests {
     #[test]
     fn paths_that_leave_the_work_directory_are_refused() {
         for path in ["/etc/passwd", "../a", "a/../b", "a//b", "./a", "a/", "", "a\0b", "a\nb"] {
-            check_refused(
-                &json!({"files": [{"path": path, "content": "x"}]}),
-                &["/files/0/path"],
-            );
+            check_refused(&json!({"files": [{"path": path, "content": "x"}]}), &["/files/0/path"]);
         }
     }
 

@@ -1,1 +1,65 @@
-//! Placeholder.
+//! Runs one program with no more rights than its policy grants.
+//!
+//! # Theory of operation
+//!
+//! Four kinds of process exist.
+//!
+//! 1. The **server** (whoever calls [`Spawner::launch`]) is threaded and large. It never forks
+//!    for a run. It creates the pipes of a run and one control socket, and hands their far ends
+//!    to the spawner over a sequenced-packet socket.
+//! 2. The **spawner** is the same binary, started again before anything else happened, with an
+//!    empty environment, one thread and no secret. It forks a reaper for every packet. It ends
+//!    when the server's end of the socket closes. If it dies, the server starts another; runs
+//!    that were under way go on, because their control sockets do not pass through it.
+//! 3. The **reaper** is one process a run, with the server's rights, and never executes another
+//!    program. It reads the policy from the control socket, enters a Landlock domain that limits
+//!    whom it can signal (where the kernel has one), and forks the program. It outlives the
+//!    program: it watches wall clock, processor time and memory of the whole tree, obeys
+//!    [`Control::stop`], kills whatever is left, reaps until nothing is, and reports how it
+//!    ended by the kernel's word. If the control socket closes, it kills the run and ends.
+//! 4. The **program** is confined step by step ([`plan`] says which, [`apply`] does them) and
+//!    then executed. It has its standard streams, and no other descriptor of ours.
+//!
+//! Every one of them is a subreaper for those below: orphans of a killed reaper come to the
+//! spawner, orphans of a killed spawner to the server, and each sweeps what it did not expect.
+//!
+//! A run ends because its program exited, because a limit was reached, because the server asked
+//! for it, or because one of the processes above it died. In every case the whole tree is killed
+//! before the run's end is told, so the pipes reach their end then.
+//!
+//! Nothing in here knows languages, HTTP or queues.
+
+mod apply;
+mod enforcement;
+mod mechanisms;
+mod plan;
+mod policy;
+mod probe;
+mod reaper;
+mod spawner;
+mod sys;
+mod tree;
+mod warden;
+mod wire;
+
+pub use enforcement::{guarantees, raise};
+pub use mechanisms::Mechanisms;
+pub use plan::Step;
+pub use policy::{Limits, Policy};
+pub use probe::{Probe, ProbeResult, probe};
+pub use spawner::{Control, LaunchError, Running, Spawner};
+pub use sys::identity::{current_uid, is_root};
+pub use wire::{EndReason, Ended, Exit, Message};
+
+/// Becomes one of the sandbox's own processes if this program was started as one, and then never
+/// returns. Must be the first thing that `main` does, while there is one thread.
+pub fn enter() {
+    let mut arguments = std::env::args_os().skip(1);
+    let Some(first) = arguments.next() else { return };
+    if first == spawner::ARGUMENT {
+        spawner::serve();
+    }
+    if first == probe::ARGUMENT {
+        probe::serve();
+    }
+}

@@ -1,0 +1,52 @@
+//! What a program may do. Everything in here is decided before the run exists.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Mechanisms;
+
+/// What one program may do, and how it is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Absolute path of the program.
+    pub program: PathBuf,
+    /// Its arguments, its own name first.
+    pub argv: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Its current directory.
+    pub work_dir: PathBuf,
+    /// Files, and directories with all below, that it may read and execute. What does not exist
+    /// is passed over.
+    pub readable: Vec<PathBuf>,
+    /// Files, and directories with all below, that it may change.
+    pub writable: Vec<PathBuf>,
+    /// The user it becomes; none where the server cannot switch users.
+    pub uid: Option<u32>,
+    /// What it may spend.
+    pub limits: Limits,
+    /// The mechanisms to use: those that were proven at boot.
+    pub mechanisms: Mechanisms,
+}
+
+/// What a run may spend. There is no "unlimited".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Wall clock, in milliseconds.
+    pub wall_ms: u64,
+    /// Processor time of the whole tree, in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory of the whole tree, in bytes.
+    pub memory_bytes: u64,
+    /// Private memory of one process as the kernel counts it (`RLIMIT_DATA`), in bytes.
+    pub data_bytes: u64,
+    /// Processes and threads.
+    pub processes: u64,
+    /// Open descriptors of one process.
+    pub open_files: u64,
+    /// Size of one file, in bytes.
+    pub file_bytes: u64,
+    /// Stack of the main thread, in bytes.
+    pub stack_bytes: u64,
+}

@@ -1,0 +1,37 @@
+//! Who a process is.
+
+use std::io;
+
+use rustix::process::{Gid, Uid};
+use rustix::thread::{
+    CapabilitySet, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+/// The effective user of this process.
+pub fn current_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    current_uid() == 0
+}
+
+/// Becomes the user and group `uid`, without other groups and without capabilities, for good.
+/// The process must have one thread.
+pub(crate) fn become_user(uid: u32) -> io::Result<()> {
+    for number in 0..64_u32 {
+        let Some(capability) = CapabilitySet::from_bits(1 << number) else { continue };
+        // Numbers beyond the kernel's last one, and a host that keeps us from dropping, are
+        // harmless: the change of user below clears what counts.
+        remove_capability_from_bounding_set(capability).unwrap_or_default();
+    }
+    // Kernels without ambient capabilities have nothing to clear.
+    clear_ambient_capability_set().unwrap_or_default();
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(group, group, group)?;
+    set_thread_res_uid(user, user, user)?;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Fork, signals to everybody, and what reaped children spent.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+/// Which of the two processes we are after a fork.
+pub(crate) enum Fork {
+    Child,
+    Parent(Pid),
+}
+
+/// Forks this process. Only single-threaded processes may call it: spawner, reaper, probe.
+pub(crate) fn fork() -> io::Result<Fork> {
+    // SAFETY: the callers are processes that never start a second thread, so the child's copy of
+    // every lock and of the allocator is consistent, and it may go on as ordinary code.
+    match unsafe { libc::fork() } {
+        0 => Ok(Fork::Child),
+        child => Pid::from_raw(child)
+            .filter(|_| child > 0)
+            .map(Fork::Parent)
+            .ok_or_else(io::Error::last_os_error),
+    }
+}
+
+/// Ends this process at once, without running anything of the process that it was forked from.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Kills every process that this one may signal, except itself. The caller has proven that it
+/// is confined to its own: by a Landlock scope, or by having become a slot's user.
+pub(crate) fn kill_everybody() {
+    // SAFETY: `kill` has no memory preconditions.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+/// Processor time of all children reaped so far and of what they reaped, and the largest
+/// resident set of a single one of them, in bytes.
+pub(crate) fn children_usage() -> (Duration, u64) {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` is writable and of the right type.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    // SAFETY: a zeroed `rusage` is a valid one, and the call only overwrites it.
+    let usage = unsafe { usage.assume_init() };
+    let time = |it: libc::timeval| {
+        Duration::from_secs(u64::try_from(it.tv_sec).unwrap_or_default())
+            + Duration::from_micros(u64::try_from(it.tv_usec).unwrap_or_default())
+    };
+    let largest = u64::try_from(usage.ru_maxrss).unwrap_or_default() * 1024;
+    (time(usage.ru_utime) + time(usage.ru_stime), largest)
+}
+
+/// Clock ticks in a second, the unit of processor times below `/proc`.
+pub(crate) fn ticks_per_second() -> u64 {
+    // SAFETY: `sysconf` has no preconditions.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    u64::try_from(ticks).unwrap_or(100).max(1)
+}

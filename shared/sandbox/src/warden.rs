@@ -1,0 +1,148 @@
+//! Ends every process of a run, whatever it did to survive, and sweeps up after our own
+//! processes that died.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, test_kill_process, wait,
+    waitpid,
+};
+use rustix::thread::set_no_new_privs;
+
+use crate::sys::identity::become_user;
+use crate::sys::process::{Fork, exit, fork, kill_everybody};
+use crate::tree;
+
+/// How long a killed tree may take to go. Beyond it, something hangs inside the kernel.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a run's processes can be reached for killing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// This process is in a Landlock domain that holds it and the run, and nobody else.
+    Scope,
+    /// The run has a user of its own.
+    User(u32),
+    /// Only by walking the tree.
+    Tree,
+}
+
+/// Kills everything below this process and reaps it. Returns how many were reaped, and whether
+/// nothing is left.
+pub(crate) fn end_all(reach: Reach) -> (u32, bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut reaped = 0;
+    loop {
+        match reach {
+            Reach::Scope if outside_is_safe() => kill_everybody(),
+            Reach::User(uid) => kill_user(uid),
+            Reach::Scope | Reach::Tree => kill_below(getpid(), &HashSet::new()),
+        }
+        // Whatever was killed is reaped in one go; a survivor needs another round.
+        let round = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < round {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) => reaped += 1,
+                Ok(None) => pause(Duration::from_micros(500)),
+                Err(Errno::CHILD) => return (reaped, true),
+                Err(_) => break,
+            }
+        }
+        if Instant::now() > deadline {
+            return (reaped, false);
+        }
+    }
+}
+
+/// Kills and reaps everything below this process except `keep` and what is below those. Returns
+/// whether only they are left.
+pub(crate) fn sweep(keep: &HashSet<Pid>) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let strays: Vec<Pid> =
+            tree::children(getpid()).into_iter().filter(|pid| !keep.contains(pid)).collect();
+        if strays.is_empty() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        kill_below(getpid(), keep);
+        for stray in strays {
+            // If somebody else reaped it, that is as good.
+            waitpid(Some(stray), WaitOptions::NOHANG).unwrap_or_default();
+        }
+        pause(Duration::from_millis(1));
+    }
+}
+
+/// Waits for one child that ended, without blocking.
+pub(crate) fn reap_one() -> Option<(Pid, WaitStatus)> {
+    wait(WaitOptions::NOHANG).ok().flatten()
+}
+
+/// Whether this process really cannot signal the outside: only then may it signal everybody.
+fn outside_is_safe() -> bool {
+    getppid().is_some_and(|parent| test_kill_process(parent) == Err(Errno::PERM))
+}
+
+/// Kills every process of the user `uid`, from a process that has become that user.
+fn kill_user(uid: u32) {
+    match fork() {
+        Ok(Fork::Child) => {
+            // Without this, a stopped or starved user's process could be traced by the run.
+            let harmless = set_no_new_privs(true).is_ok() && become_user(uid).is_ok();
+            if harmless && outside_is_safe() {
+                kill_everybody();
+            }
+            exit(0);
+        }
+        Ok(Fork::Parent(killer)) => {
+            waitpid(Some(killer), WaitOptions::empty()).unwrap_or_default();
+        }
+        Err(_) => kill_below(getpid(), &HashSet::new()),
+    }
+}
+
+/// Stops the tree below `root` until nobody new appears, then kills it. `keep` and what is below
+/// are spared.
+fn kill_below(root: Pid, keep: &HashSet<Pid>) {
+    const ROUNDS_MAX: usize = 64;
+    let mut seen = HashSet::new();
+    for _ in 0..ROUNDS_MAX {
+        let fresh: Vec<Pid> =
+            victims(root, keep).into_iter().filter(|pid| !seen.contains(pid)).collect();
+        if fresh.is_empty() {
+            break;
+        }
+        for pid in fresh {
+            signal(pid, Signal::STOP);
+            seen.insert(pid);
+        }
+    }
+    for pid in seen {
+        signal(pid, Signal::KILL);
+    }
+}
+
+fn victims(root: Pid, keep: &HashSet<Pid>) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for child in tree::children(root).into_iter().filter(|pid| !keep.contains(pid)) {
+        found.push(child);
+        found.extend(tree::below(child));
+    }
+    found
+}
+
+fn signal(pid: Pid, signal: Signal) {
+    // It may have ended meanwhile.
+    kill_process(pid, signal).unwrap_or_default();
+}
+
+/// Waits a moment. The callers have one thread and nothing else to do.
+pub(crate) fn pause(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "no runtime thread: the process is ours alone")]
+    std::thread::sleep(time);
+}

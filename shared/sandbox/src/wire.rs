@@ -1,0 +1,170 @@
+//! What the server and a reaper tell each other over the control socket: length-prefixed JSON
+//! towards the server and for the policy, single bytes for commands.
+
+use std::io::{self, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Largest message: a policy with the largest arguments and environment, escaped.
+const BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How the program itself ended, by the kernel's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndReason {
+    /// The program ended by itself.
+    Exited,
+    /// The wall clock ran out.
+    WallTime,
+    /// The tree used up its processor time.
+    CpuTime,
+    /// The tree used more memory than it may.
+    Memory,
+    /// The server stopped it: it wrote too much.
+    Output,
+    /// The server stopped it: nobody wants it any more.
+    Cancelled,
+}
+
+/// How a run ended and what it spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How the program ended.
+    pub exit: Exit,
+    /// Why.
+    pub reason: EndReason,
+    /// From the program's first instruction to its end, in microseconds.
+    pub wall_us: u64,
+    /// Processor time of the whole tree, in microseconds.
+    pub cpu_us: u64,
+    /// Peak memory of the tree, in bytes; sampled, so possibly a little low.
+    pub memory_bytes: u64,
+    /// Processes other than the program that had to be killed or reaped.
+    pub left_behind: u32,
+    /// Whether nothing of the run is left. If not, its slot must not be used again.
+    pub clean: bool,
+}
+
+/// What a reaper says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// The reaper exists; its process id, for whoever sweeps strays.
+    Hello {
+        /// Process id of the reaper.
+        pid: i32,
+    },
+    /// The program was executed.
+    Started,
+    /// A step of the launch failed; nothing of the program ran.
+    Failed {
+        /// Which step.
+        step: String,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The run ended, and everything of it is gone.
+    Ended(Ended),
+}
+
+impl Message {
+    /// Takes the first whole message out of `buffer`; none if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// Whoever wrote it was no reaper.
+    pub fn decode(buffer: &mut Vec<u8>) -> io::Result<Option<Self>> {
+        let Some(length) = buffer.first_chunk::<4>() else { return Ok(None) };
+        let end = 4 + u32::from_le_bytes(*length) as usize;
+        if end > BYTES_MAX {
+            return Err(io::Error::other("a message is too long"));
+        }
+        let Some(body) = buffer.get(4..end) else { return Ok(None) };
+        let message = serde_json::from_slice(body)?;
+        buffer.drain(..end);
+        Ok(Some(message))
+    }
+}
+
+/// A command to a reaper, as one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// The run wrote too much.
+    StopOutput,
+    /// Nobody wants the run any more.
+    StopCancelled,
+}
+
+impl Command {
+    pub(crate) fn byte(self) -> u8 {
+        match self {
+            Self::StopOutput => b'o',
+            Self::StopCancelled => b'c',
+        }
+    }
+
+    /// Why a run ends that got this command; none for a byte that is no command.
+    pub(crate) fn reason(byte: u8) -> Option<EndReason> {
+        match byte {
+            b'o' => Some(EndReason::Output),
+            b'c' => Some(EndReason::Cancelled),
+            _ => None,
+        }
+    }
+}
+
+/// Writes one message.
+pub(crate) fn send<T: Serialize>(mut to: impl Write, message: &T) -> io::Result<()> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut packet = length.to_le_bytes().to_vec();
+    packet.extend(body);
+    to.write_all(&packet)
+}
+
+/// Reads one message.
+pub(crate) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > BYTES_MAX {
+        return Err(io::Error::other("a message is too long"));
+    }
+    let mut body = vec![0; length];
+    from.read_exact(&mut body)?;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_out_once_it_is_whole() {
+        let mut packet = Vec::new();
+        send(&mut packet, &Message::Started).unwrap();
+        send(&mut packet, &Message::Hello { pid: 7 }).unwrap();
+        let mut buffer = Vec::new();
+        let mut found = Vec::new();
+        for byte in packet {
+            buffer.push(byte);
+            found.extend(Message::decode(&mut buffer).unwrap());
+        }
+        assert_eq!(found, [Message::Started, Message::Hello { pid: 7 }]);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn a_length_beyond_reason_is_refused() {
+        assert!(Message::decode(&mut vec![255; 8]).is_err());
+        assert!(receive::<Message>(&[255_u8; 8][..]).is_err());
+    }
+}
