@@ -10,8 +10,9 @@
 //! `{heap_mb}` (the limit less `memory.reserve_mb`), and any variable that the prepare hook set.
 //! Doubled braces and what is in them are left as they are.
 //! The word `{options}` stands for several words or none: the client's compiler options. A word
-//! that holds `{sources}` is repeated for every source file, so `./{sources}` gives each of them
-//! a leading `./`, and no file name can look like an option.
+//! that holds `{sources}` is repeated for every source file: `./{sources}` gives each a leading
+//! `./`. A source whose name starts with `-` or `@` has one in any case, so that none of them is
+//! taken for an option or a file of options.
 
 use std::collections::BTreeMap;
 
