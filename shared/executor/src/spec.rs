@@ -9,7 +9,7 @@
 //! `{stem}` (its name without extension), `{memory_mb}` (the run's limit) and
 //! `{heap_mb}` (the limit less `memory.reserve_mb`), and any variable that the prepare hook set.
 //! Doubled braces and what is in them are left as they are.
-//! The word `{options}` stands for several words or none: the client's compiler options. A word
+//! The word `{options}` stands for several words or none: the compiler options in force. A word
 //! that holds `{sources}` is repeated for every source file: `./{sources}` gives each a leading
 //! `./`. A source whose name starts with `-` or `@` has one in any case, so that none of them is
 //! taken for an option or a file of options.
@@ -140,6 +140,10 @@ pub struct CompileSpec {
     /// Patterns of compiler options that clients may give; each must match the whole option.
     #[serde(default)]
     pub options: Vec<String>,
+    /// Options in force before the client's own; also what `{options}` is to a validation. One
+    /// gives way to a client's option that is the same up to a `=`.
+    #[serde(default)]
+    pub default_options: Vec<String>,
     /// Environment of the phase.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
