@@ -1,2 +1,85 @@
-//! Placeholder.
-fn main() {}
+//! `flotilla`: starts the fleet, runs files through it, measures it.
+
+mod bench;
+mod fleet;
+mod http;
+mod output;
+mod run;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs programs in many languages, each jailed, over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "flotilla", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::UpArguments),
+    Run(run::RunArguments),
+    Bench(bench::BenchArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::say(format_args!("flotilla: cannot start: {error}"));
+            return ExitCode::from(run::INTERNAL);
+        }
+    };
+    let code = runtime.block_on(async {
+        match arguments.command {
+            Command::Up(arguments) => finish(up::up(arguments).await),
+            Command::Run(arguments) => ExitCode::from(run::run(arguments).await),
+            Command::Bench(arguments) => finish(bench::bench(arguments).await),
+        }
+    });
+    // A write to a terminal that nobody reads must not hold the process back.
+    runtime.shutdown_background();
+    code
+}
+
+/// Help and version are no faults. A wrong option is one of our own, so that a program's exit
+/// code can be told from it.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        output::say(error.render());
+        return ExitCode::from(run::USAGE);
+    }
+    output::print(error.render());
+    ExitCode::SUCCESS
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::say(format_args!("flotilla: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_options_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+}

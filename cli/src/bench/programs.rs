@@ -1,0 +1,164 @@
+//! The programs that are measured: `executors/*/bench/*.toml`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// One program, and how it runs without us.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Program {
+    /// The file's name without its extension, such as `hello`.
+    pub(crate) name: String,
+    /// The language.
+    pub(crate) language: String,
+    /// The body of `POST /execute`, without the language.
+    body: Map<String, Value>,
+    code: String,
+    file: ProgramFile,
+}
+
+/// A program's file.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProgramFile {
+    /// What it must print.
+    expected: String,
+    /// A comment that makes the source another one, with `{n}` for a number; only where
+    /// something is compiled that could be cached.
+    #[serde(default)]
+    unique: Option<String>,
+    /// The file that the bare toolchain finds the source in.
+    entry: String,
+    /// The commands that run it in a shell, one after the other; `{dir}` is where the source is.
+    #[serde(default)]
+    bare: Vec<Vec<String>>,
+    /// The body of `POST /execute`, with the language.
+    body: Map<String, Value>,
+}
+
+impl Program {
+    fn parse(name: &str, text: &str) -> anyhow::Result<Self> {
+        let mut file: ProgramFile = toml::from_str(text)?;
+        let mut body = std::mem::take(&mut file.body);
+        let mut take = |field: &str| match body.remove(field) {
+            Some(Value::String(text)) => Ok(text),
+            _ => bail!("`body.{field}` must be a string"),
+        };
+        let (language, code) = (take("language")?, take("code")?);
+        Ok(Self { name: name.to_owned(), language, body, code, file })
+    }
+
+    /// What it must print.
+    pub(crate) fn expected(&self) -> &str {
+        &self.file.expected
+    }
+
+    /// Whether its source can differ from run to run.
+    pub(crate) fn can_differ(&self) -> bool {
+        self.file.unique.is_some()
+    }
+
+    /// The source; `number` makes it one of its own, if it can differ.
+    pub(crate) fn source(&self, number: u64) -> String {
+        match &self.file.unique {
+            // At the end, so that nothing else moves.
+            Some(comment) => {
+                format!("{}\n{}\n", self.code, comment.replace("{n}", &number.to_string()))
+            }
+            None => self.code.clone(),
+        }
+    }
+
+    /// The body of a request for `number`'s source.
+    pub(crate) fn request(&self, number: u64) -> Value {
+        let mut body = self.body.clone();
+        body.insert("language".to_owned(), Value::String(self.language.clone()));
+        body.insert("code".to_owned(), Value::String(self.source(number)));
+        Value::Object(body)
+    }
+
+    /// Where the bare toolchain finds the source below `directory`.
+    pub(crate) fn entry(&self, directory: &Path) -> PathBuf {
+        directory.join(&self.file.entry)
+    }
+
+    /// The bare commands for a source in `directory`.
+    pub(crate) fn bare(&self, directory: &Path) -> Vec<Vec<String>> {
+        let directory = directory.display().to_string();
+        let place = |word: &String| word.replace("{dir}", &directory);
+        self.file.bare.iter().map(|words| words.iter().map(place).collect()).collect()
+    }
+}
+
+/// Every program of the checkout, in the order of folders and names.
+pub(crate) fn load(checkout: &Path) -> anyhow::Result<Vec<Program>> {
+    let mut files = Vec::new();
+    for folder in list(&checkout.join("executors"))? {
+        let bench = folder.join("bench");
+        if bench.is_dir() {
+            files.extend(
+                list(&bench)?.into_iter().filter(|it| it.extension() == Some("toml".as_ref())),
+            );
+        }
+    }
+    let parse = |file: &PathBuf| {
+        let name = file.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
+        let text = std::fs::read_to_string(file)?;
+        Program::parse(name, &text).with_context(|| file.display().to_string())
+    };
+    files.iter().map(parse).collect()
+}
+
+fn list(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)
+        .with_context(|| format!("cannot list {}", directory.display()))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r##"
+        expected = "1\n"
+        unique = "# {n}"
+        entry = "main.a"
+        bare = [["a", "{dir}/main.a"]]
+        [body]
+        language = "alpha"
+        code = "print 1"
+        timeout = 5
+    "##;
+
+    #[test]
+    fn each_run_of_a_compiled_program_has_a_source_of_its_own() {
+        let program = Program::parse("hello", TEXT).unwrap();
+        assert!(program.can_differ());
+        assert_eq!(program.source(7), "print 1\n# 7\n");
+        let body = program.request(7);
+        assert_eq!((&body["language"], &body["timeout"]), (&"alpha".into(), &5.into()));
+        assert_eq!(body["code"], "print 1\n# 7\n");
+    }
+
+    #[test]
+    fn the_bare_commands_know_where_the_source_is() {
+        let program = Program::parse("hello", TEXT).unwrap();
+        assert_eq!(program.bare(Path::new("/d")), [["a", "/d/main.a"]]);
+        assert_eq!(program.entry(Path::new("/d")), Path::new("/d/main.a"));
+    }
+
+    #[test]
+    fn every_program_of_this_checkout_parses() {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for program in load(checkout).unwrap() {
+            assert!(!program.expected().is_empty(), "{} {}", program.language, program.name);
+        }
+    }
+}
