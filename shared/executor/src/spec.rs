@@ -80,7 +80,8 @@ pub struct LanguageSpec {
 #[serde(deny_unknown_fields)]
 pub struct ToolchainSpec {
     /// Program names, searched in the directories of the path; patterns such as
-    /// `python3.[0-9]*` find several versions beside each other.
+    /// `python3.[0-9]*` find several versions beside each other. An absolute one is looked for
+    /// where it says.
     pub candidates: Vec<String>,
     /// Argument lists to start a candidate with.
     pub probe: Vec<Vec<String>>,
@@ -105,10 +106,11 @@ pub struct ToolchainSpec {
     /// Each must exist.
     pub programs: BTreeMap<String, String>,
     /// What below `root` must be linked or copied elsewhere when the root is below a private
-    /// home, where a slot's uid cannot reach it.
+    /// home, where a slot's uid cannot reach it. What is not there is left out.
     #[serde(default)]
     pub mirror: Vec<String>,
-    /// Files and directories outside `root` and the system's own that runs must read.
+    /// Files and directories outside `root` and the system's own that runs must read, as
+    /// patterns; what is not there is left out.
     #[serde(default)]
     pub readable: Vec<String>,
 }
