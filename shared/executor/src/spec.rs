@@ -5,9 +5,10 @@
 //! braces: the names of `[toolchain.programs]` and `[toolchain.found]`, and
 //! `{root}` (the toolchain's directory), `{support}` (the language's support files),
 //! `{prepared}` (what `[[prepare]]` made), `{out}` (where a compile puts its result),
-//! `{work}` (the work directory, also the current one), `{entry}` (the entry file),
-//! `{stem}` (its name without extension), `{memory_mb}` (the run's limit) and
-//! `{heap_mb}` (the limit less `memory.reserve_mb`), and any variable that the prepare hook set.
+//! `{work}` (the work directory, also the current one), `{tmp}` (the run's own directory for
+//! temporary files), `{entry}` (the entry file), `{stem}` (its name without extension),
+//! `{memory_mb}` (the run's limit) and `{heap_mb}` (the limit less `memory.reserve_mb`), and any
+//! variable that the prepare hook set.
 //! Doubled braces and what is in them are left as they are.
 //! The word `{options}` stands for several words or none: the compiler options in force. A word
 //! that holds `{sources}` is repeated for every source file: `./{sources}` gives each a leading
