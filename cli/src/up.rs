@@ -242,7 +242,7 @@ mod tests {
         expected: Result<Option<Level>, ()>,
     ) {
         let host = parse_host(host).unwrap();
-        let minimum = min_isolation(host, demanded, has_keys).map_err(|_| ());
+        let minimum = min_isolation(host, demanded, has_keys).map_err(drop);
         assert_eq!(minimum, expected, "{host} {demanded:?}");
     }
 

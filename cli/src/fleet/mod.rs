@@ -21,8 +21,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use protocol::{ExecutorInfo, Level};
+use protocol::{ExecutorInfo, HealthStatus, Level};
 use reqwest::Client;
+use serde::Deserialize;
 
 pub(crate) use places::{checkout, toolchain_directories};
 pub(crate) use ports::PortChoice;
@@ -117,6 +118,18 @@ pub(crate) struct ReadyExecutor {
     pub(crate) info: ExecutorInfo,
 }
 
+/// What of the gateway's health matters here.
+#[derive(Debug, Deserialize)]
+struct GatewayHealth {
+    executors: Vec<ExecutorLine>,
+}
+
+/// An executor as the gateway sees it.
+#[derive(Debug, Deserialize)]
+struct ExecutorLine {
+    status: HealthStatus,
+}
+
 impl Fleet {
     /// Starts the services; none of them is ready yet. Nothing is started if a port is taken.
     pub(crate) async fn start(choices: &FleetChoices) -> anyhow::Result<Self> {
@@ -164,13 +177,13 @@ impl Fleet {
             }
         }
         if executors.is_empty() {
-            bail!("no executor came up");
+            let details = failures.iter().map(|it| format!("{}: {}", it.name, it.detail));
+            bail!("no executor came up\n{}", details.collect::<Vec<_>>().join("\n"));
         }
         let gateway_pid = match self.gateway.started().await {
             ServiceState::Healthy { pid } => pid,
-            ServiceState::Starting | ServiceState::Failed { .. } | ServiceState::Stopped => {
-                bail!("the gateway did not come up");
-            }
+            ServiceState::Failed { detail } => bail!("the gateway did not come up: {detail}"),
+            ServiceState::Starting | ServiceState::Stopped => bail!("the gateway was stopped"),
         };
         self.found(&executors).await?;
         let start_time = self.began.elapsed();
@@ -212,7 +225,7 @@ impl Fleet {
 
     /// The gateway asks its executors now and then; its first runs should not fail for that.
     async fn found(&self, executors: &[ReadyExecutor]) -> anyhow::Result<()> {
-        let url = format!("{}/health/ready", self.url);
+        let url = format!("{}/health", self.url);
         let expected = executors.len();
         let asking = async {
             loop {
@@ -226,8 +239,10 @@ impl Fleet {
         found.with_context(|| format!("the gateway did not find {expected} healthy executors"))
     }
 
-    async fn count_found(&self, _url: &str) -> Option<usize> {
-        Some(usize::MAX)
+    /// How many executors the gateway would send runs to.
+    async fn count_found(&self, url: &str) -> Option<usize> {
+        let health: GatewayHealth = http::get(&self.client, url, None).await.ok()?;
+        Some(health.executors.iter().filter(|it| it.status != HealthStatus::Fail).count())
     }
 }
 

@@ -157,7 +157,9 @@ impl Keeper {
             }
             let pause = restart_pause(restarts).filter(|_| !first);
             let Some(pause) = pause else {
-                say(format_args!("{}: given up: {detail}", self.spec.name));
+                // Whoever waits for the start tells why there was none.
+                let why = if first { "did not come up" } else { &detail };
+                say(format_args!("{}: given up: {why}", self.spec.name));
                 break ServiceState::Failed { detail };
             };
             restarts += 1;
