@@ -1,2 +1,19 @@
-//! Placeholder.
-fn main() {}
+//! The executor of Rust.
+
+use executor::Language;
+
+const LANGUAGE: Language = Language {
+    spec: include_str!("../runtime.toml"),
+    samples: &[
+        include_str!("../samples/hello.toml"),
+        include_str!("../samples/shell.toml"),
+        include_str!("../samples/files.toml"),
+    ],
+    support: &[],
+    prepare: None,
+    validate: None,
+};
+
+fn main() -> std::process::ExitCode {
+    executor::main(&LANGUAGE)
+}
