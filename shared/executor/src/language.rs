@@ -40,3 +40,16 @@ pub struct Program {
     /// Further placeholders for commands.
     pub variables: BTreeMap<String, String>,
 }
+
+impl Program {
+    /// No program, for commands that take none.
+    pub(crate) fn none() -> Self {
+        Self {
+            language: String::new(),
+            entry: String::new(),
+            files: Vec::new(),
+            named: false,
+            variables: BTreeMap::new(),
+        }
+    }
+}

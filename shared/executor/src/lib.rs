@@ -1,12 +1,77 @@
 //! Everything an executor is, save its language.
+//!
+//! A language folder hands a [`Language`] to [`main`]: data, samples, and the few hooks that data
+//! cannot say. From there: [`boot`] probes the host and finds toolchains, [`serve`] takes
+//! requests, [`core`] decides what they mean here, [`compile`] and [`run`] do it, each command
+//! one confined [`process`], and [`log`] tells it as it happens.
+//!
+//! Nothing in here names a language or knows of queues.
 
+mod boot;
+mod cache;
+mod compile;
+mod core;
+mod error;
+mod flags;
 mod language;
+mod log;
+mod metrics;
+mod mirror;
+mod prepare;
+mod process;
+mod run;
+mod samples;
+mod serve;
+mod settings;
+mod slots;
 mod spec;
+mod template;
+mod text;
+mod toolchain;
+mod tree;
+mod validate;
+mod verdict;
+mod version;
+mod workspace;
+mod world;
+
+use std::process::ExitCode;
 
 pub use language::{Language, Prepare, Program, Validate};
 pub use spec::{InvalidSpec, RuntimeSpec};
 
-/// Placeholder until the server is in.
-pub fn main(_language: &Language) -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+use flags::Mode;
+use settings::Settings;
+
+/// Becomes the executor of `language`, or one of its helpers, and returns when it ends.
+pub fn main(language: &Language) -> ExitCode {
+    sandbox::enter();
+    match start(*language) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Logs may not have started yet, and an operator must see this in any case.
+            flags::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(language: Language) -> anyhow::Result<()> {
+    let spec = RuntimeSpec::parse(language.spec)?;
+    match flags::parse()? {
+        Mode::Help => flags::help(&spec),
+        Mode::Describe => flags::describe(&spec),
+        Mode::HealthCheck => flags::check_health(&Settings::load()?, spec.port),
+        Mode::Serve { drain_on_stdin_eof } => {
+            let settings = Settings::load()?;
+            telemetry::start_logs(&settings.log);
+            let listener = serve::listen(&settings, spec.port)?;
+            let core = boot::prepare_host(language, spec, &settings)?;
+            let stdin_ended = flags::watch_stdin(drain_on_stdin_eof);
+            actix_web::rt::System::new().block_on(async move {
+                let core = boot::prove_runtimes(core, &settings).await?;
+                serve::serve(core, &settings, listener, stdin_ended).await
+            })
+        }
+    }
 }

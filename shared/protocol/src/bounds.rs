@@ -55,4 +55,11 @@ impl Bounds {
     pub fn body_bytes_max(&self) -> usize {
         2 * self.input_bytes_max + 8 * self.code_bytes_max + 16 * self.args_bytes_max
     }
+
+    /// The most JSON values, names included, that a permitted submission can have. A parsed
+    /// value takes many times the memory of its text, so a body with more is not parsed.
+    pub fn values_max(&self) -> usize {
+        let of_arguments = self.args_max.saturating_mul(self.cases_max.saturating_add(8));
+        16 * (self.files_max + self.cases_max) + of_arguments + 64
+    }
 }

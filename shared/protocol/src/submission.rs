@@ -91,7 +91,7 @@ pub enum Refusal {
 impl RunRequest {
     /// Parses the body of `POST /execute` or `POST /v1/execute`.
     pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Self, Refusal> {
-        parse_object(body, |fields, sizes| {
+        parse_object(body, bounds, |fields, sizes| {
             let language = name(fields, "language");
             let sources = sources(fields, bounds, sizes);
             let input = fields.string("inputData").unwrap_or_default();
@@ -128,7 +128,7 @@ impl RunRequest {
 impl ValidateRequest {
     /// Parses the body of `POST /validate` or `POST /v1/validate`.
     pub fn parse(body: &[u8], bounds: &Bounds) -> Result<Self, Refusal> {
-        parse_object(body, |fields, sizes| Self {
+        parse_object(body, bounds, |fields, sizes| Self {
             language: name(fields, "language"),
             sources: sources(fields, bounds, sizes),
             version: name(fields, "version"),
@@ -162,8 +162,14 @@ impl Sizes {
 
 fn parse_object<T>(
     body: &[u8],
+    bounds: &Bounds,
     read: impl FnOnce(&mut Fields<'_>, &mut Sizes) -> T,
 ) -> Result<(T, Sizes), Refusal> {
+    let values_max = bounds.values_max();
+    if has_more_values(body, values_max) {
+        let detail = format!("the body may hold at most {values_max} values");
+        return Err(Refusal::TooLarge(FieldError::new("", detail)));
+    }
     let value: Value =
         serde_json::from_slice(body).map_err(|error| Refusal::NotJson(error.to_string()))?;
     let object = match value {
@@ -179,6 +185,27 @@ fn parse_object<T>(
     let parsed = read(&mut fields, &mut sizes);
     fields.finish();
     if errors.is_empty() { Ok((parsed, sizes)) } else { Err(Refusal::Invalid(errors)) }
+}
+
+/// Whether JSON text has more than `max` values: all but the first of a list or object follow a
+/// comma, a colon or an opening bracket outside of strings.
+fn has_more_values(text: &[u8], max: usize) -> bool {
+    let (mut values, mut in_string, mut is_escaped) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b':' | b'[' | b'{' if !in_string => {
+                values += 1;
+                if values > max {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// A short word: a language, an alias, a version.
@@ -495,8 +522,33 @@ mod tests {
     }
 
     #[test]
+    fn a_swarm_of_values_is_refused_before_it_is_parsed() {
+        let body = format!(r#"{{"code": [{}0]}}"#, "0,".repeat(1_000_000));
+        let refusal = RunRequest::parse(body.as_bytes(), &Bounds::default()).unwrap_err();
+        assert!(matches!(refusal, Refusal::TooLarge(_)));
+        let text = r#"",:[{\"#.repeat(6000);
+        assert!(parse(&json!({"code": "x", "inputData": text})).is_ok(), "text is one value");
+    }
+
+    #[test]
+    fn the_largest_permitted_submission_is_no_swarm() {
+        let args = vec!["a"; 64];
+        let case = json!({"name": "n", "inputData": "i", "args": args, "expectedOutput": "o"});
+        let files: Vec<Value> = (0..100)
+            .map(|it| json!({"path": it.to_string(), "content": "", "encoding": "utf8"}))
+            .collect();
+        let env: Map<String, Value> = (0..64).map(|it| (format!("V{it}"), json!("x"))).collect();
+        let body = json!({
+            "files": files, "cases": vec![case; 100], "env": env, "args": args,
+            "compilerOptions": args, "outputFiles": args, "timeout": 1, "cpuTime": 1,
+            "memoryLimit": 64, "version": "1", "language": "alpha", "outputBase64": true,
+        });
+        parse(&body).unwrap();
+    }
+
+    #[test]
     fn deep_json_is_refused_without_a_crash() {
-        let deep = "[".repeat(100_000);
+        let deep = "[".repeat(1_000);
         let body = format!(r#"{{"code": {deep}"#);
         let refusal = RunRequest::parse(body.as_bytes(), &Bounds::default());
         assert!(matches!(refusal, Err(Refusal::NotJson(_))));

@@ -15,7 +15,7 @@
 //!    program. It reads the policy from the control socket, enters a Landlock domain that limits
 //!    whom it can signal (where the kernel has one), and forks the program. It outlives the
 //!    program: it watches wall clock, processor time and memory of the whole tree, obeys
-//!    [`Control::stop`], kills whatever is left, reaps until nothing is, and reports how it
+//!    a [`Stop`], kills whatever is left, reaps until nothing is, and reports how it
 //!    ended by the kernel's word. If the control socket closes, it kills the run and ends.
 //! 4. The **program** is confined step by step ([`plan`] says which, [`apply`] does them) and
 //!    then executed. It has its standard streams, and no other descriptor of ours.
@@ -38,6 +38,7 @@ mod probe;
 mod reaper;
 mod spawner;
 mod sys;
+mod tool;
 mod tree;
 mod warden;
 mod wire;
@@ -47,9 +48,10 @@ pub use mechanisms::Mechanisms;
 pub use plan::Step;
 pub use policy::{Limits, Policy};
 pub use probe::{Probe, ProbeResult, probe};
-pub use spawner::{Control, LaunchError, Running, Spawner};
+pub use spawner::{LaunchError, Running, Spawner};
 pub use sys::identity::{current_uid, is_root};
-pub use wire::{EndReason, Ended, Exit, Message};
+pub use tool::{ToolOutput, start_tool};
+pub use wire::{EndReason, Ended, Exit, Message, Stop};
 
 /// Becomes one of the sandbox's own processes if this program was started as one, and then never
 /// returns. Must be the first thing that `main` does, while there is one thread.

@@ -20,7 +20,7 @@ use crate::sys::process::{Fork, children_usage, exit, fork};
 use crate::sys::{identity, landlock};
 use crate::tree::{self, Sample};
 use crate::warden::{PATIENCE, Reach, end_all, pause, reap_one};
-use crate::wire::{self, Command, EndReason, Ended, Exit, Message};
+use crate::wire::{self, EndReason, Ended, Exit, Message, Stop};
 use crate::{Limits, Policy};
 
 /// How often a tree is looked at. A hog dirties some 30 MB in this time.
@@ -272,7 +272,7 @@ fn wait_for_event(
     match (&mut &*control).read(&mut byte) {
         // The server is gone, or does not want the run any more.
         Ok(0) | Err(_) => Some(EndReason::Cancelled),
-        Ok(_) => Command::reason(u8::from_le_bytes(byte)),
+        Ok(_) => Stop::reason(u8::from_le_bytes(byte)),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::Policy;
 use crate::reaper::{self, Ends};
 use crate::sys::process::{Fork, exit, fork};
 use crate::warden::{pause, reap_one, sweep};
-use crate::wire::{self, Command};
+use crate::wire;
 
 /// First argument of a process that is the spawner.
 pub(crate) const ARGUMENT: &str = "sandbox-spawner";
@@ -81,14 +81,9 @@ pub struct Running {
     pub stdout: OwnedFd,
     /// Read end of standard error.
     pub stderr: OwnedFd,
-    /// Where the reaper tells what happens and takes commands.
-    pub control: Control,
-}
-
-/// The near end of a run's control socket. Dropping it kills the run.
-#[derive(Debug)]
-pub struct Control {
-    socket: UnixStream,
+    /// Where the reaper tells [`crate::Message`]s and takes a [`crate::Stop`]. Closing it kills the
+    /// run.
+    pub control: UnixStream,
 }
 
 impl Spawner {
@@ -127,7 +122,7 @@ impl Spawner {
         drop((control_far, stdin_far, stdout_far, stderr_far));
         wire::send(&control, policy)
             .map_err(|source| LaunchError::System { what: "send the policy", source })?;
-        Ok(Running { stdin, stdout, stderr, control: Control { socket: control } })
+        Ok(Running { stdin, stdout, stderr, control })
     }
 
     /// Waits until the spawner has swept up after reapers that died, and says whether nothing of
@@ -189,28 +184,6 @@ impl Spawner {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Control {
-    /// Asks the reaper to end the run because it wrote too much.
-    pub fn stop_for_output(&self) {
-        self.command(Command::StopOutput);
-    }
-
-    /// Asks the reaper to end the run because nobody wants it any more.
-    pub fn stop(&self) {
-        self.command(Command::StopCancelled);
-    }
-
-    /// The socket, for reading [`crate::Message`]s with [`crate::Message::decode`].
-    pub fn socket(&self) -> &UnixStream {
-        &self.socket
-    }
-
-    fn command(&self, command: Command) {
-        // If the reaper is gone, so is the run.
-        (&self.socket).write_all(&[command.byte()]).unwrap_or_default();
     }
 }
 

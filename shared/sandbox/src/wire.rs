@@ -94,24 +94,25 @@ impl Message {
     }
 }
 
-/// A command to a reaper, as one byte.
+/// A request to end a run: one byte on its control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Command {
+pub enum Stop {
     /// The run wrote too much.
-    StopOutput,
+    Output,
     /// Nobody wants the run any more.
-    StopCancelled,
+    Cancelled,
 }
 
-impl Command {
-    pub(crate) fn byte(self) -> u8 {
+impl Stop {
+    /// The byte to write.
+    pub fn byte(self) -> u8 {
         match self {
-            Self::StopOutput => b'o',
-            Self::StopCancelled => b'c',
+            Self::Output => b'o',
+            Self::Cancelled => b'c',
         }
     }
 
-    /// Why a run ends that got this command; none for a byte that is no command.
+    /// Why a run ends that got this byte; none for a byte that is no request.
     pub(crate) fn reason(byte: u8) -> Option<EndReason> {
         match byte {
             b'o' => Some(EndReason::Output),

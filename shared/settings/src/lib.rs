@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 #[error("settings of {prefix}: {source}")]
 pub struct SettingsError {
     prefix: String,
-    source: config::ConfigError,
+    source: Box<config::ConfigError>,
 }
 
 /// Loads `T` from its own defaults, the TOML file named by `<PREFIX>_SETTINGS_FILE`, and the
@@ -56,7 +56,8 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
     lists: &[&str],
     mut variables: BTreeMap<String, String>,
 ) -> Result<T, SettingsError> {
-    let error = |source| SettingsError { prefix: prefix.to_owned(), source };
+    let error =
+        |source| SettingsError { prefix: prefix.to_owned(), source: Box::new(source) };
     let file = variables.remove(&format!("{prefix}_SETTINGS_FILE"));
     let own: HashMap<String, String> = variables
         .into_iter()

@@ -1,0 +1,233 @@
+//! From settings to a running executor: probe the host, find the toolchains, prepare them, run
+//! the samples. Everything that needs a single thread comes first.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::{IsolationReport, LimitsInForce, SamplesReport};
+use regex::Regex;
+use sandbox::{Mechanisms, Probe, Spawner};
+
+use crate::cache::Cache;
+use crate::core::{Core, Runtime};
+use crate::language::Language;
+use crate::metrics::Metrics;
+use crate::process::OutputBounds;
+use crate::samples::Sample;
+use crate::settings::Settings;
+use crate::slots::Slots;
+use crate::spec::RuntimeSpec;
+use crate::toolchain::{self, SearchPlaces, is_public};
+use crate::workspace::StateDir;
+
+/// Directories that hold toolchains and are on few paths.
+const MORE_PATHS: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/go/bin"];
+
+/// Does everything that must happen while there is one thread: probes, the search for
+/// toolchains, and the start of the spawner.
+pub(crate) fn prepare_host(
+    language: Language,
+    spec: RuntimeSpec,
+    settings: &Settings,
+) -> anyhow::Result<Core> {
+    let parent = state_parent(settings);
+    let state = StateDir::make(&parent, &format!("executor-{}", spec.name)).map_err(|error| {
+        anyhow::anyhow!(
+            "{}: {error}; set EXECUTOR_STATE_DIR to a directory of ours",
+            parent.display()
+        )
+    })?;
+    let probe = sandbox::probe(&state.join("work"))?;
+    let mechanisms = probe.mechanisms();
+    let isolation = isolation_report(&probe, &spec, settings)?;
+    let user_switch = mechanisms.user_switch;
+    if user_switch && !is_public(&state.join("work")) {
+        anyhow::bail!(
+            "{} is below a private directory, where the users of slots cannot go; set \
+             EXECUTOR_STATE_DIR",
+            parent.display()
+        );
+    }
+    let places = SearchPlaces {
+        path: search_path(settings),
+        mirror: user_switch.then(|| state.join("mirror")),
+    };
+    let search = toolchain::search(&spec.toolchain, &places)?;
+    anyhow::ensure!(
+        !search.toolchains.is_empty(),
+        "no toolchain was found: looked for {} in {:?}. {}",
+        spec.toolchain.candidates.join(", "),
+        places.path,
+        search.notes.join("; ")
+    );
+    lay_out_support(&language, &state.join("support"))?;
+    let spawner = Spawner::start()?;
+    let slots = Slots::new(
+        slot_count(settings),
+        settings.waiting_max,
+        Duration::from_secs(settings.wait_seconds),
+        user_switch.then_some(settings.uid_base),
+    )?;
+    let runtimes = search.toolchains.into_iter();
+    let compile = spec.compile.as_ref().map(|it| it.options.as_slice()).unwrap_or_default();
+    let options = compile.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
+    Ok(Core {
+        language,
+        bounds: settings.bounds(),
+        output: OutputBounds { keep: settings.output_bytes_max, kill: settings.output_kill_bytes },
+        output_files_bytes_max: settings.output_files_bytes_max,
+        mechanisms,
+        metrics: Metrics::new(isolation.level),
+        isolation,
+        spawner,
+        slots,
+        cache: Cache::new(state.join("cache"), settings.cache_bytes_max)?,
+        state,
+        readable: toolchain::matching(&spec.toolchain.readable)?,
+        options: options.collect::<Result<_, _>>()?,
+        diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,
+        runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
+        samples: SamplesReport::default(),
+        notes: search.notes,
+        spec,
+    })
+}
+
+/// Prepares the toolchains and runs the samples; toolchains that fail are not advertised.
+pub(crate) async fn prove_runtimes(
+    mut core: Core,
+    settings: &Settings,
+) -> anyhow::Result<Arc<Core>> {
+    let prepared_dir = if settings.prepared_dir.as_os_str().is_empty() {
+        core.state.join("prepared")
+    } else {
+        settings.prepared_dir.clone()
+    };
+    let slot = core.slots.take().await?;
+    let mut prepared = Vec::new();
+    for runtime in &core.runtimes {
+        match core.prepare(runtime, &prepared_dir, &slot).await {
+            Ok(directory) => prepared.push(Runtime { prepared: directory, ..runtime.clone() }),
+            Err(error) => {
+                let version = &runtime.toolchain.version;
+                tracing::error!(%version, %error, "a toolchain could not be prepared");
+                core.notes.push(format!("version {version} could not be prepared: {error}"));
+            }
+        }
+    }
+    drop(slot);
+    core.runtimes = prepared;
+    let core = Arc::new(core);
+    let started = Instant::now();
+    let samples = core.language.samples.iter().map(|text| Sample::parse(text));
+    let samples = samples.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut results = Vec::new();
+    let mut sound = Vec::new();
+    for (index, runtime) in core.runtimes.iter().enumerate() {
+        let mut passed = true;
+        for sample in &samples {
+            let result = sample.run(&core, index).await;
+            if let Some(detail) = &result.detail {
+                tracing::error!(sample = %result.name, %detail, "a sample failed");
+            }
+            passed &= result.passed;
+            results.push(result);
+        }
+        if passed {
+            sound.push(runtime.clone());
+        }
+    }
+    let passed = results.iter().filter(|it| it.passed).count();
+    let failed = results.len() - passed;
+    let time_ms = started.elapsed().as_secs_f64() * 1000.0;
+    let mut core = Arc::into_inner(core).ok_or_else(|| anyhow::anyhow!("a sample still runs"))?;
+    anyhow::ensure!(!sound.is_empty(), "no toolchain passed the samples; the log says why");
+    core.runtimes = sound;
+    core.samples = SamplesReport { passed, failed, time_ms, results };
+    Ok(Arc::new(core))
+}
+
+/// What the host grants, or why that is too little.
+fn isolation_report(
+    probe: &Probe,
+    spec: &RuntimeSpec,
+    settings: &Settings,
+) -> anyhow::Result<IsolationReport> {
+    let mechanisms: Mechanisms = probe.mechanisms();
+    let level = mechanisms.level();
+    let minimum = settings.min_isolation;
+    for result in &probe.results {
+        let fault = result.fault.as_deref().unwrap_or("proven");
+        tracing::info!(mechanism = %result.mechanism, outcome = %fault, "probed");
+    }
+    if level < minimum {
+        let failed: Vec<String> = probe
+            .results
+            .iter()
+            .filter_map(|it| {
+                Some(format!("{}: {} (needs {})", it.mechanism, it.fault.as_ref()?, it.grant))
+            })
+            .collect();
+        anyhow::bail!(
+            "this host grants the isolation level {level}, and EXECUTOR_MIN_ISOLATION demands \
+             {minimum}. What failed: {}. Grant it, or lower the minimum knowingly.",
+            failed.join("; ")
+        );
+    }
+    if level < protocol::Level::Separated {
+        tracing::warn!(%level, "runs are NOT separated from each other and from this server");
+    }
+    let limits = &spec.limits;
+    Ok(IsolationReport {
+        level,
+        minimum,
+        guarantees: sandbox::guarantees(&mechanisms),
+        raise: sandbox::raise(probe),
+        limits: LimitsInForce {
+            processes: limits.processes,
+            open_files: limits.open_files,
+            file_bytes: limits.file_mb << 20,
+            output_bytes: settings.output_bytes_max as u64,
+            output_kill_bytes: settings.output_kill_bytes,
+        },
+    })
+}
+
+fn state_parent(settings: &Settings) -> PathBuf {
+    if !settings.state_dir.as_os_str().is_empty() {
+        return settings.state_dir.clone();
+    }
+    if sandbox::is_root() {
+        return PathBuf::from("/var/lib/flotilla");
+    }
+    std::env::temp_dir().join(format!("flotilla-{}", sandbox::current_uid()))
+}
+
+fn search_path(settings: &Settings) -> Vec<PathBuf> {
+    let own = settings.toolchain_path.split(':').filter(|it| !it.is_empty()).map(PathBuf::from);
+    let mut path: Vec<PathBuf> = own.collect();
+    path.extend(::settings::path_directories());
+    path.extend(MORE_PATHS.iter().map(PathBuf::from));
+    let mut seen = std::collections::BTreeSet::new();
+    path.retain(|it| seen.insert(it.clone()));
+    path
+}
+
+fn slot_count(settings: &Settings) -> usize {
+    match settings.slots {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        slots => slots,
+    }
+}
+
+fn lay_out_support(language: &Language, directory: &Path) -> anyhow::Result<()> {
+    for (name, text) in language.support {
+        let path = directory.join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! The log of a run: events as they happen, and the report that they fold up to.
+
+use std::time::Duration;
+
+use protocol::{RunEvent, RunReport};
+use tokio::sync::mpsc;
+
+use crate::process::{Sink, Stream};
+use crate::text::Decoder;
+
+/// Events that may wait for a reader.
+const EVENTS_MAX: usize = 64;
+
+/// How long a reader may leave its events lying before the run counts as unwanted.
+const STALL_MAX: Duration = Duration::from_secs(10);
+
+/// The writing end of a run's log.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    events: mpsc::Sender<RunEvent>,
+}
+
+impl Log {
+    /// A log and its reading end.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<RunEvent>) {
+        let (events, reader) = mpsc::channel(EVENTS_MAX);
+        (Self { events }, reader)
+    }
+
+    /// Adds an event. Returns whether anybody still reads.
+    pub(crate) async fn add(&self, event: RunEvent) -> bool {
+        self.events.send_timeout(event, STALL_MAX).await.is_ok()
+    }
+
+    /// A sink that adds what a process writes, as text.
+    pub(crate) fn sink(&self, case: Option<usize>) -> LogSink {
+        LogSink { log: Some(self.clone()), decoder: Decoder::default(), case }
+    }
+
+    /// A sink that adds nothing.
+    pub(crate) fn no_sink() -> LogSink {
+        LogSink { log: None, decoder: Decoder::default(), case: None }
+    }
+}
+
+/// Adds what a process writes to a log.
+#[derive(Debug)]
+pub(crate) struct LogSink {
+    log: Option<Log>,
+    decoder: Decoder,
+    case: Option<usize>,
+}
+
+impl LogSink {
+    async fn add(&self, stream: Stream, data: String) -> bool {
+        let Some(log) = self.log.as_ref().filter(|_| !data.is_empty()) else { return true };
+        let case = self.case;
+        log.add(match stream {
+            Stream::Stdout => RunEvent::Stdout { data, case },
+            Stream::Stderr => RunEvent::Stderr { data, case },
+        })
+        .await
+    }
+}
+
+impl Sink for LogSink {
+    async fn take(&mut self, stream: Stream, bytes: &[u8]) -> bool {
+        if self.log.is_none() {
+            return true;
+        }
+        let text = self.decoder.push(bytes);
+        self.add(stream, text).await
+    }
+
+    async fn finish(mut self, stream: Stream, truncated: bool) {
+        // A character that only our own cut broke is left out.
+        let rest = if truncated { String::new() } else { self.decoder.finish() };
+        self.add(stream, rest).await;
+    }
+}
+
+/// Folds the log of a run up into its report. None if the run ended in a fault of ours, which
+/// is then told.
+pub(crate) async fn fold(
+    mut events: mpsc::Receiver<RunEvent>,
+) -> Result<RunReport, Option<Box<protocol::Problem>>> {
+    let mut whole = (String::new(), String::new());
+    let mut cases: Vec<(String, String)> = Vec::new();
+    while let Some(event) = events.recv().await {
+        match event {
+            RunEvent::Stage { .. } => {}
+            RunEvent::Stdout { data, case } => place(&mut whole, &mut cases, case).0 += &data,
+            RunEvent::Stderr { data, case } => place(&mut whole, &mut cases, case).1 += &data,
+            RunEvent::Fault { problem } => return Err(Some(problem)),
+            RunEvent::Exit { mut report } => {
+                (report.output, report.error) = whole;
+                for (report, (output, error)) in report.cases.iter_mut().zip(cases) {
+                    (report.output, report.error) = (output, error);
+                }
+                return Ok(*report);
+            }
+        }
+    }
+    Err(None)
+}
+
+fn place<'a>(
+    whole: &'a mut (String, String),
+    cases: &'a mut Vec<(String, String)>,
+    case: Option<usize>,
+) -> &'a mut (String, String) {
+    let Some(index) = case else { return whole };
+    if cases.len() <= index {
+        cases.resize_with(index + 1, Default::default);
+    }
+    cases.get_mut(index).unwrap_or(whole)
+}

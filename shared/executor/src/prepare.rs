@@ -1,0 +1,144 @@
+//! What is made once a toolchain, out of the toolchain alone, and kept across restarts: such as
+//! the compiled standard library of a language that ships it as source.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::cache::Key;
+use crate::core::{Allowance, Command, Core, Runtime};
+use crate::language::Program;
+use crate::log::Log;
+use crate::process::{self, OutputBounds, Traffic};
+use crate::slots::Slot;
+use crate::spec::PrepareSpec;
+use crate::tree;
+
+/// How long one command may take.
+const TIMEOUT: Duration = Duration::from_mins(10);
+
+/// What one command may use, in bytes.
+const MEMORY_BYTES: u64 = 2 << 30;
+
+/// Deepest directory that a command may make.
+const DEPTH_MAX: usize = 32;
+
+/// Marks a directory as finished.
+const COMPLETE: &str = ".complete";
+
+impl Core {
+    /// Makes what the language needs made for `runtime` below `parent`, unless it is there.
+    pub(crate) async fn prepare(
+        &self,
+        runtime: &Runtime,
+        parent: &Path,
+        slot: &Slot,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        if self.spec.prepare.is_empty() {
+            return Ok(None);
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        let toolchain = &runtime.toolchain;
+        let spec = format!("{:?}", self.spec.prepare);
+        let key = Key::of([spec.as_bytes(), toolchain.root.as_os_str().as_encoded_bytes()]);
+        let name = format!("{}-{}-{}", self.spec.name, toolchain.version, key.short());
+        let lock = File::create(parent.join(format!("{name}.lock")))?;
+        tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
+        let directory = parent.join(&name);
+        if is_finished(&directory)? {
+            return Ok(Some(directory));
+        }
+        tracing::info!(directory = %directory.display(), "preparing a toolchain, once");
+        self.fill(runtime, parent, &name, slot).await?;
+        Ok(Some(directory))
+    }
+
+    /// Makes the directory `name` of `parent` from scratch.
+    async fn fill(
+        &self,
+        runtime: &Runtime,
+        parent: &Path,
+        name: &str,
+        slot: &Slot,
+    ) -> anyhow::Result<()> {
+        let parent_fd = tree::open_directory(parent)?;
+        tree::erase(parent_fd.as_fd(), name)?;
+        let made = tree::make_directory(parent_fd.as_fd(), name, 0o755)?;
+        tree::give(made.as_fd(), slot.uid())?;
+        let directory = parent.join(name);
+        let runtime = Runtime { prepared: Some(directory.clone()), ..runtime.clone() };
+        let mut outputs = Vec::new();
+        for spec in &self.spec.prepare {
+            let output = self.make(spec, &runtime, &directory, slot).await?;
+            outputs.extend(spec.stdout.clone().map(|file| (file, output)));
+        }
+        tree::take_over(made.as_fd(), DEPTH_MAX)?;
+        for (file, output) in outputs {
+            tree::write_file(made.as_fd(), &file, &output, None)?;
+        }
+        tree::write_file(made.as_fd(), COMPLETE, b"", None)?;
+        Ok(tree::take_over(made.as_fd(), DEPTH_MAX)?)
+    }
+
+    /// Runs one command, confined, and returns its standard output.
+    async fn make(
+        &self,
+        spec: &PrepareSpec,
+        runtime: &Runtime,
+        directory: &Path,
+        slot: &Slot,
+    ) -> anyhow::Result<Vec<u8>> {
+        let workspace = self.state.workspace(&[], slot.uid())?;
+        let values = self.values(runtime, &Program::none(), &workspace, MEMORY_BYTES);
+        let command = Command {
+            words: values.words(&spec.command)?,
+            argv0: None,
+            env: self.environment(&values, &workspace, &spec.env, &BTreeMap::new())?,
+            readable: Vec::new(),
+            writable: vec![directory.to_owned()],
+        };
+        let allowance = Allowance { wall: TIMEOUT, cpu: TIMEOUT * 8, memory_bytes: MEMORY_BYTES };
+        let mut policy = self.policy(runtime, &workspace, command, allowance);
+        policy.work_dir = directory.to_owned();
+        policy.limits.processes = policy.limits.processes.max(256);
+        policy.limits.open_files = policy.limits.open_files.max(1024);
+        policy.limits.file_bytes = policy.limits.file_bytes.max(512 << 20);
+        let (_never, cancelled) = watch::channel(false);
+        let output = OutputBounds { keep: 4 << 20, kill: 64 << 20 };
+        let traffic = Traffic { input: Bytes::new(), output, cancelled };
+        let sinks = (Log::no_sink(), Log::no_sink());
+        let finished = process::run(&self.spawner, &policy, traffic, sinks).await?;
+        anyhow::ensure!(
+            finished.ended.exit == sandbox::Exit::Code(0),
+            "preparing the toolchain failed ({:?}, {:?}): {}",
+            finished.ended.reason,
+            finished.ended.exit,
+            String::from_utf8_lossy(&finished.stderr.tail)
+        );
+        Ok(finished.stdout.head)
+    }
+}
+
+/// Whether the directory was finished by us, or by somebody whom we need not distrust.
+fn is_finished(directory: &Path) -> io::Result<bool> {
+    let metadata = match fs::symlink_metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        metadata => metadata?,
+    };
+    let owner = metadata.uid();
+    let trusted = owner == sandbox::current_uid() || owner == 0;
+    if !metadata.is_dir() || !trusted || metadata.mode() & 0o022 != 0 {
+        return Err(io::Error::other(format!(
+            "{} belongs to somebody else or can be changed by others; remove it",
+            directory.display()
+        )));
+    }
+    Ok(directory.join(COMPLETE).exists())
+}

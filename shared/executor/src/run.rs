@@ -1,0 +1,391 @@
+//! One run, from its admission to its report: compile once, run each case, collect files.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use bytes::Bytes;
+use protocol::{
+    CaseReport, CompileReport, CompileStatus, Diagnostic, OutputFile, RunEvent, RunReport,
+    RunRequest, Stage, Status, Timings,
+};
+use tokio::sync::watch;
+
+use crate::cache::Artifact;
+use crate::compile::{Compiled, Sources};
+use crate::core::{Admitted, Allowance, Command, Core, Runtime};
+use crate::language::Program;
+use crate::log::Log;
+use crate::process::{self, Fault, Finished, Traffic};
+use crate::slots::Slot;
+use crate::template::UnknownPlaceholder;
+use crate::tree::{self, WalkBounds};
+use crate::verdict;
+use crate::workspace::Workspace;
+
+/// Why we could not finish a run: never the program's fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunFault {
+    /// A process could not be run.
+    #[error(transparent)]
+    Process(#[from] Fault),
+    /// Files of a run could not be handled.
+    #[error("the run's files could not be handled: {0}")]
+    Files(#[from] std::io::Error),
+    /// A command of the language is wrong.
+    #[error("the language's data is wrong: {0}")]
+    Spec(#[from] UnknownPlaceholder),
+}
+
+/// Most files that a run hands back.
+const FILES_MAX: usize = 100;
+
+/// What a run needs to be done.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) request_id: String,
+    pub(crate) request: RunRequest,
+    pub(crate) admitted: Admitted,
+    /// When the request came in.
+    pub(crate) arrived: Instant,
+    /// How long it waited for its slot.
+    pub(crate) queued: Duration,
+}
+
+/// One standard input and what came of it.
+struct CaseOutcome {
+    finished: Finished,
+    status: Status,
+    files: Vec<OutputFile>,
+}
+
+/// Does what `order` says in `slot`, and writes the log. The slot comes free when everything of
+/// the run is gone, or goes out of service if that fails.
+pub(crate) async fn run(
+    core: Arc<Core>,
+    order: Order,
+    slot: Slot,
+    log: Log,
+    cancelled: watch::Receiver<bool>,
+) {
+    let outcome = order.run(&core, &slot, &log, &cancelled).await;
+    match &outcome {
+        Err(RunFault::Process(Fault::Unclean)) => slot.quarantine(),
+        _ => drop(slot),
+    }
+    match outcome {
+        Ok(report) => {
+            core.metrics.finished(&report);
+            tracing::info!(
+                run.id = %report.request_id,
+                runtime = %report.language,
+                status = report.status.as_str(),
+                wall_ms = report.timings.run,
+                total_ms = report.timings.total,
+                "finished a run"
+            );
+            log.add(RunEvent::Exit { report: Box::new(report) }).await;
+        }
+        Err(fault) => {
+            let problem = crate::error::problem_of_fault(&fault, &order.request_id);
+            tracing::error!(run.id = %order.request_id, error = %fault, "a run failed");
+            log.add(RunEvent::Fault { problem: Box::new(problem) }).await;
+        }
+    }
+}
+
+impl Order {
+    async fn run(
+        &self,
+        core: &Core,
+        slot: &Slot,
+        log: &Log,
+        cancelled: &watch::Receiver<bool>,
+    ) -> Result<RunReport, RunFault> {
+        let mut report = self.blank_report(core);
+        let Some(runtime) = core.runtimes.get(self.admitted.runtime) else {
+            return Err(RunFault::Files(std::io::Error::other("the runtime is gone")));
+        };
+        log.add(RunEvent::Stage { stage: Stage::Compile, case: None }).await;
+        let compiling = Instant::now();
+        let prepared = prepare(core, self.admitted.program.clone());
+        let compiled = match &prepared {
+            Ok(program) => {
+                let options = &self.request.compiler_options;
+                let sources = Sources { runtime, program, options };
+                core.compile(sources, slot, cancelled.clone()).await?
+            }
+            Err(output) => Compiled::Refused(refused(output.clone())),
+        };
+        report.timings.compile = millis(compiling.elapsed());
+        let artifact = match compiled {
+            Compiled::NotNeeded => None,
+            Compiled::Ready(artifact, compile) => {
+                report.compile = Some(compile);
+                Some(artifact)
+            }
+            Compiled::Refused(compile) => {
+                let unwanted = *cancelled.borrow();
+                return Ok(self.refuse(report, compile, log, unwanted).await);
+            }
+        };
+        let Ok(program) = prepared else { return Ok(report) };
+        let running = Running {
+            order: self,
+            core,
+            runtime,
+            program: &program,
+            artifact: artifact.as_deref(),
+            slot,
+            log,
+            cancelled,
+        };
+        running.all_cases(&mut report).await?;
+        report.timings.total = millis(self.arrived.elapsed());
+        Ok(report)
+    }
+
+    fn blank_report(&self, core: &Core) -> RunReport {
+        let runtime = core.runtimes.get(self.admitted.runtime);
+        RunReport {
+            request_id: self.request_id.clone(),
+            status: Status::Success,
+            output: String::new(),
+            error: String::new(),
+            output_base64: None,
+            output_truncated: false,
+            error_truncated: false,
+            execution_time: 0.0,
+            cpu_time: 0.0,
+            memory_used: 0,
+            approximate: true,
+            exit_code: None,
+            signal: None,
+            compile: None,
+            cases: Vec::new(),
+            files: Vec::new(),
+            timings: Timings { queue: millis(self.queued), ..Timings::default() },
+            warm: false,
+            isolation: core.isolation.level,
+            language: self.admitted.program.language.clone(),
+            version: runtime.map(|it| it.toolchain.version.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The report of a program that its compiler refused. What it said goes into the log as
+    /// standard error.
+    async fn refuse(
+        &self,
+        mut report: RunReport,
+        compile: CompileReport,
+        log: &Log,
+        cancelled: bool,
+    ) -> RunReport {
+        let data = compile.output.clone();
+        if !data.is_empty() {
+            log.add(RunEvent::Stderr { data, case: None }).await;
+        }
+        report.status = if cancelled { Status::Cancelled } else { Status::CompileError };
+        report.compile = Some(compile);
+        report.timings.total = millis(self.arrived.elapsed());
+        report
+    }
+}
+
+/// Turns the sources into what is compiled or run. The error is what the user reads.
+pub(crate) fn prepare(core: &Core, program: Program) -> Result<Program, String> {
+    let Some(prepare) = core.language.prepare else { return Ok(program) };
+    prepare(program).map_err(|diagnostics| diagnostics.iter().map(line_of).collect())
+}
+
+/// A diagnostic in the form that compilers use.
+fn line_of(diagnostic: &Diagnostic) -> String {
+    let Diagnostic { message, line, column, file, .. } = diagnostic;
+    let file = file.as_deref().unwrap_or("source");
+    format!("{file}:{line}:{column}: error: {message}\n")
+}
+
+fn refused(output: String) -> CompileReport {
+    CompileReport { status: CompileStatus::Error, output, time: 0.0, cached: false }
+}
+
+/// The run phase of an order.
+struct Running<'a> {
+    order: &'a Order,
+    core: &'a Core,
+    runtime: &'a Runtime,
+    program: &'a Program,
+    artifact: Option<&'a Artifact>,
+    slot: &'a Slot,
+    log: &'a Log,
+    cancelled: &'a watch::Receiver<bool>,
+}
+
+impl Running<'_> {
+    async fn all_cases(&self, report: &mut RunReport) -> Result<(), RunFault> {
+        let request = &self.order.request;
+        let running = Instant::now();
+        if request.cases.is_empty() {
+            let input = Bytes::from(request.input.clone());
+            let outcome = self.case(None, input, &request.args).await?;
+            report.timings.start = millis(outcome.finished.start);
+            fill(report, &outcome, request.output_base64);
+            report.files = outcome.files;
+        }
+        for (index, case) in request.cases.iter().enumerate() {
+            if *self.cancelled.borrow() {
+                report.status = Status::Cancelled;
+                break;
+            }
+            let input = if case.input.is_empty() { &request.input } else { &case.input };
+            let args = case.args.as_ref().unwrap_or(&request.args);
+            let mut outcome = self.case(Some(index), Bytes::from(input.clone()), args).await?;
+            if let Some(expected) = &case.expected_output {
+                let output = String::from_utf8_lossy(&outcome.finished.stdout.head);
+                outcome.status = verdict::compare(outcome.status, &output, expected);
+            }
+            report.timings.start += millis(outcome.finished.start);
+            let name = case.name.clone().unwrap_or_else(|| (index + 1).to_string());
+            add_case(report, name, &outcome);
+            report.files.extend(outcome.files);
+        }
+        report.timings.run = millis(running.elapsed());
+        Ok(())
+    }
+
+    /// Runs the program once, in a work directory of its own. A run whose supervisor died before
+    /// the program had started is launched once more: nothing happened yet.
+    async fn case(
+        &self,
+        case: Option<usize>,
+        input: Bytes,
+        args: &[String],
+    ) -> Result<CaseOutcome, RunFault> {
+        self.log.add(RunEvent::Stage { stage: Stage::Run, case }).await;
+        let workspace = self.core.state.workspace(&self.program.files, self.slot.uid())?;
+        let policy = self.policy(&workspace, args)?;
+        let traffic =
+            Traffic { input, output: self.core.output, cancelled: self.cancelled.clone() };
+        let mut finished = None;
+        for attempt in 0..2 {
+            let sinks = (self.log.sink(case), self.log.sink(case));
+            match process::run(&self.core.spawner, &policy, traffic.clone(), sinks).await {
+                Err(Fault::LostEarly) if attempt == 0 => {}
+                outcome => {
+                    finished = Some(outcome?);
+                    break;
+                }
+            }
+        }
+        let finished = finished.ok_or(Fault::LostEarly)?;
+        let memory = &self.core.spec.memory;
+        let status = verdict::status(&finished.ended, &finished.stderr.tail, &memory.exhausted);
+        let files = self.files(&workspace)?;
+        drop(tokio::task::spawn_blocking(move || drop(workspace)).await);
+        Ok(CaseOutcome { finished, status, files })
+    }
+
+    fn policy(&self, workspace: &Workspace, args: &[String]) -> Result<sandbox::Policy, RunFault> {
+        let request = &self.order.request;
+        let run = &self.core.spec.run;
+        let memory_bytes = request.memory_bytes;
+        let mut values = self.core.values(self.runtime, self.program, workspace, memory_bytes);
+        let artifact = self.artifact.map(|it| it.path().to_owned());
+        if let Some(artifact) = &artifact {
+            values.set("out", artifact.to_string_lossy());
+        }
+        let mut words = values.words(&run.command)?;
+        words.extend(args.iter().cloned());
+        let argv0 = run.argv0.as_ref().map(|it| values.fill(it)).transpose()?;
+        let env = self.core.environment(&values, workspace, &run.env, &request.env)?;
+        let readable = artifact.into_iter().collect();
+        let command = Command { words, argv0, env, readable, writable: Vec::new() };
+        let allowance = Allowance { wall: request.timeout, cpu: request.cpu_time, memory_bytes };
+        Ok(self.core.policy(self.runtime, workspace, command, allowance))
+    }
+
+    /// The files of the work directory that the request asked for. Everything that could write
+    /// there is dead.
+    fn files(&self, workspace: &Workspace) -> Result<Vec<OutputFile>, RunFault> {
+        let patterns = &self.order.admitted.patterns;
+        if patterns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes_max = self.core.output_files_bytes_max;
+        let bounds = WalkBounds { entries: 10_000, depth: 32, bytes: u64::MAX };
+        let mut left = bytes_max;
+        let mut files = Vec::new();
+        let directory = tree::open_directory(&workspace.work_dir())?;
+        tree::walk(directory.as_fd(), workspace.owner(), bounds, &mut |found| {
+            if patterns.is_match(&found.path) && found.size <= left && files.len() < FILES_MAX {
+                left -= found.size;
+                let bytes = tree::read_file(&found.file, found.size)?;
+                files.push(output_file(found.path, bytes));
+            }
+            Ok(())
+        })?;
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(files)
+    }
+}
+
+fn output_file(path: String, bytes: Vec<u8>) -> OutputFile {
+    let size = bytes.len() as u64;
+    let (content, encoding) = match String::from_utf8(bytes) {
+        Ok(text) => (text, "utf8"),
+        Err(error) => (encode(error.as_bytes()), "base64"),
+    };
+    OutputFile { path, content, encoding: encoding.to_owned(), size }
+}
+
+fn encode(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Puts the one outcome of a request without cases into its report.
+fn fill(report: &mut RunReport, outcome: &CaseOutcome, base64: bool) {
+    let Finished { ended, stdout, stderr, .. } = &outcome.finished;
+    report.status = outcome.status;
+    report.output_truncated = stdout.truncated;
+    report.error_truncated = stderr.truncated;
+    report.output_base64 = base64.then(|| encode(&stdout.head));
+    report.execution_time = seconds(ended.wall_us);
+    report.cpu_time = seconds(ended.cpu_us);
+    report.memory_used = ended.memory_bytes;
+    (report.exit_code, report.signal) = verdict::exit_fields(ended.exit);
+}
+
+/// Adds the outcome of one case; the first that is no pass decides the whole.
+fn add_case(report: &mut RunReport, name: String, outcome: &CaseOutcome) {
+    let Finished { ended, stdout, stderr, .. } = &outcome.finished;
+    let (exit_code, signal) = verdict::exit_fields(ended.exit);
+    if report.cases.is_empty() || report.status.is_pass() {
+        report.status = outcome.status;
+        (report.exit_code, report.signal) = (exit_code, signal.clone());
+    }
+    report.execution_time += seconds(ended.wall_us);
+    report.cpu_time += seconds(ended.cpu_us);
+    report.memory_used = report.memory_used.max(ended.memory_bytes);
+    report.cases.push(CaseReport {
+        name,
+        status: outcome.status,
+        output: String::new(),
+        error: String::new(),
+        output_truncated: stdout.truncated,
+        error_truncated: stderr.truncated,
+        execution_time: seconds(ended.wall_us),
+        cpu_time: seconds(ended.cpu_us),
+        memory_used: ended.memory_bytes,
+        exit_code,
+        signal,
+    });
+}
+
+fn seconds(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64()
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

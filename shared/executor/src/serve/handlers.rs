@@ -1,0 +1,288 @@
+//! One function a path.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use protocol::{
+    ExecutorHealth, ExecutorInfo, HealthStatus, LanguageInfo, RunEvent, RunRequest, RuntimeInfo,
+    ValidateRequest,
+};
+use telemetry::RequestContext;
+use tokio::sync::{mpsc, watch};
+
+use super::{Service, body};
+use crate::core::{Core, Wanted};
+use crate::error::{ApiError, problem_of_fault};
+use crate::log::{self, Log};
+use crate::run::{self, Order};
+use crate::slots::Slot;
+
+/// How often a silent stream says that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// `GET /health`: what is known, not a new test.
+pub(super) async fn health(service: web::Data<Service>) -> HttpResponse {
+    let slots = &service.core.slots;
+    let quarantined = slots.quarantined();
+    let (status, output) = if service.is_draining() {
+        (HealthStatus::Fail, Some("draining: no new runs are taken".to_owned()))
+    } else if quarantined == slots.count() {
+        (HealthStatus::Fail, Some("every slot is out of service; restart".to_owned()))
+    } else if quarantined > 0 {
+        (HealthStatus::Warn, Some(format!("{quarantined} slots are out of service")))
+    } else {
+        (HealthStatus::Pass, None)
+    };
+    let health = ExecutorHealth {
+        status,
+        service_id: format!("executor-{}", service.core.spec.name),
+        output,
+        isolation: service.core.isolation.level,
+        slots: slots.count(),
+        slots_free: slots.free(),
+        slots_quarantined: quarantined,
+        waiting: slots.waiting(),
+    };
+    let mut answer = match status {
+        HealthStatus::Fail => HttpResponse::ServiceUnavailable(),
+        HealthStatus::Pass | HealthStatus::Warn => HttpResponse::Ok(),
+    };
+    answer
+        .content_type("application/health+json")
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .json(health)
+}
+
+/// `GET /info`.
+pub(super) async fn info(request: HttpRequest, service: web::Data<Service>) -> HttpResponse {
+    match service.authorize(&request) {
+        Ok(()) => HttpResponse::Ok().json(describe(&service.core)),
+        Err(error) => error.answer(&request),
+    }
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(request: HttpRequest, service: web::Data<Service>) -> HttpResponse {
+    if let Err(error) = service.authorize(&request) {
+        return error.answer(&request);
+    }
+    let core = &service.core;
+    HttpResponse::Ok()
+        .content_type(telemetry::metrics::CONTENT_TYPE)
+        .body(core.metrics.render(&core.slots, core.spawner.restarts()))
+}
+
+/// `POST /execute`.
+pub(super) async fn execute(
+    request: HttpRequest,
+    payload: web::Payload,
+    service: web::Data<Service>,
+) -> HttpResponse {
+    match try_execute(&request, payload, &service).await {
+        Ok(answer) => answer,
+        Err(error) => reject(&service.core, &error, &request),
+    }
+}
+
+/// `POST /validate`.
+pub(super) async fn validate(
+    request: HttpRequest,
+    payload: web::Payload,
+    service: web::Data<Service>,
+) -> HttpResponse {
+    match try_validate(&request, payload, &service).await {
+        Ok(answer) => answer,
+        Err(error) => reject(&service.core, &error, &request),
+    }
+}
+
+async fn try_execute(
+    request: &HttpRequest,
+    payload: web::Payload,
+    service: &Service,
+) -> Result<HttpResponse, ApiError> {
+    let arrived = Instant::now();
+    let core = &service.core;
+    let body = accept(request, payload, service).await?;
+    let mut asked = RunRequest::parse(&body, &core.bounds)?;
+    drop(body);
+    let sources = std::mem::take(&mut asked.sources);
+    let admitted = core.admit(Wanted {
+        language: asked.language.as_deref(),
+        version: asked.version.as_deref(),
+        sources,
+        options: &asked.compiler_options,
+        output_files: &asked.output_files,
+    })?;
+    let waiting = Instant::now();
+    let slot = core.slots.take().await?;
+    let order = Order {
+        request_id: request_id(request),
+        request: asked,
+        admitted,
+        arrived,
+        queued: waiting.elapsed(),
+    };
+    let (events, guard) = start(core, order, slot);
+    if wants_stream(request) {
+        return Ok(stream(events, guard));
+    }
+    let report = log::fold(events).await;
+    drop(guard);
+    match report {
+        Ok(report) => Ok(HttpResponse::Ok().json(report)),
+        Err(Some(problem)) => Err(ApiError::Told(problem)),
+        Err(None) => Err(ApiError::Lost),
+    }
+}
+
+async fn try_validate(
+    request: &HttpRequest,
+    payload: web::Payload,
+    service: &Service,
+) -> Result<HttpResponse, ApiError> {
+    let core = &service.core;
+    let body = accept(request, payload, service).await?;
+    let asked = ValidateRequest::parse(&body, &core.bounds)?;
+    let admitted = core.admit(Wanted {
+        language: asked.language.as_deref(),
+        version: asked.version.as_deref(),
+        sources: asked.sources,
+        options: &[],
+        output_files: &[],
+    })?;
+    let slot = core.slots.take().await?;
+    let request_id = request_id(request);
+    let (cancel, cancelled) = watch::channel(false);
+    let guard = CancelOnDrop(cancel);
+    let core = Arc::clone(core);
+    // On its own, so that it cleans up after itself when the client goes away.
+    let validating = tokio::spawn(async move {
+        let validated = core.validate(admitted, &slot, cancelled, &request_id).await;
+        let unclean =
+            matches!(validated, Err(run::RunFault::Process(crate::process::Fault::Unclean)));
+        if unclean {
+            slot.quarantine();
+        } else {
+            drop(slot);
+        }
+        validated.map_err(|fault| problem_of_fault(&fault, &request_id))
+    });
+    let validated = validating.await;
+    drop(guard);
+    match validated {
+        Ok(Ok(report)) => Ok(HttpResponse::Ok().json(report)),
+        Ok(Err(problem)) => Err(ApiError::Told(Box::new(problem))),
+        Err(_) => Err(ApiError::Lost),
+    }
+}
+
+/// Everything before a body is looked at.
+async fn accept(
+    request: &HttpRequest,
+    payload: web::Payload,
+    service: &Service,
+) -> Result<bytes::BytesMut, ApiError> {
+    service.authorize(request)?;
+    if service.is_draining() {
+        return Err(ApiError::NotReady("draining: no new runs are taken here"));
+    }
+    let bytes_max = service.core.bounds.body_bytes_max();
+    body::read(request, payload, bytes_max, service.body_seconds).await
+}
+
+fn reject(core: &Core, error: &ApiError, request: &HttpRequest) -> HttpResponse {
+    let answer = error.answer(request);
+    core.metrics.rejected(answer.status().canonical_reason().unwrap_or("unknown"));
+    answer
+}
+
+/// Stops a run when the answer to its client is dropped.
+struct CancelOnDrop(watch::Sender<bool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
+}
+
+/// Starts a run on its own, so that it cleans up after itself whatever becomes of its client.
+fn start(core: &Arc<Core>, order: Order, slot: Slot) -> (mpsc::Receiver<RunEvent>, CancelOnDrop) {
+    let (log, events) = Log::new();
+    let (cancel, cancelled) = watch::channel(false);
+    drop(tokio::spawn(run::run(Arc::clone(core), order, slot, log, cancelled)));
+    (events, CancelOnDrop(cancel))
+}
+
+fn wants_stream(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|it| it.to_str().ok());
+    accept.is_some_and(|it| it.contains("text/event-stream"))
+}
+
+/// The log as server-sent events.
+fn stream(events: mpsc::Receiver<RunEvent>, guard: CancelOnDrop) -> HttpResponse {
+    let lines = futures::stream::unfold((events, guard), |(mut events, guard)| async move {
+        let line = match tokio::time::timeout(KEEP_ALIVE, events.recv()).await {
+            Err(_) => ": keep-alive\n\n".to_owned(),
+            Ok(None) => return None,
+            Ok(Some(event)) => {
+                let data = serde_json::to_string(&event).unwrap_or_default();
+                format!("event: {}\ndata: {data}\n\n", event.name())
+            }
+        };
+        Some((Ok::<_, Infallible>(Bytes::from(line)), (events, guard)))
+    });
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ))
+        .streaming(lines)
+}
+
+fn request_id(request: &HttpRequest) -> String {
+    let context = request.extensions().get::<RequestContext>().cloned();
+    context.map(|it| it.request_id).unwrap_or_default()
+}
+
+/// What this executor says of itself.
+fn describe(core: &Core) -> ExecutorInfo {
+    let languages: Vec<LanguageInfo> = core
+        .spec
+        .languages
+        .iter()
+        .map(|it| LanguageInfo {
+            id: it.id.clone(),
+            aliases: it.aliases.clone(),
+            entry: it.entry.clone(),
+            example: it.example.clone(),
+        })
+        .collect();
+    let main = languages.first();
+    let runtimes = core.runtimes.iter().enumerate().map(|(index, runtime)| RuntimeInfo {
+        version: runtime.toolchain.version.clone(),
+        default: index == 0,
+    });
+    let features = ["cases", "files", "outputFiles", "stream", "validate"];
+    let compiles = core.spec.compile.as_ref().map(|_| "compile");
+    ExecutorInfo {
+        language: main.map(|it| it.id.clone()).unwrap_or_default(),
+        aliases: main.map(|it| it.aliases.clone()).unwrap_or_default(),
+        runtimes: runtimes.collect(),
+        languages,
+        limits: core.bounds.clone(),
+        slots: core.slots.count(),
+        slots_free: core.slots.free(),
+        waiting: core.slots.waiting(),
+        features: features.into_iter().chain(compiles).map(str::to_owned).collect(),
+        isolation: core.isolation.clone(),
+        samples: core.samples.clone(),
+        notes: core.notes.clone(),
+    }
+}

@@ -1,0 +1,172 @@
+//! The HTTP front of an executor: five paths, problems for everything else, and a drain at the
+//! end.
+
+mod body;
+mod handlers;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::core::Core;
+use crate::error::ApiError;
+use crate::settings::Settings;
+
+/// What the handlers share.
+pub(crate) struct Service {
+    pub(crate) core: Arc<Core>,
+    token: Option<[u8; 32]>,
+    draining: AtomicBool,
+    body_seconds: u64,
+}
+
+impl Service {
+    /// Whether no new runs are taken.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether the request carries the fleet's token. Digests are compared, so that neither
+    /// content nor length tells by how long it takes.
+    pub(crate) fn authorize(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        let Some(token) = &self.token else { return Ok(()) };
+        let header = request.headers().get(actix_web::http::header::AUTHORIZATION);
+        let given = header.and_then(|it| it.to_str().ok()?.strip_prefix("Bearer "));
+        let given: [u8; 32] = Sha256::digest(given.unwrap_or_default()).into();
+        if bool::from(given.ct_eq(token)) { Ok(()) } else { Err(ApiError::Unauthorized) }
+    }
+}
+
+/// Opens the port, or says how to choose another.
+pub(crate) fn listen(settings: &Settings, default_port: u16) -> anyhow::Result<TcpListener> {
+    let port = if settings.port == 0 { default_port } else { settings.port };
+    let address = SocketAddr::new(settings.host, port);
+    let listener = TcpListener::bind(address).map_err(|error| {
+        anyhow::anyhow!("cannot listen on {address}: {error}; set PORT to a port that is free")
+    })?;
+    Ok(listener)
+}
+
+/// Serves until a signal, or `drain_too` comes, then drains.
+pub(crate) async fn serve(
+    core: Arc<Core>,
+    settings: &Settings,
+    listener: TcpListener,
+    drain_too: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let secret = settings.token.expose_secret();
+    let token = (!secret.is_empty()).then(|| Sha256::digest(secret).into());
+    let service = web::Data::new(Service {
+        core,
+        token,
+        draining: AtomicBool::new(false),
+        body_seconds: settings.body_seconds,
+    });
+    let shared = service.clone();
+    let address = listener.local_addr()?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(shared.clone())
+            .wrap(from_fn(telemetry::request_context))
+            .configure(routes)
+    })
+    .listen(listener)?
+    .workers(2)
+    .disable_signals()
+    .client_request_timeout(Duration::from_secs(10))
+    .keep_alive(Duration::from_secs(75))
+    .shutdown_timeout(5)
+    .run();
+    tracing::info!(%address, level = %service.core.isolation.level, "serving");
+    let drain = Duration::from_secs(settings.drain_seconds);
+    let draining = drain_at_end(server.handle(), service.clone(), drain, drain_too);
+    let (served, drained) = tokio::join!(server, draining);
+    served?;
+    drained
+}
+
+fn routes(config: &mut web::ServiceConfig) {
+    let get = |path: &str, handler| {
+        web::resource(path)
+            .route(web::get().to(handler))
+            .route(web::head().to(handler))
+            .default_service(web::to(only_get))
+    };
+    config
+        .service(get("/health", handlers::health))
+        .service(
+            web::resource("/info")
+                .route(web::get().to(handlers::info))
+                .default_service(web::to(only_get)),
+        )
+        .service(
+            web::resource("/metrics")
+                .route(web::get().to(handlers::metrics))
+                .default_service(web::to(only_get)),
+        )
+        .service(
+            web::resource("/execute")
+                .route(web::post().to(handlers::execute))
+                .default_service(web::to(only_post)),
+        )
+        .service(
+            web::resource("/validate")
+                .route(web::post().to(handlers::validate))
+                .default_service(web::to(only_post)),
+        )
+        .default_service(web::to(nothing_here));
+}
+
+async fn only_get(request: HttpRequest) -> HttpResponse {
+    ApiError::MethodNotAllowed("GET").answer(&request)
+}
+
+async fn only_post(request: HttpRequest) -> HttpResponse {
+    ApiError::MethodNotAllowed("POST").answer(&request)
+}
+
+async fn nothing_here(request: HttpRequest) -> HttpResponse {
+    ApiError::NotFound.answer(&request)
+}
+
+/// Waits for the end, takes no new runs, waits for those under way, and stops the server.
+async fn drain_at_end(
+    server: ServerHandle,
+    service: web::Data<Service>,
+    patience: Duration,
+    drain_too: oneshot::Receiver<()>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        Ok(()) = drain_too => {}
+    }
+    service.draining.store(true, Ordering::Release);
+    tracing::info!("draining");
+    let slots = &service.core.slots;
+    let all_free = async {
+        let mut look = tokio::time::interval(Duration::from_millis(20));
+        while slots.free() + slots.quarantined() < slots.count() || slots.waiting() > 0 {
+            look.tick().await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(patience, all_free) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    server.stop(true).await;
+    Ok(())
+}

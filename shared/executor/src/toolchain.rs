@@ -1,0 +1,221 @@
+//! Finds the toolchains of a language on this host, once, at boot: the real programs behind
+//! shims, their versions and directories, each reachable for the users of slots.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use globset::Glob;
+use regex::Regex;
+
+use crate::mirror;
+use crate::spec::ToolchainSpec;
+use crate::template::Values;
+
+/// How long a toolchain may take to tell its version.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A toolchain that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Toolchain {
+    /// Its version, as it tells it.
+    pub(crate) version: String,
+    /// Its directory.
+    pub(crate) root: PathBuf,
+    /// Its programs by placeholder.
+    pub(crate) programs: BTreeMap<String, PathBuf>,
+    /// Further placeholders that it told.
+    pub(crate) found: BTreeMap<String, String>,
+}
+
+/// What a search found, and what an operator should know of it.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// The toolchains, the default one first.
+    pub(crate) toolchains: Vec<Toolchain>,
+    /// Why candidates were passed over, and where copies were made.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Where to search and what to do with what is out of reach.
+#[derive(Debug)]
+pub(crate) struct SearchPlaces {
+    /// Directories with programs, the first one wins.
+    pub(crate) path: Vec<PathBuf>,
+    /// Where a toolchain is laid out again that the users of slots cannot reach; none if runs
+    /// have our own user.
+    pub(crate) mirror: Option<PathBuf>,
+}
+
+/// Searches the toolchains of `spec`.
+pub(crate) fn search(spec: &ToolchainSpec, places: &SearchPlaces) -> anyhow::Result<Search> {
+    let mut search = Search::default();
+    let mut seen = BTreeSet::new();
+    for candidate in candidates(spec, &places.path)? {
+        match inspect(spec, &candidate, places) {
+            Ok((toolchain, note)) => {
+                if seen.insert(toolchain.version.clone()) {
+                    search.notes.extend(note);
+                    search.toolchains.push(toolchain);
+                }
+            }
+            Err(error) => {
+                let name = candidate.file_name().unwrap_or_default().to_string_lossy();
+                tracing::info!(candidate = %candidate.display(), %error, "passed over a toolchain");
+                search.notes.push(format!("a candidate `{name}` was passed over: {error}"));
+            }
+        }
+    }
+    Ok(search)
+}
+
+/// Programs that match one of the names, in the order of names and then of directories.
+fn candidates(spec: &ToolchainSpec, path: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for name in &spec.candidates {
+        if name.starts_with('/') {
+            found.extend(Some(PathBuf::from(name)).filter(|it| is_program(it)));
+            continue;
+        }
+        let matcher = Glob::new(name)?.compile_matcher();
+        for directory in path {
+            let Ok(entries) = std::fs::read_dir(directory) else { continue };
+            let mut here: Vec<PathBuf> = entries
+                .flatten()
+                .filter(|entry| matcher.is_match(entry.file_name()))
+                .map(|entry| entry.path())
+                .filter(|path| is_program(path))
+                .collect();
+            here.sort();
+            found.extend(here);
+        }
+    }
+    found.dedup();
+    Ok(found)
+}
+
+fn inspect(
+    spec: &ToolchainSpec,
+    candidate: &Path,
+    places: &SearchPlaces,
+) -> anyhow::Result<(Toolchain, Option<String>)> {
+    let told = ask(spec, candidate)?;
+    let version = first_group(&spec.version, &told)?
+        .ok_or_else(|| anyhow::anyhow!("it does not tell its version"))?;
+    check_minimum(spec, &version)?;
+    let executable = match &spec.executable {
+        Some(pattern) => PathBuf::from(
+            first_group(pattern, &told)?
+                .ok_or_else(|| anyhow::anyhow!("it does not tell its program"))?,
+        ),
+        None => candidate.to_owned(),
+    };
+    let executable = executable.canonicalize()?;
+    let root = match &spec.root {
+        Some(pattern) => PathBuf::from(
+            first_group(pattern, &told)?
+                .ok_or_else(|| anyhow::anyhow!("it does not tell its directory"))?,
+        ),
+        None => executable.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned(),
+    };
+    let root = root.canonicalize()?;
+    let (root, executable, note) = reachable(spec, &version, root, executable, places)?;
+    let mut values = Values::default();
+    values.set("root", root.to_string_lossy());
+    values.set("executable", executable.to_string_lossy());
+    let mut found = BTreeMap::new();
+    for (name, pattern) in &spec.found {
+        if let Some(value) = first_group(pattern, &told)? {
+            values.set(name, &value);
+            found.insert(name.clone(), value);
+        }
+    }
+    let mut programs = BTreeMap::new();
+    for (name, template) in &spec.programs {
+        let program = PathBuf::from(values.fill(template)?);
+        anyhow::ensure!(is_program(&program), "its program `{name}` is missing");
+        programs.insert(name.clone(), program);
+    }
+    Ok((Toolchain { version, root, programs, found }, note))
+}
+
+/// Everything that a candidate prints when asked.
+fn ask(spec: &ToolchainSpec, candidate: &Path) -> anyhow::Result<String> {
+    let mut told = String::new();
+    for arguments in &spec.probe {
+        let output = sandbox::start_tool(candidate, arguments, PROBE_TIMEOUT)?;
+        anyhow::ensure!(output.succeeded, "it fails when asked for its version");
+        told.push_str(&output.text);
+        told.push('\n');
+    }
+    Ok(told)
+}
+
+fn first_group(pattern: &str, text: &str) -> anyhow::Result<Option<String>> {
+    let found = Regex::new(pattern)?.captures(text).and_then(|it| it.get(1));
+    Ok(found.map(|it| it.as_str().trim().to_owned()))
+}
+
+fn check_minimum(spec: &ToolchainSpec, version: &str) -> anyhow::Result<()> {
+    let Some(minimum) = &spec.minimum else { return Ok(()) };
+    let enough = crate::version::parse(version) >= crate::version::parse(minimum);
+    anyhow::ensure!(enough, "version {version} is older than {minimum}");
+    Ok(())
+}
+
+/// The toolchain where the users of slots can reach it: where it is, or laid out again.
+fn reachable(
+    spec: &ToolchainSpec,
+    version: &str,
+    root: PathBuf,
+    executable: PathBuf,
+    places: &SearchPlaces,
+) -> anyhow::Result<(PathBuf, PathBuf, Option<String>)> {
+    let Some(mirror_dir) = &places.mirror else { return Ok((root, executable, None)) };
+    if is_public(&root) && is_public(&executable) {
+        return Ok((root, executable, None));
+    }
+    anyhow::ensure!(!spec.mirror.is_empty(), "it is below a private directory");
+    let inside = executable.strip_prefix(&root).map(Path::to_owned);
+    let inside =
+        inside.map_err(|_error| anyhow::anyhow!("its program is outside its directory"))?;
+    let target = mirror_dir.join(version);
+    mirror::lay_out(&root, &target, &spec.mirror)?;
+    let note = format!(
+        "version {version} is below a private directory and was laid out again for the users of \
+         slots"
+    );
+    let executable = target.join(inside);
+    Ok((target, executable, Some(note)))
+}
+
+/// Whether every user can reach `path`.
+pub(crate) fn is_public(path: &Path) -> bool {
+    path.ancestors().all(|it| {
+        std::fs::metadata(it).is_ok_and(|metadata| {
+            let needed = if metadata.is_dir() { 0o001 } else { 0o004 };
+            metadata.mode() & needed == needed
+        })
+    })
+}
+
+/// The files and directories that match one of the patterns: absolute paths whose last part may
+/// be a pattern.
+pub(crate) fn matching(patterns: &[String]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for pattern in patterns {
+        let path = Path::new(pattern);
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        let matcher = Glob::new(&name.to_string_lossy())?.compile_matcher();
+        let Ok(entries) = std::fs::read_dir(parent) else { continue };
+        let names = entries.flatten().map(|entry| entry.file_name());
+        found.extend(names.filter(|it| matcher.is_match(it)).map(|it| parent.join(it)));
+    }
+    Ok(found)
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,193 @@
+//! Looks at sources with the language's own front end, confined like a run and without running
+//! them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::{Diagnostic, ValidateReport};
+use regex::{Captures, Regex};
+use tokio::sync::watch;
+
+use crate::compile::commands_for;
+use crate::core::{Admitted, Allowance, Command, Core};
+use crate::language::Program;
+use crate::log::Log;
+use crate::process::{self, Finished, Traffic};
+use crate::run::RunFault;
+use crate::slots::Slot;
+use crate::spec::ValidateSpec;
+
+/// Errors, and warnings.
+type Findings = (Vec<Diagnostic>, Vec<Diagnostic>);
+
+/// Most diagnostics that are told of each kind.
+const DIAGNOSTICS_MAX: usize = 100;
+
+/// How long a front end may take, in seconds, where the language does not compile.
+const SECONDS_MAX: u64 = 20;
+
+/// What a front end may use, in MiB, where the language does not compile.
+const MEMORY_MB: u64 = 512;
+
+impl Core {
+    /// Validates the program of `admitted` in `slot`.
+    pub(crate) async fn validate(
+        &self,
+        admitted: Admitted,
+        slot: &Slot,
+        cancelled: watch::Receiver<bool>,
+        request_id: &str,
+    ) -> Result<ValidateReport, RunFault> {
+        let original = admitted.program.clone();
+        let (mut errors, mut warnings) = match self.language.validate {
+            Some(validate) => validate(&original),
+            None => match self.language.prepare.map_or(Ok(original.clone()), |it| it(original)) {
+                Err(errors) => (errors, Vec::new()),
+                Ok(program) => {
+                    self.ask_front_end(admitted.runtime, &program, slot, cancelled).await?
+                }
+            },
+        };
+        errors.truncate(DIAGNOSTICS_MAX);
+        warnings.truncate(DIAGNOSTICS_MAX);
+        let request_id = request_id.to_owned();
+        Ok(ValidateReport { request_id, is_valid: errors.is_empty(), errors, warnings })
+    }
+
+    async fn ask_front_end(
+        &self,
+        runtime: usize,
+        program: &Program,
+        slot: &Slot,
+        cancelled: watch::Receiver<bool>,
+    ) -> Result<Findings, RunFault> {
+        let (Some(spec), Some(pattern)) = (&self.spec.validate, &self.diagnostic) else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        let Some(runtime) = self.runtimes.get(runtime) else {
+            return Err(RunFault::Files(std::io::Error::other("the runtime is gone")));
+        };
+        let workspace = self.state.workspace(&program.files, slot.uid())?;
+        let memory_mb = self.spec.compile.as_ref().map_or(MEMORY_MB, |it| it.memory_mb);
+        let seconds = self.spec.compile.as_ref().map_or(SECONDS_MAX, |it| it.timeout_seconds);
+        let values = self.values(runtime, program, &workspace, memory_mb << 20);
+        let phase = self.spec.compile.as_ref().map(|it| it.env.clone()).unwrap_or_default();
+        let env = self.environment(&values, &workspace, &phase, &BTreeMap::new())?;
+        let wall = Duration::from_secs(seconds);
+        let mut findings = Findings::default();
+        for command in commands_for(program, &spec.commands, &spec.with_file) {
+            let command = Command {
+                words: values.words(command)?,
+                argv0: None,
+                env: env.clone(),
+                readable: Vec::new(),
+                writable: vec![workspace.out()],
+            };
+            let allowance = Allowance { wall, cpu: wall * 4, memory_bytes: memory_mb << 20 };
+            let policy = self.policy(runtime, &workspace, command, allowance);
+            let traffic =
+                Traffic { input: Bytes::new(), output: self.output, cancelled: cancelled.clone() };
+            let sinks = (Log::no_sink(), Log::no_sink());
+            let finished = process::run(&self.spawner, &policy, traffic, sinks).await?;
+            let failed = finished.ended.exit != sandbox::Exit::Code(0);
+            read(spec, pattern, &finished, &workspace.work_dir(), &mut findings);
+            if failed {
+                if findings.0.is_empty() {
+                    findings.0.push(without_words(&finished));
+                }
+                break;
+            }
+        }
+        drop(tokio::task::spawn_blocking(move || drop(workspace)).await);
+        Ok(findings)
+    }
+}
+
+/// What a front end said that failed without any diagnostic that we can read.
+fn without_words(finished: &Finished) -> Diagnostic {
+    let text = String::from_utf8_lossy(&finished.stderr.tail);
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty());
+    let message = first.map_or_else(
+        || format!("the front end gave up ({:?})", finished.ended.reason),
+        str::to_owned,
+    );
+    Diagnostic { message, line: 0, column: 0, code: None, file: None }
+}
+
+/// Reads the diagnostics out of what a front end said on both streams.
+fn read(
+    spec: &ValidateSpec,
+    pattern: &Regex,
+    finished: &Finished,
+    work_dir: &std::path::Path,
+    findings: &mut Findings,
+) {
+    let prefix = format!("{}/", work_dir.display());
+    for stream in [&finished.stdout, &finished.stderr] {
+        let text = String::from_utf8_lossy(&stream.head).replace(&prefix, "");
+        read_text(spec, pattern, &text, findings);
+    }
+}
+
+fn read_text(spec: &ValidateSpec, pattern: &Regex, text: &str, findings: &mut Findings) {
+    let lines: Vec<&str> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate() {
+        let Some(found) = pattern.captures(line) else { continue };
+        let severity = found.name("severity").map_or("error", |it| it.as_str());
+        let caret = || lines.get(index + 2).and_then(|line| line.find('^')).map(|it| it as u64 + 1);
+        let column = if spec.caret { caret() } else { number(&found, "column") };
+        let diagnostic = Diagnostic {
+            message: group(&found, "message").unwrap_or_default(),
+            line: number(&found, "line").unwrap_or_default(),
+            column: column.unwrap_or_default(),
+            code: group(&found, "code"),
+            file: group(&found, "file"),
+        };
+        if severity.contains("warning") {
+            findings.1.push(diagnostic);
+        } else if !severity.contains("note") && !severity.contains("help") {
+            findings.0.push(diagnostic);
+        }
+    }
+}
+
+fn group(found: &Captures<'_>, name: &str) -> Option<String> {
+    found.name(name).map(|it| it.as_str().trim().to_owned()).filter(|it| !it.is_empty())
+}
+
+fn number(found: &Captures<'_>, name: &str) -> Option<u64> {
+    found.name(name)?.as_str().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(pattern: &str, caret: bool, text: &str) -> Findings {
+        let (commands, with_file) = (Vec::new(), BTreeMap::new());
+        let pattern_text = pattern.to_owned();
+        let spec = ValidateSpec { commands, with_file, pattern: pattern_text, caret };
+        let mut findings = Findings::default();
+        read_text(&spec, &Regex::new(pattern).unwrap(), text, &mut findings);
+        findings
+    }
+
+    const USUAL: &str = r"^(?P<file>[^:]+):(?P<line>\d+):(?P<column>\d+): (?P<severity>error|warning|note): (?P<message>.*)$";
+
+    #[test]
+    fn lines_of_the_usual_form_are_sorted_by_severity() {
+        let text = "a.x:3:5: error: bad\n  code\na.x:4:1: warning: odd\na.x:9:9: note: see\n";
+        let (errors, warnings) = findings(USUAL, false, text);
+        assert_eq!((errors.len(), warnings.len()), (1, 1));
+        assert_eq!((errors[0].line, errors[0].column), (3, 5));
+        assert_eq!((errors[0].message.as_str(), errors[0].file.as_deref()), ("bad", Some("a.x")));
+    }
+
+    #[test]
+    fn a_caret_tells_the_column() {
+        let pattern = r"^(?P<file>[^:]+):(?P<line>\d+): (?P<severity>error): (?P<message>.*)$";
+        let (errors, _) = findings(pattern, true, "A.x:1: error: bad\nabc def\n    ^\n");
+        assert_eq!((errors[0].line, errors[0].column), (1, 5));
+    }
+}

@@ -1,0 +1,67 @@
+//! The small world that every run sees, whatever the host is: a clean environment, and the parts
+//! of the system that programs and toolchains need.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::workspace::Workspace;
+
+/// Files and directories that runs may read and execute. None holds a secret of a host that
+/// follows the usual layout, and none lists processes. `/proc` itself is not among them.
+const READABLE: &[&str] = &[
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/bin",
+    "/sbin",
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/ssl/openssl.cnf",
+    "/dev/random",
+    "/dev/urandom",
+    // What the machine is, for runtimes that size themselves by it.
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/sys/vm/overcommit_memory",
+    "/sys/devices/system/cpu",
+    "/sys/kernel/mm/transparent_hugepage",
+];
+
+/// The one device that runs may write to.
+const WRITABLE: &[&str] = &["/dev/null"];
+
+/// What every run may read, and `more`.
+pub(crate) fn readable(more: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    READABLE.iter().map(PathBuf::from).chain(more).collect()
+}
+
+/// What a run may write: its own directories.
+pub(crate) fn writable(own: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    WRITABLE.iter().map(PathBuf::from).chain(own).collect()
+}
+
+/// The environment of every phase; later entries of `more` win.
+pub(crate) fn environment<'a>(
+    workspace: &Workspace,
+    more: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Vec<(String, String)> {
+    let own = |path: PathBuf| path.to_string_lossy().into_owned();
+    let mut environment: BTreeMap<String, String> = [
+        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ("HOME", own(workspace.work_dir())),
+        ("TMPDIR", own(workspace.temporary())),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("TZ", "UTC".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    environment.extend(more.into_iter().map(|(name, value)| (name.clone(), value.clone())));
+    environment.into_iter().collect()
+}
