@@ -56,8 +56,7 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
     lists: &[&str],
     mut variables: BTreeMap<String, String>,
 ) -> Result<T, SettingsError> {
-    let error =
-        |source| SettingsError { prefix: prefix.to_owned(), source: Box::new(source) };
+    let error = |source| SettingsError { prefix: prefix.to_owned(), source: Box::new(source) };
     let file = variables.remove(&format!("{prefix}_SETTINGS_FILE"));
     let own: HashMap<String, String> = variables
         .into_iter()
@@ -67,8 +66,11 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
         .prefix_separator("_")
         .separator("__")
         .try_parsing(true)
-        .list_separator(",")
         .source(Some(own));
+    // With a separator and no named list, every variable would be a list.
+    if !lists.is_empty() {
+        environment = environment.list_separator(",");
+    }
     for list in lists {
         environment = environment.with_list_parse_key(list);
     }
@@ -128,6 +130,13 @@ mod tests {
     fn a_list_is_split_at_commas() {
         let sample = load(&[("SAMPLE_ORIGINS", "a,b")]).unwrap();
         assert_eq!(sample.origins, ["a", "b"]);
+    }
+
+    #[test]
+    fn nothing_is_a_list_where_none_is_named() {
+        let variables = [("SAMPLE_HOST".to_owned(), "a,b".to_owned())];
+        let sample: Sample = load_from("SAMPLE", &[], variables.into()).unwrap();
+        assert_eq!(sample.host, "a,b");
     }
 
     #[test]
