@@ -66,7 +66,7 @@ impl Core {
             let report = report(CompileStatus::Success, &artifact.output, true);
             return Ok(Compiled::Ready(artifact, report));
         }
-        let workspace = self.state.workspace(&program.files, slot.uid())?;
+        let workspace = self.state.workspace(&sources.program.files, slot.uid())?;
         let job = Job { core: self, sources, spec, workspace: &workspace };
         let outcome = job.run(started, cancelled).await?;
         if outcome.status != CompileStatus::Success {

@@ -173,20 +173,19 @@ fn reachable(
     places: &SearchPlaces,
 ) -> anyhow::Result<(PathBuf, PathBuf, Option<String>)> {
     let Some(mirror_dir) = &places.mirror else { return Ok((root, executable, None)) };
-    if is_public(&root) && is_public(&executable) {
+    // A program outside is a shim, and the language says where the real ones are.
+    let inside = executable.strip_prefix(&root).map(Path::to_owned).ok();
+    if is_public(&root) && (inside.is_none() || is_public(&executable)) {
         return Ok((root, executable, None));
     }
     anyhow::ensure!(!spec.mirror.is_empty(), "it is below a private directory");
-    let inside = executable.strip_prefix(&root).map(Path::to_owned);
-    let inside =
-        inside.map_err(|_error| anyhow::anyhow!("its program is outside its directory"))?;
     let target = mirror_dir.join(version);
     mirror::lay_out(&root, &target, &spec.mirror)?;
     let note = format!(
         "version {version} is below a private directory and was laid out again for the users of \
          slots"
     );
-    let executable = target.join(inside);
+    let executable = inside.map_or(executable, |inside| target.join(inside));
     Ok((target, executable, Some(note)))
 }
 

@@ -128,7 +128,8 @@ pub(crate) fn send<T: Serialize>(mut to: impl Write, message: &T) -> io::Result<
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut packet = length.to_le_bytes().to_vec();
     packet.extend(body);
-    to.write_all(&packet)
+    to.write_all(&packet)?;
+    to.flush()
 }
 
 /// Reads one message.
