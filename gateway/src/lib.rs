@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The one public door of the fleet: it authenticates, checks shape and size, picks a live
+//! executor for the language, and passes bytes both ways.
+//!
+//! Invariant: no language is named in here. What the fleet can do is what its live executors
+//! say on `/info`.
+
+pub mod app;
+
+mod admission;
+mod auth;
+mod body;
+mod dispatch;
+mod envelope;
+mod error;
+mod events;
+mod fleet;
+mod gate;
+mod handlers;
+mod listen;
+mod metrics;
+mod openapi;
+mod rate_limit;
+mod routes;
+mod routing;
+mod settings;
+mod shared;
+
+pub use settings::{Executors, InvalidSettings, Settings};

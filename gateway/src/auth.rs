@@ -1,0 +1,302 @@
+//! Who asks: API keys, compared in constant time, and read again when their file changes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The header of those who cannot set `Authorization`.
+const KEY_HEADER: &str = "x-api-key";
+/// Keys at most: each is compared with what every request brings.
+const KEYS_MAX: u32 = 10_000;
+/// Shortest key, in bytes.
+const KEY_BYTES_MIN: usize = 16;
+/// Largest key file, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Between two looks at the key file.
+const WATCH_PERIOD: Duration = Duration::from_secs(2);
+
+/// Who asks, after authentication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// Anyone: there are no keys, and only loopback reaches us.
+    Anonymous,
+    /// The holder of the key with this name.
+    Named(Arc<str>),
+}
+
+/// No key, or none that we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unauthorized {
+    /// The request brings none.
+    #[error("send an API key as `Authorization: Bearer …` or `X-API-Key`")]
+    Missing,
+    /// It brings one that we do not know.
+    #[error("the API key is not known; check it, or ask for a new one")]
+    Unknown,
+}
+
+/// Why keys are refused. It names the place, never the key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidKeys {
+    /// One entry is wrong.
+    #[error("{place}, entry {entry}: {problem}")]
+    Entry {
+        /// The variable or file.
+        place: String,
+        /// Which entry or line, from 1.
+        entry: usize,
+        /// What would be right.
+        problem: &'static str,
+    },
+    /// There are too many.
+    #[error("{0}: there may be at most {KEYS_MAX} keys")]
+    TooMany(String),
+    /// The file cannot be read.
+    #[error("GATEWAY_KEYS_FILE: {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// One key, as its digest: equal lengths for the comparison, and nothing to leak.
+#[derive(Clone)]
+struct Key {
+    name: Arc<str>,
+    digest: [u8; 32],
+}
+
+/// Every key in force.
+pub(crate) struct Keys {
+    inline: Vec<Key>,
+    file: Option<PathBuf>,
+    current: ArcSwap<Vec<Key>>,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Keys")
+            .field("count", &self.current.load().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Keys {
+    /// Reads the keys that settings hold and those in their file.
+    pub(crate) fn open(
+        inline: Option<&SecretString>,
+        file: Option<&Path>,
+    ) -> Result<Self, InvalidKeys> {
+        let text = inline.map(ExposeSecret::expose_secret).unwrap_or_default();
+        let inline = parse("GATEWAY_KEYS", text.split(','))?;
+        let keys = Self { inline, file: file.map(Path::to_owned), current: ArcSwap::default() };
+        keys.reload()?;
+        Ok(keys)
+    }
+
+    /// Whether anyone may come in.
+    pub(crate) fn is_open(&self) -> bool {
+        self.inline.is_empty() && self.file.is_none()
+    }
+
+    /// Who asks, by the request's headers.
+    pub(crate) fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Unauthorized> {
+        if self.is_open() {
+            return Ok(Caller::Anonymous);
+        }
+        let key = presented(headers).ok_or(Unauthorized::Missing)?;
+        let name = matching(&self.current.load(), key.as_bytes());
+        name.map(Caller::Named).ok_or(Unauthorized::Unknown)
+    }
+
+    /// Reads the file again. If that fails, the keys stay as they are.
+    fn reload(&self) -> Result<(), InvalidKeys> {
+        let mut keys = self.inline.clone();
+        if let Some(path) = &self.file {
+            let text = read_bounded(path)
+                .map_err(|source| InvalidKeys::File { path: path.clone(), source })?;
+            let is_comment = |line: &str| line.trim_start().starts_with('#');
+            let lines = text.lines().map(|line| if is_comment(line) { "" } else { line });
+            keys.extend(parse(&path.display().to_string(), lines)?);
+        }
+        self.current.store(Arc::new(keys));
+        Ok(())
+    }
+
+    /// Reads the file again whenever it changes, and on SIGHUP, until it is dropped.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+        let Some(path) = self.file.clone() else {
+            // There is nothing to read, but nobody's SIGHUP may end us either.
+            while hangup.recv().await.is_some() {}
+            return;
+        };
+        let mut seen = stamp(&path).await;
+        loop {
+            // A signal ends the wait early, and means that the file is read whatever its time.
+            let asked = tokio::time::timeout(WATCH_PERIOD, hangup.recv()).await.is_ok();
+            let now = stamp(&path).await;
+            if !asked && now == seen {
+                continue;
+            }
+            seen = now;
+            match self.reload() {
+                Ok(()) => {
+                    let keys = self.current.load().len();
+                    tracing::info!(keys, "the API keys were read again");
+                }
+                Err(error) => tracing::error!("the API keys stay as they were: {error}"),
+            }
+        }
+    }
+}
+
+/// What changes when a file does: its time, size and identity.
+async fn stamp(path: &Path) -> Option<(std::time::SystemTime, u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = tokio::fs::metadata(path).await.ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn parse<'a>(place: &str, entries: impl Iterator<Item = &'a str>) -> Result<Vec<Key>, InvalidKeys> {
+    let mut keys = Vec::new();
+    let entries = entries.map(str::trim).enumerate().filter(|(_, it)| !it.is_empty());
+    for (index, text) in entries {
+        let wrong =
+            |problem| InvalidKeys::Entry { place: place.to_owned(), entry: index + 1, problem };
+        let (name, key) = text.split_once(':').ok_or_else(|| wrong("write it as `name:key`"))?;
+        let (name, key) = (name.trim(), key.trim());
+        let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
+            return Err(wrong("a name is 1 to 64 letters, digits, `-`, `_` and `.`"));
+        }
+        if key.len() < KEY_BYTES_MIN || !key.chars().all(|it| it.is_ascii_graphic()) {
+            return Err(wrong("a key has 16 or more visible ASCII characters"));
+        }
+        keys.push(Key { name: Arc::from(name), digest: Sha256::digest(key).into() });
+    }
+    if keys.len() > KEYS_MAX as usize {
+        return Err(InvalidKeys::TooMany(place.to_owned()));
+    }
+    Ok(keys)
+}
+
+fn presented(headers: &HeaderMap) -> Option<&str> {
+    if let Some(header) = headers.get(AUTHORIZATION) {
+        let (scheme, key) = header.to_str().ok()?.split_once(' ')?;
+        return scheme.eq_ignore_ascii_case("bearer").then(|| key.trim());
+    }
+    headers.get(KEY_HEADER)?.to_str().ok().map(str::trim)
+}
+
+/// The name of the key that matches. Every key is compared, whichever matches.
+fn matching(keys: &[Key], presented: &[u8]) -> Option<Arc<str>> {
+    let digest: [u8; 32] = Sha256::digest(presented).into();
+    let mut found = u32::MAX;
+    for (index, key) in (0_u32..).zip(keys) {
+        let is_equal: Choice = key.digest.ct_eq(&digest);
+        found.conditional_assign(&index, is_equal);
+    }
+    let index = usize::try_from(found).ok()?;
+    keys.get(index).map(|key| Arc::clone(&key.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const ALICE: &str = "alice-0123456789";
+    const BOB: &str = "bob-0123456789ab";
+
+    fn keys(text: &str) -> Result<Keys, InvalidKeys> {
+        Keys::open(Some(&SecretString::from(text)), None)
+    }
+
+    #[track_caller]
+    fn check(header: Option<(&'static str, &str)>, expected: Result<&str, Unauthorized>) {
+        let keys = keys(&format!("alice:{ALICE}, bob:{BOB}")).unwrap();
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            let value = HeaderValue::from_str(value).unwrap();
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        let expected = expected.map(|name| Caller::Named(Arc::from(name)));
+        assert_eq!(keys.authenticate(&headers), expected);
+    }
+
+    #[test]
+    fn a_key_is_taken_from_either_header() {
+        check(Some(("authorization", &format!("Bearer {ALICE}"))), Ok("alice"));
+        check(Some(("authorization", &format!("bearer {BOB}"))), Ok("bob"));
+        check(Some(("x-api-key", BOB)), Ok("bob"));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        check(None, Err(Unauthorized::Missing));
+        check(Some(("authorization", ALICE)), Err(Unauthorized::Missing));
+        check(Some(("authorization", &format!("Basic {ALICE}"))), Err(Unauthorized::Missing));
+        check(Some(("x-api-key", "")), Err(Unauthorized::Unknown));
+        check(Some(("x-api-key", &ALICE[..15])), Err(Unauthorized::Unknown));
+        check(Some(("x-api-key", &format!("{ALICE}0"))), Err(Unauthorized::Unknown));
+    }
+
+    #[test]
+    fn without_keys_everyone_is_anonymous() {
+        let keys = Keys::open(None, None).unwrap();
+        assert_eq!(keys.authenticate(&HeaderMap::new()), Ok(Caller::Anonymous));
+    }
+
+    #[test]
+    fn a_wrong_entry_is_named_and_its_key_is_not() {
+        for wrong in ["alice", "alice:short", "a b:0123456789abcdef", ":0123456789abcdef"] {
+            let error = keys(&format!("bob:{BOB},{wrong}")).unwrap_err().to_string();
+            assert!(error.starts_with("GATEWAY_KEYS, entry 2: "), "{error}");
+            assert!(!error.contains("0123456789abcdef") && !error.contains("short"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_leaves_the_keys_as_they_were() {
+        let path = std::env::temp_dir().join(format!("gateway-keys-{}", std::process::id()));
+        std::fs::write(&path, format!("# comment\nalice:{ALICE}\n\n")).unwrap();
+        let keys = Keys::open(None, Some(&path)).unwrap();
+        let count = |keys: &Keys| keys.current.load().len();
+        assert_eq!(count(&keys), 1);
+        std::fs::write(&path, "nonsense").unwrap();
+        assert!(keys.reload().is_err());
+        assert_eq!(count(&keys), 1);
+        std::fs::write(&path, format!("alice:{ALICE}\nbob:{BOB}")).unwrap();
+        keys.reload().unwrap();
+        assert_eq!(count(&keys), 2);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn an_empty_file_lets_nobody_in() {
+        let path = std::env::temp_dir().join(format!("gateway-empty-{}", std::process::id()));
+        std::fs::write(&path, "").unwrap();
+        let keys = Keys::open(None, Some(&path)).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(keys.authenticate(&HeaderMap::new()), Err(Unauthorized::Missing));
+    }
+}

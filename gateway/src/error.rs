@@ -1,0 +1,222 @@
+//! The one table from what went wrong to a status and a code. No other file names a status of a
+//! fault.
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use protocol::{FieldError, HealthStatus, Problem, Refusal};
+
+use crate::admission::AdmissionError;
+use crate::auth::Unauthorized;
+use crate::dispatch::DispatchError;
+use crate::rate_limit::RateLimited;
+use crate::routing::NoChoice;
+
+/// The content type of a problem.
+pub(crate) const PROBLEM_TYPE: &str = "application/problem+json";
+/// What to wait before trying again, in seconds, when nothing better is known.
+const RETRY_SECONDS: u64 = 2;
+
+/// Every fault that a client is told.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// The submission was not taken.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// The caller is not known.
+    #[error(transparent)]
+    Unauthorized(#[from] Unauthorized),
+    /// The caller asks too often.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// No executor runs the language now.
+    #[error(transparent)]
+    NoChoice(#[from] NoChoice),
+    /// An executor failed us.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// Nothing is at this path.
+    #[error("nothing is here; `GET /openapi.json` lists every path")]
+    NotFound,
+    /// The path takes other methods.
+    #[error("this path takes {0} only")]
+    Method(&'static str),
+    /// We failed.
+    #[error("something went wrong here; it was logged under this request's id")]
+    Internal,
+}
+
+impl ApiError {
+    /// The status and the code.
+    fn row(&self) -> (StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::Admission(error) => match error {
+                AdmissionError::Refused(Refusal::NotJson(_)) => (S::BAD_REQUEST, "not_json"),
+                AdmissionError::Refused(Refusal::Invalid(_)) => {
+                    (S::UNPROCESSABLE_ENTITY, "invalid_request")
+                }
+                AdmissionError::Refused(Refusal::TooLarge(_)) | AdmissionError::BodyTooLarge(_) => {
+                    (S::PAYLOAD_TOO_LARGE, "too_large")
+                }
+                AdmissionError::MediaType(_) => {
+                    (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+                }
+                AdmissionError::BodyTimeout(_) => (S::REQUEST_TIMEOUT, "request_timeout"),
+                AdmissionError::BodyBroken => (S::BAD_REQUEST, "incomplete_body"),
+                AdmissionError::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded"),
+            },
+            Self::Unauthorized(_) => (S::UNAUTHORIZED, "unauthorized"),
+            Self::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::NoChoice(NoChoice::UnknownLanguage { .. }) => (S::NOT_FOUND, "unknown_language"),
+            Self::NoChoice(NoChoice::NoLiveExecutor { .. }) => {
+                (S::SERVICE_UNAVAILABLE, "no_live_executor")
+            }
+            Self::Dispatch(error) => match error {
+                DispatchError::Unreachable => (S::BAD_GATEWAY, "executor_unreachable"),
+                DispatchError::Lost => (S::BAD_GATEWAY, "executor_lost"),
+                DispatchError::BadAnswer(_) => (S::BAD_GATEWAY, "bad_executor_answer"),
+                DispatchError::Timeout(_) => (S::GATEWAY_TIMEOUT, "executor_timeout"),
+            },
+            Self::NotFound => (S::NOT_FOUND, "not_found"),
+            Self::Method(_) => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    /// The stable, machine-readable name.
+    pub(crate) fn code(&self) -> &'static str {
+        self.row().1
+    }
+
+    /// The same as a body.
+    pub(crate) fn problem(&self, request_id: &str) -> Problem {
+        let (status, code) = self.row();
+        Problem::new(status.as_u16(), code, self.to_string(), request_id)
+            .with_errors(self.field_errors())
+    }
+
+    /// The same as an answer.
+    pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(self.row().0);
+        response.content_type(PROBLEM_TYPE);
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        if let Some(seconds) = self.retry_seconds() {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        match self {
+            Self::Method(allowed) => {
+                response.insert_header((header::ALLOW, HeaderValue::from_static(allowed)));
+            }
+            Self::Unauthorized(_) => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"flotilla\""));
+            }
+            Self::RateLimited(limited) => {
+                response.insert_header(("ratelimit-limit", limited.limit));
+                response.insert_header(("ratelimit-remaining", "0"));
+                response.insert_header(("ratelimit-reset", limited.retry_seconds));
+            }
+            // The rest of a body that did not come in time must not be taken for a request.
+            Self::Admission(AdmissionError::BodyTimeout(_) | AdmissionError::BodyBroken) => {
+                response.force_close();
+            }
+            Self::Admission(_)
+            | Self::NoChoice(_)
+            | Self::Dispatch(_)
+            | Self::NotFound
+            | Self::Internal => {}
+        }
+        response.json(self.problem(request_id))
+    }
+
+    fn field_errors(&self) -> Vec<FieldError> {
+        match self {
+            Self::Admission(AdmissionError::Refused(Refusal::Invalid(errors))) => errors.clone(),
+            Self::Admission(AdmissionError::Refused(Refusal::TooLarge(error))) => {
+                vec![error.clone()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn retry_seconds(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited(limited) => Some(limited.retry_seconds),
+            Self::NoChoice(NoChoice::NoLiveExecutor { .. })
+            | Self::Admission(AdmissionError::Overloaded)
+            | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
+            _ => None,
+        }
+    }
+}
+
+/// Whether an executor's answer is a result.
+pub(crate) fn is_ok(status: u16) -> bool {
+    StatusCode::OK == status
+}
+
+/// Whether an executor does not know us.
+pub(crate) fn refuses_token(status: u16) -> bool {
+    StatusCode::UNAUTHORIZED == status || StatusCode::FORBIDDEN == status
+}
+
+/// The status of an answer that tells of health.
+pub(crate) fn of_health(status: HealthStatus) -> StatusCode {
+    match status {
+        HealthStatus::Pass | HealthStatus::Warn => StatusCode::OK,
+        HealthStatus::Fail => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// An executor's own status, passed on.
+pub(crate) fn passed_on(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+/// What an error that actix made means here.
+pub(crate) fn foreign(error: &actix_web::Error) -> ApiError {
+    match error.as_response_error().status_code() {
+        StatusCode::NOT_FOUND => ApiError::NotFound,
+        StatusCode::BAD_REQUEST => ApiError::Admission(AdmissionError::BodyBroken),
+        _ => ApiError::Internal,
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.row().0
+    }
+
+    /// The envelope writes it again with the request's id.
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        self.response("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_repeats_the_status_and_names_every_field() {
+        let errors = vec![FieldError::new("/code", "wrong")];
+        let error = ApiError::from(AdmissionError::from(Refusal::Invalid(errors.clone())));
+        let problem = error.problem("id");
+        assert_eq!((problem.status, problem.code.as_str()), (422, "invalid_request"));
+        assert_eq!((problem.request_id.as_str(), problem.errors), ("id", errors));
+    }
+
+    #[test]
+    fn what_may_pass_says_when_to_come_back() {
+        let language = "alpha".to_owned();
+        for error in [
+            ApiError::from(NoChoice::NoLiveExecutor { language }),
+            ApiError::from(AdmissionError::Overloaded),
+            ApiError::from(RateLimited { limit: 1, retry_seconds: 9 }),
+        ] {
+            let response = error.response("id");
+            assert!(response.headers().contains_key(header::RETRY_AFTER), "{error}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! `GET /metrics`: OpenMetrics.
+
+use std::time::Instant;
+
+use actix_web::{HttpResponse, web};
+
+use crate::shared::Shared;
+
+/// `GET /metrics`
+pub(crate) async fn metrics(shared: web::Data<Shared>) -> HttpResponse {
+    let views = shared.fleet.views(Instant::now());
+    let text = shared.metrics.render(&views);
+    HttpResponse::Ok().content_type(telemetry::metrics::CONTENT_TYPE).body(text)
+}

@@ -1,0 +1,8 @@
+//! One file a resource.
+
+pub(crate) mod docs;
+pub(crate) mod execute;
+pub(crate) mod health;
+pub(crate) mod languages;
+pub(crate) mod metrics;
+pub(crate) mod microservices;

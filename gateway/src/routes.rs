@@ -1,0 +1,73 @@
+//! Every path, in one place: what it takes, and who may come in.
+
+use std::future::{Ready, ready};
+
+use actix_web::guard::{Any, Get, Head};
+use actix_web::middleware::from_fn;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, Resource, Responder};
+
+use crate::error::ApiError;
+use crate::gate::gate;
+use crate::handlers::{docs, execute, health, languages, metrics, microservices};
+use crate::openapi;
+
+/// Registers every path. What is neither here nor allowed is told as a problem.
+pub(crate) fn configure(app: &mut ServiceConfig) {
+    app.service(get("/", docs::page))
+        .service(get("/docs", docs::page))
+        .service(get("/docs.css", docs::style))
+        .service(get("/docs.js", docs::script))
+        .service(get("/openapi.json", openapi::document))
+        .service(get("/health", health::aggregate))
+        .service(get("/health/live", health::live))
+        .service(get("/health/ready", health::ready))
+        .service(get("/metrics", metrics::metrics).wrap(from_fn(gate)))
+        .service(
+            web::scope("/v1")
+                .service(post("/execute", execute::execute))
+                .service(post("/validate", execute::validate))
+                .service(get("/languages", languages::list))
+                .service(get("/languages/{language}", languages::one))
+                .default_service(web::route().to(not_found))
+                .wrap(from_fn(gate)),
+        )
+        .service(
+            web::scope("/api/microservices")
+                .service(get("/health", microservices::health))
+                .service(get("/info/{language}", microservices::info))
+                .default_service(web::route().to(not_found))
+                .wrap(from_fn(gate)),
+        )
+        .default_service(web::route().to(not_found));
+}
+
+fn get<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::route().guard(Any(Get()).or(Head())).to(handler))
+        .default_service(web::route().to(|| method("GET, HEAD")))
+}
+
+fn post<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::post().to(handler))
+        .default_service(web::route().to(|| method("POST")))
+}
+
+fn not_found() -> Ready<Result<&'static str, ApiError>> {
+    ready(Err(ApiError::NotFound))
+}
+
+fn method(allowed: &'static str) -> Ready<Result<&'static str, ApiError>> {
+    ready(Err(ApiError::Method(allowed)))
+}

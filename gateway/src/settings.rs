@@ -1,0 +1,206 @@
+//! What an operator can set: `GATEWAY_<FIELD>`, `PORT`, and `<NAME>_EXECUTOR_URL`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// The gateway's settings. Every bound is finite: 0 never means "unlimited".
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Address or name to listen on. Anything beyond loopback needs keys; `::` is dual-stack.
+    pub host: String,
+    /// Port to listen on; 0 picks a free one. The variable `PORT` wins over `GATEWAY_PORT`.
+    pub port: u16,
+    /// API keys, as `name:key,name:key`.
+    #[serde(skip_serializing)]
+    pub keys: Option<SecretString>,
+    /// A file of API keys, one `name:key` a line; read again when it changes and on SIGHUP.
+    #[serde(skip_serializing)]
+    pub keys_file: Option<PathBuf>,
+    /// The token that executors expect from us.
+    #[serde(skip_serializing)]
+    pub executor_token: Option<SecretString>,
+    /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
+    pub cors_origins: Vec<String>,
+    /// Requests a minute of one key, or of one address where there are no keys.
+    pub rate_per_minute: u32,
+    /// Requests that may come at once before the rate holds.
+    pub rate_burst: u32,
+    /// Whether a proxy in front writes `X-Real-IP` or `X-Forwarded-For`, and it is believed.
+    pub trust_forwarded_for: bool,
+    /// Seconds between two rounds of probes.
+    pub probe_seconds: f64,
+    /// Seconds that one probe may take.
+    pub probe_timeout_seconds: f64,
+    /// Seconds that running requests have to finish on SIGTERM.
+    pub drain_seconds: u64,
+    /// Seconds that a request's body may take to arrive.
+    pub body_seconds: f64,
+    /// Seconds that a run may take beside its own timeout: queue, compile, transport.
+    pub allowance_seconds: f64,
+    /// Largest answer of an executor, in MiB.
+    pub answer_mb: usize,
+    /// All request bodies held at the same time, in MiB.
+    pub bodies_mb: usize,
+    /// Connections at the same time.
+    pub connections_max: usize,
+    /// Threads that serve; 0 is one a processor.
+    pub workers: usize,
+    /// What to log, such as `info` or `gateway=debug,info`.
+    pub log: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 8000,
+            keys: None,
+            keys_file: None,
+            executor_token: None,
+            cors_origins: Vec::new(),
+            rate_per_minute: 600,
+            rate_burst: 100,
+            trust_forwarded_for: false,
+            probe_seconds: 2.0,
+            probe_timeout_seconds: 2.0,
+            drain_seconds: 70,
+            body_seconds: 30.0,
+            allowance_seconds: 90.0,
+            answer_mb: 64,
+            bodies_mb: 512,
+            connections_max: 4096,
+            workers: 0,
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Why settings are refused.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    /// A variable or the settings file does not parse.
+    #[error(transparent)]
+    Load(Box<::settings::SettingsError>),
+    /// `PORT` is no port.
+    #[error("PORT: `{0}` is not a port; give a number from 1 to 65535")]
+    Port(String),
+    /// A number is outside its range.
+    #[error("GATEWAY_{variable}: {problem}")]
+    Range {
+        /// The variable, without its prefix.
+        variable: &'static str,
+        /// What would be right.
+        problem: &'static str,
+    },
+}
+
+impl Settings {
+    /// Reads the environment and the settings file.
+    pub fn load() -> Result<Self, InvalidSettings> {
+        let loaded = ::settings::load("GATEWAY", &["cors_origins"]);
+        let mut settings: Self = loaded.map_err(|it| InvalidSettings::Load(Box::new(it)))?;
+        if let Some(port) = ::settings::variable("PORT") {
+            let Ok(number) = port.parse() else { return Err(InvalidSettings::Port(port)) };
+            settings.port = number;
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Refuses what cannot work.
+    pub(crate) fn check(&self) -> Result<(), InvalidSettings> {
+        let seconds = "must be more than 0 and at most 3600 seconds";
+        let seconds_rows = [
+            ("PROBE_SECONDS", self.probe_seconds),
+            ("PROBE_TIMEOUT_SECONDS", self.probe_timeout_seconds),
+            ("BODY_SECONDS", self.body_seconds),
+            ("ALLOWANCE_SECONDS", self.allowance_seconds),
+        ]
+        .map(|(variable, value)| (variable, value > 0.0 && value <= 3600.0, seconds));
+        let whole_rows = [
+            ("CORS_ORIGINS", self.cors_origins.iter().all(|it| is_origin(it)), ORIGINS),
+            ("DRAIN_SECONDS", self.drain_seconds <= 3600, "may be at most 3600"),
+            ("RATE_PER_MINUTE", self.rate_per_minute > 0, "must be 1 or more"),
+            ("RATE_BURST", self.rate_burst > 0, "must be 1 or more"),
+            ("ANSWER_MB", (1..=4096).contains(&self.answer_mb), "must be from 1 to 4096"),
+            ("BODIES_MB", (1..=65_536).contains(&self.bodies_mb), "must be from 1 to 65536"),
+            ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),
+            ("WORKERS", self.workers <= 1024, "may be at most 1024"),
+        ];
+        for (variable, is_right, problem) in seconds_rows.into_iter().chain(whole_rows) {
+            if !is_right {
+                return Err(InvalidSettings::Range { variable, problem });
+            }
+        }
+        Ok(())
+    }
+}
+
+const ORIGINS: &str = "write each as `https://host` or `https://host:port`, or `*` for any";
+
+/// Whether a browser could send it as an origin: a path, even `/`, would never match.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    text == "*" || host.is_some_and(|it| !it.is_empty() && !it.contains(['/', '?', '#', ' ']))
+}
+
+/// Seconds of a checked setting as a duration.
+pub(crate) fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or(Duration::from_secs(1))
+}
+
+/// The fleet as the environment names it: the part of each variable's name before
+/// `_EXECUTOR_URL`, and its value, a comma-separated list of base URLs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Executors(pub Vec<(String, String)>);
+
+impl Executors {
+    /// Reads every `<NAME>_EXECUTOR_URL`.
+    pub fn from_environment() -> Self {
+        Self(::settings::variables_ending("_EXECUTOR_URL"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert!(Settings::default().check().is_ok());
+    }
+
+    #[test]
+    fn zero_is_not_unlimited() {
+        let settings = Settings { rate_per_minute: 0, ..Settings::default() };
+        let error = settings.check().unwrap_err().to_string();
+        assert_eq!(error, "GATEWAY_RATE_PER_MINUTE: must be 1 or more");
+        let settings = Settings { body_seconds: f64::NAN, ..Settings::default() };
+        assert!(settings.check().is_err());
+    }
+
+    #[test]
+    fn an_origin_that_never_matches_is_refused() {
+        for (origin, is_right) in [
+            ("*", true),
+            ("https://a.example:8080", true),
+            ("https://a.example/", false),
+            ("a.example", false),
+        ] {
+            let settings =
+                Settings { cors_origins: vec![origin.to_owned()], ..Settings::default() };
+            assert_eq!(settings.check().is_ok(), is_right, "{origin}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let keys = Some(SecretString::from("alice:0123456789abcdef"));
+        let settings = Settings { keys, ..Settings::default() };
+        assert!(!format!("{settings:?}").contains("0123456789abcdef"));
+    }
+}
