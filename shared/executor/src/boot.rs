@@ -108,18 +108,25 @@ pub(crate) async fn prove_runtimes(
     };
     let slot = core.slots.take().await?;
     let mut prepared = Vec::new();
+    let mut notes = Vec::new();
     for runtime in &core.runtimes {
-        match core.prepare(runtime, &prepared_dir, &slot).await {
+        let confirmed = core.confirm(runtime, &slot).await;
+        let made = match confirmed {
+            Ok(()) => core.prepare(runtime, &prepared_dir, &slot).await,
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(directory) => prepared.push(Runtime { prepared: directory, ..runtime.clone() }),
             Err(error) => {
                 let version = &runtime.toolchain.version;
-                tracing::error!(%version, %error, "a toolchain could not be prepared");
-                core.notes.push(format!("version {version} could not be prepared: {error}"));
+                tracing::error!(%version, %error, "a toolchain is not used");
+                notes.push(format!("version {version} is not used: {error}"));
             }
         }
     }
     drop(slot);
     core.runtimes = prepared;
+    core.notes.append(&mut notes);
     let core = Arc::new(core);
     let started = Instant::now();
     let samples = core.language.samples.iter().map(|text| Sample::parse(text));

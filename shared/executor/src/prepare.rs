@@ -19,7 +19,8 @@ use crate::log::Log;
 use crate::process::{self, OutputBounds, Traffic};
 use crate::slots::Slot;
 use crate::spec::PrepareSpec;
-use crate::tree;
+use crate::workspace::Workspace;
+use crate::{toolchain, tree};
 
 /// How long one command may take.
 const TIMEOUT: Duration = Duration::from_mins(10);
@@ -33,7 +34,45 @@ const DEPTH_MAX: usize = 32;
 /// Marks a directory as finished.
 const COMPLETE: &str = ".complete";
 
+/// What a trusted command printed.
+struct Told {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Told {
+    fn all(mut self) -> Vec<u8> {
+        self.stdout.push(b'\n');
+        self.stdout.append(&mut self.stderr);
+        self.stdout
+    }
+}
+
 impl Core {
+    /// Asks the toolchain of `runtime` for its version once more, in the jail: one that was laid
+    /// out elsewhere may find the libraries of another there.
+    pub(crate) async fn confirm(&self, runtime: &Runtime, slot: &Slot) -> anyhow::Result<()> {
+        let toolchain = &self.spec.toolchain;
+        let Some(program) =
+            toolchain.confirm.as_ref().and_then(|name| runtime.toolchain.programs.get(name))
+        else {
+            return Ok(());
+        };
+        let mut told = Vec::new();
+        for arguments in &toolchain.probe {
+            let program = std::iter::once(program.to_string_lossy().into_owned());
+            let words = program.chain(arguments.iter().cloned()).collect();
+            let command = Command { words, ..Command::default() };
+            let workspace = self.state.workspace(&[], slot.uid())?;
+            told.extend(self.run_trusted(runtime, &workspace, command, None).await?.all());
+        }
+        let told = String::from_utf8_lossy(&told);
+        let version = &runtime.toolchain.version;
+        let same = toolchain::tells_version(toolchain, version, &told);
+        anyhow::ensure!(same, "in the jail it is another version: `{}`", told.trim());
+        Ok(())
+    }
+
     /// Makes what the language needs made for `runtime` below `parent`, unless it is there.
     pub(crate) async fn prepare(
         &self,
@@ -104,9 +143,22 @@ impl Core {
             readable: Vec::new(),
             writable: vec![directory.to_owned()],
         };
+        let work_dir = Some(directory);
+        Ok(self.run_trusted(runtime, &workspace, command, work_dir).await?.stdout)
+    }
+
+    /// Runs a command of the toolchain's own, confined but with wide limits, and returns what it
+    /// printed. It must exit with 0.
+    async fn run_trusted(
+        &self,
+        runtime: &Runtime,
+        workspace: &Workspace,
+        command: Command,
+        work_dir: Option<&Path>,
+    ) -> anyhow::Result<Told> {
         let allowance = Allowance { wall: TIMEOUT, cpu: TIMEOUT * 8, memory_bytes: MEMORY_BYTES };
-        let mut policy = self.policy(runtime, &workspace, command, allowance);
-        policy.work_dir = directory.to_owned();
+        let mut policy = self.policy(runtime, workspace, command, allowance);
+        policy.work_dir = work_dir.map_or(policy.work_dir, Path::to_owned);
         policy.limits.processes = policy.limits.processes.max(256);
         policy.limits.open_files = policy.limits.open_files.max(1024);
         policy.limits.file_bytes = policy.limits.file_bytes.max(512 << 20);
@@ -117,12 +169,12 @@ impl Core {
         let finished = process::run(&self.spawner, &policy, traffic, sinks).await?;
         anyhow::ensure!(
             finished.ended.exit == sandbox::Exit::Code(0),
-            "preparing the toolchain failed ({:?}, {:?}): {}",
+            "a command of the toolchain failed ({:?}, {:?}): {}",
             finished.ended.reason,
             finished.ended.exit,
             String::from_utf8_lossy(&finished.stderr.tail)
         );
-        Ok(finished.stdout.head)
+        Ok(Told { stdout: finished.stdout.head, stderr: finished.stderr.head })
     }
 }
 

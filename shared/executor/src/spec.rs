@@ -106,6 +106,10 @@ pub struct ToolchainSpec {
     /// Programs of the toolchain by placeholder; `{executable}` and `{root}` may be used.
     /// Each must exist.
     pub programs: BTreeMap<String, String>,
+    /// Which of `programs` answers `probe` too: started in the jail, it must tell the same
+    /// version, or the toolchain is passed over. For those that may be laid out elsewhere.
+    #[serde(default)]
+    pub confirm: Option<String>,
     /// What below `root` must be linked or copied elsewhere when the root is below a private
     /// home, where a slot's uid cannot reach it. What is not there is left out.
     #[serde(default)]

@@ -152,6 +152,11 @@ fn ask(spec: &ToolchainSpec, candidate: &Path) -> anyhow::Result<String> {
     Ok(told)
 }
 
+/// Whether `told` is what a toolchain of `version` tells.
+pub(crate) fn tells_version(spec: &ToolchainSpec, version: &str, told: &str) -> bool {
+    first_group(&spec.version, told).ok().flatten().is_some_and(|it| it == version)
+}
+
 fn first_group(pattern: &str, text: &str) -> anyhow::Result<Option<String>> {
     let found = Regex::new(pattern)?.captures(text).and_then(|it| it.get(1));
     Ok(found.map(|it| it.as_str().trim().to_owned()))
