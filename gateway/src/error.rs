@@ -64,7 +64,7 @@ impl ApiError {
                     (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
                 }
                 AdmissionError::BodyTimeout(_) => (S::REQUEST_TIMEOUT, "request_timeout"),
-                AdmissionError::BodyBroken => (S::BAD_REQUEST, "incomplete_body"),
+                AdmissionError::BodyBroken => (S::BAD_REQUEST, "broken_body"),
                 AdmissionError::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded"),
             },
             Self::Unauthorized(_) => (S::UNAUTHORIZED, "unauthorized"),

@@ -80,9 +80,14 @@ pub(crate) fn choose(
     }
 }
 
-/// The language that `word` names, by id or alias.
+/// The language that `word` names, by id or alias, in any case, as executors take it.
 pub(crate) fn find<'a>(info: &'a ExecutorInfo, word: &str) -> Option<&'a LanguageInfo> {
-    info.languages.iter().find(|it| it.id == word || it.aliases.iter().any(|alias| alias == word))
+    info.languages.iter().find(|it| is_named(&it.id, &it.aliases, word))
+}
+
+/// Whether `word` is a language's id or one of its aliases.
+pub(crate) fn is_named(id: &str, aliases: &[String], word: &str) -> bool {
+    id.eq_ignore_ascii_case(word) || aliases.iter().any(|it| it.eq_ignore_ascii_case(word))
 }
 
 /// What is known of the executors for `language`: live ones first, else as remembered.
@@ -118,7 +123,9 @@ fn why_none(snapshot: &Snapshot, language: &str) -> NoChoice {
     // A place that was never seen live can only be known by the name that settings give it.
     let unseen =
         || snapshot.remembered.iter().filter(|it| it.info.is_none()).flat_map(|it| &it.names);
-    if infos().any(|info| find(info, &language).is_some()) || unseen().any(|it| *it == language) {
+    if infos().any(|info| find(info, &language).is_some())
+        || unseen().any(|it| it.eq_ignore_ascii_case(&language))
+    {
         return NoChoice::NoLiveExecutor { language };
     }
     let ids = infos().flat_map(|info| info.languages.iter().map(|it| &it.id));
@@ -168,7 +175,10 @@ mod tests {
 
     #[test]
     fn an_alias_is_as_good_as_the_name() {
-        check(&snapshot(vec![candidate("alpha", 0)]), "alpha-alias", &Ok(0));
+        let fleet = snapshot(vec![candidate("alpha", 0)]);
+        for word in ["alpha-alias", "Alpha", "ALPHA-alias"] {
+            check(&fleet, word, &Ok(0));
+        }
     }
 
     #[test]

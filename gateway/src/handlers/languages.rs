@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::error::ApiError;
 use crate::fleet::{Fleet, View};
-use crate::routing::NoChoice;
+use crate::routing::{self, NoChoice};
 use crate::shared::Shared;
 
 /// A language as the fleet runs it.
@@ -52,11 +52,11 @@ pub(crate) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let word = language.into_inner();
     let languages = catalogue(&shared.fleet);
-    let is_meant = |it: &&Language| it.id == word || it.aliases.contains(&word);
+    let is_meant = |it: &&Language| routing::is_named(&it.id, &it.aliases, &word);
     if let Some(language) = languages.iter().find(is_meant) {
         return Ok(HttpResponse::Ok().json(language));
     }
-    let is_named = |names: &[String]| names.contains(&word);
+    let is_named = |names: &[String]| names.iter().any(|it| it.eq_ignore_ascii_case(&word));
     let remembered = shared.fleet.remembered();
     let language: String = word.chars().take(64).collect();
     if remembered.iter().any(|it| it.info.is_none() && is_named(&it.names)) {

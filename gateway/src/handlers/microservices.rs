@@ -80,7 +80,7 @@ pub(crate) async fn info(
     let word = language.into_inner();
     let remembered = shared.fleet.remembered();
     let is_meant = |it: &&Remembered| {
-        it.names.contains(&word)
+        it.names.iter().any(|name| name.eq_ignore_ascii_case(&word))
             || it.info.as_ref().is_some_and(|info| routing::find(info, &word).is_some())
     };
     let language: String = word.chars().take(64).collect();
