@@ -1,2 +1,31 @@
-//! Placeholder.
-fn main() {}
+//! The executor of JavaScript and TypeScript.
+
+mod front_end;
+mod lines;
+mod names;
+mod prepare;
+mod probe;
+mod specifiers;
+mod typescript;
+mod validate;
+
+use executor::Language;
+
+const LANGUAGE: Language = Language {
+    spec: include_str!("../runtime.toml"),
+    samples: &[
+        include_str!("../samples/hello.toml"),
+        include_str!("../samples/shell.toml"),
+        include_str!("../samples/modules.toml"),
+        include_str!("../samples/files.toml"),
+        include_str!("../samples/typescript.toml"),
+        include_str!("../samples/typescript-files.toml"),
+    ],
+    support: &[],
+    prepare: Some(prepare::prepare),
+    validate: Some(validate::validate),
+};
+
+fn main() -> std::process::ExitCode {
+    executor::main(&LANGUAGE)
+}

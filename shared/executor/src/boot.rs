@@ -61,7 +61,7 @@ pub(crate) fn prepare_host(
         "no toolchain was found: looked for {} in {:?}. {}",
         spec.toolchain.candidates.join(", "),
         places.path,
-        search.notes.join("; ")
+        search.passed_over.join("; ")
     );
     lay_out_support(&language, &state.join("support"))?;
     let spawner = Spawner::start()?;

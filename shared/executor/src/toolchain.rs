@@ -34,8 +34,10 @@ pub(crate) struct Toolchain {
 pub(crate) struct Search {
     /// The toolchains, the default one first.
     pub(crate) toolchains: Vec<Toolchain>,
-    /// Why candidates were passed over, and where copies were made.
+    /// Where copies were made.
     pub(crate) notes: Vec<String>,
+    /// Why candidates were passed over.
+    pub(crate) passed_over: Vec<String>,
 }
 
 /// Where to search and what to do with what is out of reach.
@@ -63,7 +65,7 @@ pub(crate) fn search(spec: &ToolchainSpec, places: &SearchPlaces) -> anyhow::Res
             Err(error) => {
                 let name = candidate.file_name().unwrap_or_default().to_string_lossy();
                 tracing::info!(candidate = %candidate.display(), %error, "passed over a toolchain");
-                search.notes.push(format!("a candidate `{name}` was passed over: {error}"));
+                search.passed_over.push(format!("`{name}` was passed over: {error}"));
             }
         }
     }
