@@ -80,6 +80,9 @@ pub(crate) async fn serve(
             .wrap(from_fn(telemetry::request_context))
             .configure(routes)
     })
+    // A client that closes its sending half counts as gone: only so is one noticed that leaves
+    // while its run is busy.
+    .h1_allow_half_closed(false)
     .listen(listener)?
     .workers(2)
     .disable_signals()
