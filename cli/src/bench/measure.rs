@@ -1,5 +1,6 @@
 //! Runs programs, through the fleet and bare, and takes the time.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -116,8 +117,8 @@ impl Measurer {
     ) -> anyhow::Result<()> {
         let repeated = program.request(self.unique());
         self.through(&repeated, program).await?;
-        let directory = self.directory(program, 0)?;
-        let has_bare = match self.bare(program, &directory).await {
+        let site = self.site(program, 0).await?;
+        let has_bare = match self.bare(program, &site).await {
             Ok(_) => true,
             Err(error) => {
                 measured.notes.push(format!("bare: {error:#}"));
@@ -132,7 +133,7 @@ impl Measurer {
             let request = program.request(self.unique());
             measured.fleet.push(self.through(&request, program).await?);
             if has_bare {
-                measured.bare.push(self.bare(program, &directory).await?);
+                measured.bare.push(self.bare(program, &site).await?);
             }
             if program.can_differ() {
                 measured.cached.push(self.through(&repeated, program).await?);
@@ -196,12 +197,12 @@ impl Measurer {
     ) -> anyhow::Result<Tally> {
         let began = Instant::now();
         let workers = (0..TOGETHER).map(|worker| async move {
-            let directory = self.directory(program, worker)?;
+            let site = self.site(program, worker).await?;
             let mut runs = 0;
             while runs == 0 || began.elapsed() < slice {
                 match side {
                     Side::Fleet => self.through(&program.request(self.unique()), program).await?,
-                    Side::Bare => self.bare(program, &directory).await?,
+                    Side::Bare => self.bare(program, &site).await?,
                 };
                 runs += 1;
             }
@@ -236,20 +237,15 @@ impl Measurer {
     }
 
     /// Milliseconds from the first command's start to the last one's end.
-    async fn bare(&self, program: &Program, directory: &Path) -> anyhow::Result<f64> {
-        let commands = program.bare(directory);
-        if commands.is_empty() {
+    async fn bare(&self, program: &Program, site: &Site) -> anyhow::Result<f64> {
+        if site.commands.is_empty() {
             bail!("there is no bare toolchain to compare with");
         }
-        std::fs::write(program.entry(directory), program.source(self.unique()))?;
+        std::fs::write(program.entry(&site.directory), program.source(self.unique()))?;
         let began = Instant::now();
         let mut printed = Vec::new();
-        for words in &commands {
-            let output = process::output(words, &self.environment, directory, RUN_MAX).await?;
-            if !output.status.success() {
-                bail!("`{}`: {}: {}", words.join(" "), output.status, http::head(&output.stderr));
-            }
-            printed = output.stdout;
+        for words in &site.commands {
+            printed = self.output(words, &site.directory).await?;
         }
         let took = milliseconds(began);
         if printed != program.expected().as_bytes() {
@@ -258,17 +254,41 @@ impl Measurer {
         Ok(took)
     }
 
-    fn directory(&self, program: &Program, worker: usize) -> anyhow::Result<PathBuf> {
+    /// What a command prints, which must succeed.
+    async fn output(&self, words: &[String], directory: &Path) -> anyhow::Result<Vec<u8>> {
+        let output = process::output(words, &self.environment, directory, RUN_MAX).await?;
+        if !output.status.success() {
+            bail!("`{}`: {}: {}", words.join(" "), output.status, http::head(&output.stderr));
+        }
+        Ok(output.stdout)
+    }
+
+    /// Makes a place for a worker's bare runs. A program that is not found stays a placeholder,
+    /// and the first run says so.
+    async fn site(&self, program: &Program, worker: usize) -> anyhow::Result<Site> {
         let name = format!("{}-{}-{worker}", program.language, program.name);
         let directory = self.scratch.path().join(name);
         std::fs::create_dir_all(&directory)?;
-        Ok(directory)
+        let mut places = BTreeMap::from([("dir".to_owned(), directory.display().to_string())]);
+        for (name, words) in program.programs() {
+            if let Ok(place) = self.output(words, &directory).await {
+                places.insert(name.clone(), String::from_utf8_lossy(&place).trim().to_owned());
+            }
+        }
+        Ok(Site { commands: program.bare(&places), directory })
     }
 
     /// A number that no run has had before.
     fn unique(&self) -> u64 {
         self.number.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// Where a program runs bare, and how.
+#[derive(Debug)]
+struct Site {
+    directory: PathBuf,
+    commands: Vec<Vec<String>>,
 }
 
 /// Who runs a program.

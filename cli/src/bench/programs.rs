@@ -1,5 +1,6 @@
 //! The programs that are measured: `executors/*/bench/*.toml`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -31,7 +32,12 @@ struct ProgramFile {
     unique: Option<String>,
     /// The file that the bare toolchain finds the source in.
     entry: String,
-    /// The commands that run it in a shell, one after the other; `{dir}` is where the source is.
+    /// Commands that print where a toolchain's real program is. A shim that looks for it on every
+    /// start would make the bare side slower than it has to be.
+    #[serde(default)]
+    programs: BTreeMap<String, Vec<String>>,
+    /// The commands that run it in a shell, one after the other; `{dir}` is where the source is,
+    /// and a name of `programs` stands for that program.
     #[serde(default)]
     bare: Vec<Vec<String>>,
     /// The body of `POST /execute`, with the language.
@@ -84,11 +90,19 @@ impl Program {
         directory.join(&self.file.entry)
     }
 
-    /// The bare commands for a source in `directory`.
-    pub(crate) fn bare(&self, directory: &Path) -> Vec<Vec<String>> {
-        let directory = directory.display().to_string();
-        let place = |word: &String| word.replace("{dir}", &directory);
-        self.file.bare.iter().map(|words| words.iter().map(place).collect()).collect()
+    /// Commands that print where the programs of the bare commands are, by name.
+    pub(crate) fn programs(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.file.programs
+    }
+
+    /// The bare commands with their placeholders filled in.
+    pub(crate) fn bare(&self, places: &BTreeMap<String, String>) -> Vec<Vec<String>> {
+        let fill = |word: &String| {
+            places.iter().fold(word.clone(), |word, (name, place)| {
+                word.replace(&format!("{{{name}}}"), place)
+            })
+        };
+        self.file.bare.iter().map(|words| words.iter().map(fill).collect()).collect()
     }
 }
 
@@ -130,7 +144,8 @@ mod tests {
         expected = "1\n"
         unique = "# {n}"
         entry = "main.a"
-        bare = [["a", "{dir}/main.a"]]
+        bare = [["{a}", "{dir}/main.a"]]
+        programs = { a = ["which", "a"] }
         [body]
         language = "alpha"
         code = "print 1"
@@ -148,9 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn the_bare_commands_know_where_the_source_is() {
+    fn the_bare_commands_know_where_all_is() {
         let program = Program::parse("hello", TEXT).unwrap();
-        assert_eq!(program.bare(Path::new("/d")), [["a", "/d/main.a"]]);
+        let places = [("a", "/bin/a"), ("dir", "/d")];
+        let places = places.map(|(name, place)| (name.to_owned(), place.to_owned())).into();
+        assert_eq!(program.bare(&places), [["/bin/a", "/d/main.a"]]);
         assert_eq!(program.entry(Path::new("/d")), Path::new("/d/main.a"));
     }
 
