@@ -11,7 +11,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use reqwest::Client;
-use tokio::signal::unix::{SignalKind, signal};
+use service::Ending;
 use tokio::task::JoinSet;
 
 use crate::auth::{InvalidKeys, Keys};
@@ -224,16 +224,11 @@ impl Gateway {
 
     /// Serves until SIGTERM or SIGINT, then drains: running requests finish within the drain
     /// time. A second signal ends it at once.
-    pub async fn serve(mut self) -> io::Result<()> {
+    pub async fn serve(mut self, mut ending: Ending) -> io::Result<()> {
         let handle = self.handle();
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         self.tasks.spawn(async move {
             for is_graceful in [true, false] {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
+                ending.next().await;
                 tracing::info!(is_graceful, "the gateway stops");
                 // Whoever awaits the server sees it end; the next signal must be heard meanwhile.
                 drop(handle.stop(is_graceful));

@@ -40,7 +40,7 @@ use std::process::ExitCode;
 pub use language::{Language, Prepare, Program, Validate};
 pub use spec::{InvalidSpec, RuntimeSpec};
 
-use flags::Mode;
+use service::Mode;
 use settings::Settings;
 
 /// Becomes the executor of `language`, or one of its helpers, and returns when it ends.
@@ -49,7 +49,6 @@ pub fn main(language: &Language) -> ExitCode {
     match start(*language) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Logs may not have started yet, and an operator must see this in any case.
             flags::complain(&error);
             ExitCode::FAILURE
         }
@@ -58,19 +57,18 @@ pub fn main(language: &Language) -> ExitCode {
 
 fn start(language: Language) -> anyhow::Result<()> {
     let spec = RuntimeSpec::parse(language.spec)?;
-    match flags::parse()? {
+    match Mode::parse(std::env::args().skip(1))? {
         Mode::Help => flags::help(&spec),
         Mode::Describe => flags::describe(&spec),
         Mode::HealthCheck => flags::check_health(&Settings::load()?, spec.port),
-        Mode::Serve { drain_on_stdin_eof } => {
+        Mode::Serve { end_with_stdin } => {
             let settings = Settings::load()?;
             telemetry::start_logs(&settings.log);
             let listener = serve::listen(&settings, spec.port)?;
             let core = boot::prepare_host(language, spec, &settings)?;
-            let stdin_ended = flags::watch_stdin(drain_on_stdin_eof);
             actix_web::rt::System::new().block_on(async move {
                 let core = boot::prove_runtimes(core, &settings).await?;
-                serve::serve(core, &settings, listener, stdin_ended).await
+                serve::serve(core, &settings, listener, end_with_stdin).await
             })
         }
     }

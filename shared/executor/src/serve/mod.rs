@@ -13,10 +13,9 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use secrecy::ExposeSecret as _;
+use service::Ending;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
 
 use crate::core::Core;
 use crate::error::ApiError;
@@ -57,12 +56,12 @@ pub(crate) fn listen(settings: &Settings, default_port: u16) -> anyhow::Result<T
     Ok(listener)
 }
 
-/// Serves until a signal, or `drain_too` comes, then drains.
+/// Serves until it is asked to end, then drains.
 pub(crate) async fn serve(
     core: Arc<Core>,
     settings: &Settings,
     listener: TcpListener,
-    drain_too: oneshot::Receiver<()>,
+    end_with_stdin: bool,
 ) -> anyhow::Result<()> {
     let secret = settings.token.expose_secret();
     let token = (!secret.is_empty()).then(|| Sha256::digest(secret).into());
@@ -92,10 +91,10 @@ pub(crate) async fn serve(
     .run();
     tracing::info!(%address, level = %service.core.isolation.level, "serving");
     let drain = Duration::from_secs(settings.drain_seconds);
-    let draining = drain_at_end(server.handle(), service.clone(), drain, drain_too);
-    let (served, drained) = tokio::join!(server, draining);
-    served?;
-    drained
+    let ending = Ending::listen(end_with_stdin)?;
+    let draining = drain_at_end(server.handle(), service.clone(), drain, ending);
+    let (served, ()) = tokio::join!(server, draining);
+    Ok(served?)
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -147,15 +146,9 @@ async fn drain_at_end(
     server: ServerHandle,
     service: web::Data<Service>,
     patience: Duration,
-    drain_too: oneshot::Receiver<()>,
-) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        Ok(()) = drain_too => {}
-    }
+    mut ending: Ending,
+) {
+    ending.next().await;
     service.draining.store(true, Ordering::Release);
     tracing::info!("draining");
     let slots = &service.core.slots;
@@ -167,9 +160,7 @@ async fn drain_at_end(
     };
     tokio::select! {
         _ = tokio::time::timeout(patience, all_free) => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = ending.next() => {}
     }
     server.stop(true).await;
-    Ok(())
 }
