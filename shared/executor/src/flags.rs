@@ -30,7 +30,10 @@ pub(crate) fn describe(spec: &RuntimeSpec) -> anyhow::Result<()> {
 /// Asks the executor on this port for its health.
 pub(crate) fn check_health(settings: &Settings, default_port: u16) -> anyhow::Result<()> {
     let port = if settings.port == 0 { default_port } else { settings.port };
-    anyhow::ensure!(service::is_well(&settings.host.to_string(), port)?, "the executor is not well");
+    anyhow::ensure!(
+        service::is_well(&settings.host.to_string(), port)?,
+        "the executor is not well"
+    );
     Ok(())
 }
 

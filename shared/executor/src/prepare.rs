@@ -178,19 +178,14 @@ impl Core {
     }
 }
 
-/// Whether the directory was finished by us, or by somebody whom we need not distrust.
+/// Whether the directory was finished, by us or by somebody whom we need not distrust. One that
+/// was not, such as after a killed start, is made again.
 fn is_finished(directory: &Path) -> io::Result<bool> {
     let metadata = match fs::symlink_metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata?,
     };
-    let owner = metadata.uid();
-    let trusted = owner == sandbox::current_uid() || owner == 0;
-    if !metadata.is_dir() || !trusted || metadata.mode() & 0o022 != 0 {
-        return Err(io::Error::other(format!(
-            "{} belongs to somebody else or can be changed by others; remove it",
-            directory.display()
-        )));
-    }
-    Ok(directory.join(COMPLETE).exists())
+    let trusted = metadata.uid() == sandbox::current_uid() || metadata.uid() == 0;
+    let sealed = metadata.is_dir() && metadata.mode() & 0o022 == 0;
+    Ok(trusted && sealed && directory.join(COMPLETE).exists())
 }
