@@ -72,7 +72,7 @@ pub(crate) async fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
     let stopped = fleet.stop(interrupts.next()).await;
     let report = measured?;
     stopped?;
-    let text = serde_json::to_string_pretty(&report)?;
+    let text = format!("{}\n", serde_json::to_string_pretty(&report)?);
     let file = keep(&checkout, report.finished_at, &text)?;
     if arguments.json {
         print(&text);

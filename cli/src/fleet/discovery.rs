@@ -74,6 +74,9 @@ fn is_executor(path: &Path) -> bool {
 async fn describe(program: &Path) -> anyhow::Result<Description> {
     let words = [program.display().to_string(), "--describe".to_owned()];
     let output = process::output(&words, &[], Path::new("/"), DESCRIBE_TIMEOUT).await?;
+    if !output.status.success() {
+        bail!("`--describe`: {}: {}", output.status, crate::http::head(&output.stderr).trim());
+    }
     serde_json::from_slice(&output.stdout).context("`--describe` prints no description; build it")
 }
 

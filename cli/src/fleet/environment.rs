@@ -13,7 +13,7 @@ use super::ports::variable_name;
 pub(crate) struct Common {
     /// Our own variables; a service gets those that are not another service's.
     pub(crate) inherited: Vec<(String, String)>,
-    /// Shared by the gateway and its executors.
+    /// Shared by the gateway and its executors; empty lets everybody on this machine ask them.
     pub(crate) token: String,
     /// The weakest isolation that an executor may start with, if the fleet has a say in it.
     pub(crate) min_isolation: Option<Level>,

@@ -150,7 +150,7 @@ impl Fleet {
         let checkout = checkout(&program);
         let common = Common {
             inherited: settings::variables_ending(""),
-            token: settings::variable("EXECUTOR_TOKEN").map_or_else(random_token, Ok)?,
+            token: token(choices.host)?,
             min_isolation: choices.min_isolation,
             prepared: places::prepared(checkout.as_deref(), &state)?,
             toolchains: checkout.as_deref().map(toolchain_directories).unwrap_or_default(),
@@ -326,6 +326,16 @@ fn client_url(host: IpAddr, port: u16) -> String {
         IpAddr::V6(it) => format!("[{it}]"),
     };
     format!("http://{host}:{port}")
+}
+
+/// The token of this start: the user's, or a fresh one. A fleet that stays on loopback goes without
+/// unless told otherwise, so that its executors can be asked by hand as its gateway can.
+fn token(host: IpAddr) -> anyhow::Result<String> {
+    match settings::variable("EXECUTOR_TOKEN") {
+        Some(token) => Ok(token),
+        None if host.is_loopback() => Ok(String::new()),
+        None => random_token(),
+    }
 }
 
 /// 256 random bits as hex digits.
