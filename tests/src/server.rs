@@ -94,15 +94,21 @@ impl ServerBuilder {
 
     /// Starts the server and waits until it is well.
     pub async fn start(self) -> Server {
+        self.try_start().await.unwrap_or_else(|log| panic!("the server ended:\n{log}"))
+    }
+
+    /// Starts the server and waits until it is well. If it ends instead, that is told with what
+    /// it logged.
+    pub async fn try_start(self) -> Result<Server, String> {
         let mut server = self.spawn();
         let deadline = Instant::now() + START_PATIENCE;
         loop {
             if let Some(status) = server.child.try_wait().unwrap() {
-                panic!("the server ended with {status}:\n{}", server.log());
+                return Err(format!("{status}\n{}", server.log()));
             }
             let health = crate::client().get(server.url("/health")).send().await;
             if health.is_ok_and(|answer| answer.status().is_success()) {
-                return server;
+                return Ok(server);
             }
             assert!(Instant::now() < deadline, "the server is not well:\n{}", server.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -177,7 +183,7 @@ impl Drop for Server {
             self.signal(Signal::TERM);
             // A second one hurries what is still running.
             std::thread::sleep(Duration::from_millis(100));
-            drop(kill_process(Pid::from_raw(self.pid()).unwrap(), Signal::TERM));
+            kill_process(Pid::from_raw(self.pid()).unwrap(), Signal::TERM).unwrap_or_default();
             let code = self.wait();
             if !std::thread::panicking() {
                 assert_eq!(code, Some(0), "the server did not end well:\n{}", self.log());

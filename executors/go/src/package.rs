@@ -38,7 +38,10 @@ mod tests {
             variables: [].into(),
         };
         let program = prepare(program).unwrap();
-        assert_eq!((program.entry.as_str(), program.variables["package"].as_str()), (entry, package));
+        assert_eq!(
+            (program.entry.as_str(), program.variables["package"].as_str()),
+            (entry, package)
+        );
     }
 
     #[test]

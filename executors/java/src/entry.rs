@@ -217,8 +217,8 @@ impl<'a> Reader<'a> {
         };
         let end = parameters.iter().position(|it| *it == Token::Sign(')')).unwrap_or(0);
         let parameters = parameters.get(..end).unwrap_or_default();
-        let takes_arguments = parameters.contains(&Token::Word("String"))
-            && !parameters.contains(&Token::Sign(','));
+        let takes_arguments =
+            parameters.contains(&Token::Word("String")) && !parameters.contains(&Token::Sign(','));
         match (is_static, takes_arguments, parameters.is_empty()) {
             (true, true, _) => Main::Static,
             (false, true, _) | (_, _, true) => Main::Instance,
@@ -273,7 +273,8 @@ mod tests {
         check(&inner, "B.java", "B");
         let local = format!("class A {{ static void main(int a) {{ }} }} class B {{ {MAIN} }}");
         check(&local, "B.java", "B");
-        let said = format!("class A {{ String s = \"{MAIN}\"; /* {MAIN} */ }} class B {{ {MAIN} }}");
+        let said =
+            format!("class A {{ String s = \"{MAIN}\"; /* {MAIN} */ }} class B {{ {MAIN} }}");
         check(&said, "B.java", "B");
     }
 
@@ -288,8 +289,16 @@ mod tests {
         check(&format!("public record P(int x, int[] y) {{ {MAIN} }}"), "P.java", "P");
         check(&format!("public enum E {{ A {{ }}, B; {MAIN} }}"), "E.java", "E");
         check("interface I { static void main(String[] a) {} }", "I.java", "I");
-        check(&format!("sealed interface S permits T {{}} record T() implements S {{ {MAIN} }}"), "T.java", "T");
-        check(&format!("@interface A {{}} class B<T extends Comparable<T>> {{ {MAIN} }}"), "B.java", "B");
+        check(
+            &format!("sealed interface S permits T {{}} record T() implements S {{ {MAIN} }}"),
+            "T.java",
+            "T",
+        );
+        check(
+            &format!("@interface A {{}} class B<T extends Comparable<T>> {{ {MAIN} }}"),
+            "B.java",
+            "B",
+        );
     }
 
     #[test]
@@ -331,7 +340,8 @@ mod tests {
             file("notes.txt", "class X"),
             file("app/Start.java", &main),
         ];
-        let program = Program { files, named: true, entry: "app/Util.java".to_owned(), ..nameless("") };
+        let program =
+            Program { files, named: true, entry: "app/Util.java".to_owned(), ..nameless("") };
         let prepared = prepare(program.clone()).unwrap();
         assert_eq!(prepared.files, program.files);
         assert_eq!(prepared.variables["class"], "app.Start");

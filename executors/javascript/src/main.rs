@@ -1,10 +1,10 @@
 //! The executor of JavaScript and TypeScript.
 
+mod depth;
 mod front_end;
 mod lines;
 mod names;
 mod prepare;
-mod probe;
 mod specifiers;
 mod typescript;
 mod validate;
