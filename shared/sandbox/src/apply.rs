@@ -84,7 +84,7 @@ fn apply_one(step: &Step) -> Result<(), Failure> {
                 Err(error) => Err(fail("enter the Landlock domain", &io::Error::other(error))),
             }
         }
-        Step::Seccomp => seccomp::install()
+        Step::Seccomp(owns) => seccomp::install(*owns)
             .map_err(|error| fail("install the system-call filter", &io::Error::other(error))),
     }
 }

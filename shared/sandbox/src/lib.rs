@@ -50,6 +50,7 @@ pub use policy::{Limits, Policy};
 pub use probe::{Probe, ProbeResult, probe};
 pub use spawner::{LaunchError, Running, Spawner};
 pub use sys::identity::{current_uid, is_root};
+pub use sys::seccomp::Owns;
 pub use tool::{ToolOutput, start_tool};
 pub use wire::{EndReason, Ended, Exit, Message, Stop};
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::Policy;
+use crate::sys::seccomp::Owns;
 
 /// One restriction, applied in the program's process before it is executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ pub enum Step {
         scope: bool,
     },
     /// Takes away system calls. Last, because it forbids most of the steps above.
-    Seccomp,
+    Seccomp(Owns),
 }
 
 /// A resource that the kernel limits for each process.
@@ -95,7 +96,7 @@ pub(crate) fn plan(policy: &Policy) -> Vec<Step> {
         });
     }
     if policy.mechanisms.seccomp {
-        steps.push(Step::Seccomp);
+        steps.push(Step::Seccomp(if shared_user { Owns::More } else { Owns::ItsRun }));
     }
     steps
 }
@@ -168,19 +169,27 @@ mod tests {
             position(&steps, |it| matches!(it, Step::Processes { shared_user: false, .. })),
             position(&steps, |it| matches!(it, Step::NoNewPrivileges)),
             position(&steps, |it| matches!(it, Step::Landlock { scope: true, .. })),
-            position(&steps, |it| matches!(it, Step::Seccomp)),
+            position(&steps, |it| matches!(it, Step::Seccomp(_))),
         ];
         assert!(order.is_sorted(), "{order:?}");
-        assert_eq!(steps.last(), Some(&Step::Seccomp));
+        assert_eq!(steps.last(), Some(&Step::Seccomp(Owns::ItsRun)));
     }
 
     #[test]
     fn what_was_not_proven_is_not_planned() {
         let steps = plan(&policy(Mechanisms::default(), Some(7)));
-        assert!(!steps.iter().any(|it| matches!(it, Step::Landlock { .. } | Step::Seccomp)));
+        assert!(!steps.iter().any(|it| matches!(it, Step::Landlock { .. } | Step::Seccomp(_))));
         assert!(!steps.iter().any(|it| matches!(it, Step::Identity(_))));
         assert!(steps.contains(&Step::Processes { limit: 3, shared_user: true }));
         assert!(steps.contains(&Step::NoNewPrivileges));
+    }
+
+    #[test]
+    fn a_shared_user_changes_no_file_s_rights() {
+        let filtered = Mechanisms { seccomp: true, ..Mechanisms::default() };
+        assert!(plan(&policy(filtered, None)).contains(&Step::Seccomp(Owns::More)));
+        let switched = Mechanisms { user_switch: true, ..filtered };
+        assert!(plan(&policy(switched, Some(7))).contains(&Step::Seccomp(Owns::ItsRun)));
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub(crate) fn proportional_memory(processes: &[Pid]) -> Option<u64> {
         };
         sum += field_kib(&text, "Pss_Anon:") + field_kib(&text, "Pss_Shmem:");
         sum += field_kib(&text, "SwapPss:");
+        // Page tables are never shared.
+        let status = read(&Path::new(&path).with_file_name("status"));
+        sum += status.map_or(0, |it| field_kib(&it, "VmPTE:"));
     }
     Some(sum)
 }
@@ -84,9 +87,10 @@ fn parse_pid(text: &str) -> Option<Pid> {
     Pid::from_raw(text.parse().ok()?)
 }
 
-/// Private, shared-anonymous and swapped memory of one `status` file, in bytes.
+/// Private, shared-anonymous and swapped memory of one `status` file, and the page tables that
+/// even untouched mappings can fill memory with, in bytes.
 fn parse_memory(status: &str) -> u64 {
-    ["RssAnon:", "RssShmem:", "VmSwap:"].into_iter().map(|name| field_kib(status, name)).sum()
+    ["RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"].into_iter().map(|name| field_kib(status, name)).sum()
 }
 
 /// A field in KiB, as bytes; 0 if it is not there.
@@ -124,8 +128,8 @@ mod tests {
 
     #[test]
     fn memory_is_what_no_file_backs() {
-        let status = "Name:\tx\nVmRSS:\t 900 kB\nRssAnon:\t 100 kB\nRssFile:\t 800 kB\nRssShmem:\t 5 kB\nVmSwap:\t 1 kB\n";
-        assert_eq!(parse_memory(status), 106 * 1024);
+        let status = "Name:\tx\nVmRSS:\t 900 kB\nRssAnon:\t 100 kB\nRssFile:\t 800 kB\nRssShmem:\t 5 kB\nVmPTE:\t 10 kB\nVmSwap:\t 1 kB\n";
+        assert_eq!(parse_memory(status), 116 * 1024);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, apply_filter, sock_filter,
 };
+use serde::{Deserialize, Serialize};
 
 /// `mseal`, the newest call that was reviewed.
 const NEWEST_REVIEWED: u32 = 462;
@@ -102,6 +103,8 @@ const DENIED: &[(i64, &str)] = &[
     (libc::SYS_fremovexattr, "Landlock does not cover it"),
     (libc::SYS_fchown, "Landlock does not cover it"),
     (libc::SYS_fchownat, "Landlock does not cover it"),
+    (SYS_STATMOUNT, "tells the host's mounts"),
+    (SYS_LISTMOUNT, "tells the host's mounts"),
 ];
 
 /// Denied too, where the architecture has them.
@@ -122,18 +125,66 @@ const DENIED_HERE: &[(i64, &str)] = &[];
 const ABSENT: &[(i64, &str)] = &[
     (libc::SYS_clone3, "its flags cannot be looked at; `clone` is used instead"),
     (libc::SYS_io_uring_setup, "event loops use epoll instead"),
+    (libc::SYS_inotify_init1, "watches tell the names in any directory that the user may read"),
 ];
 
+/// Absent too, where the architecture has them.
+#[cfg(target_arch = "x86_64")]
+const ABSENT_HERE: &[(i64, &str)] = &[(libc::SYS_inotify_init, "as inotify_init1")];
+#[cfg(not(target_arch = "x86_64"))]
+const ABSENT_HERE: &[(i64, &str)] = &[];
+
+/// Answered with success and without effect where the user owns more than its run: these calls
+/// need no right but to own the file, and Landlock does not cover them, so a run could close our
+/// own directories to us. A refusal would break every copying of a file; the mask of new files
+/// makes them private in any case.
+const WITHOUT_EFFECT: &[i64] = &[
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    SYS_FCHMODAT2,
+    libc::SYS_utimensat,
+];
+
+/// Without effect too, where the architecture has them.
+#[cfg(target_arch = "x86_64")]
+const WITHOUT_EFFECT_HERE: &[i64] =
+    &[libc::SYS_chmod, libc::SYS_utime, libc::SYS_utimes, libc::SYS_futimesat];
+#[cfg(not(target_arch = "x86_64"))]
+const WITHOUT_EFFECT_HERE: &[i64] = &[];
+
+/// Calls that `libc` does not name on every architecture; their numbers are the same on all.
+const SYS_FCHMODAT2: i64 = 452;
+const SYS_STATMOUNT: i64 = 457;
+const SYS_LISTMOUNT: i64 = 458;
+
+/// Whose files a program's user owns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owns {
+    /// Those of its run alone.
+    ItsRun,
+    /// Ours and those of other runs, too.
+    More,
+}
+
 /// The filter as programs for the kernel: installed in this order, all of them decide.
-pub(crate) fn programs() -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
-    let denied = denied_rules()?;
-    let absent = ABSENT.iter().map(|(call, _)| (*call, Vec::new())).collect();
-    Ok(vec![convention_guard(), compile(absent, libc::ENOSYS)?, compile(denied, libc::EPERM)?])
+pub(crate) fn programs(owns: Owns) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
+    let always = |calls: &mut dyn Iterator<Item = i64>| calls.map(|it| (it, Vec::new())).collect();
+    let absent = always(&mut ABSENT.iter().chain(ABSENT_HERE).map(|(call, _)| *call));
+    let mut programs = vec![
+        convention_guard(),
+        compile(absent, libc::ENOSYS)?,
+        compile(denied_rules()?, libc::EPERM)?,
+    ];
+    if owns == Owns::More {
+        let ignored = WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE).copied();
+        programs.push(compile(always(&mut { ignored }), 0)?);
+    }
+    Ok(programs)
 }
 
 /// Installs the filter on this process, for good. It must have no new privileges already.
-pub(crate) fn install() -> Result<(), seccompiler::Error> {
-    for program in programs()? {
+pub(crate) fn install(owns: Owns) -> Result<(), seccompiler::Error> {
+    for program in programs(owns)? {
         apply_filter(&program)?;
     }
     Ok(())
@@ -152,9 +203,20 @@ fn denied_rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Backen
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         DENIED.iter().chain(DENIED_HERE).map(|(call, _)| (*call, Vec::new())).collect();
 
-    // Pairs of connected local sockets are pipes; anything else would reach something.
-    let not_local = condition(0, &SeccompCmpOp::Ne, libc::AF_UNIX)?;
-    rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(vec![not_local])?]);
+    // Pairs of connected local streams are pipes; anything else would reach something. One end
+    // of a datagram pair (raw ones are datagrams too) can be sent to, or joined with, any local
+    // socket that has a name.
+    let not_local = SeccompRule::new(vec![condition(0, &SeccompCmpOp::Ne, libc::AF_UNIX)?])?;
+    let mut pairs = vec![not_local];
+    for datagram in [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM] {
+        let of_type = condition(1, &SeccompCmpOp::MaskedEq(SOCK_TYPE_MASK), datagram)?;
+        pairs.push(SeccompRule::new(vec![of_type])?);
+    }
+    rules.insert(libc::SYS_socketpair, pairs);
+
+    // Shared memory without a file: pages that are unmapped again stay, and are counted nowhere.
+    let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    rules.insert(libc::SYS_mmap, all_bits(3, shared)?);
 
     // A new namespace by `clone` is the same as by `unshare`.
     let namespaces = [
@@ -176,14 +238,25 @@ fn denied_rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Backen
     for call in [libc::SYS_sched_setscheduler, libc::SYS_sched_setattr] {
         rules.insert(call, other_than_itself(0)?);
     }
-    rules.insert(libc::SYS_setpriority, other_than_itself(1)?);
+    let mut priorities = other_than_itself(1)?;
+    // Here 0 means everything of the user.
+    priorities.extend(any_of(0, &[PRIO_USER])?);
+    rules.insert(libc::SYS_setpriority, priorities);
 
-    // Signals by way of a descriptor, and pipes beyond their default size, which no limit counts.
-    let commands = [libc::F_SETOWN, F_SETOWN_EX, F_SETSIG, libc::F_SETPIPE_SZ, libc::F_NOTIFY];
+    // Signals by way of a descriptor, pipes beyond their default size, which no limit counts, and
+    // leases, which keep others from opening a file.
+    let commands = [
+        libc::F_SETOWN,
+        F_SETOWN_EX,
+        F_SETSIG,
+        libc::F_SETPIPE_SZ,
+        libc::F_NOTIFY,
+        libc::F_SETLEASE,
+    ];
     rules.insert(libc::SYS_fcntl, any_of(1, &commands)?);
 
-    // Typing into a terminal on somebody's behalf.
-    rules.insert(libc::SYS_ioctl, any_of(1, &[TIOCSTI, TIOCLINUX])?);
+    // Typing into a terminal on somebody's behalf, and signals by way of a descriptor.
+    rules.insert(libc::SYS_ioctl, any_of(1, &[TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP])?);
 
     // Only the personalities that ordinary containers allow: Linux, with or without random
     // addresses, and asking.
@@ -196,11 +269,18 @@ fn denied_rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Backen
     Ok(rules)
 }
 
-/// `F_SETOWN_EX` and `F_SETSIG` of `fcntl.h`, and two of `ioctls.h`.
+/// `F_SETOWN_EX` and `F_SETSIG` of `fcntl.h`, four of `ioctls.h` and `sockios.h`, and one of
+/// `resource.h`.
 const F_SETOWN_EX: i32 = 15;
 const F_SETSIG: i32 = 10;
 const TIOCSTI: i32 = 0x5412;
 const TIOCLINUX: i32 = 0x541C;
+const FIOSETOWN: i32 = 0x8901;
+const SIOCSPGRP: i32 = 0x8902;
+const PRIO_USER: i32 = 2;
+
+/// The bits of a socket's type that are no flags.
+const SOCK_TYPE_MASK: u64 = 0xf;
 
 /// Argument `index`, as the 32 bits that the kernel looks at, compared with `value`.
 fn condition(
@@ -229,6 +309,12 @@ fn any_bit(index: u8, bits: &[i32]) -> Result<Vec<SeccompRule>, seccompiler::Bac
     bits.iter().map(rule).collect()
 }
 
+fn all_bits(index: u8, bits: i32) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let mask = u64::from(bits.cast_unsigned());
+    let rule = SeccompRule::new(vec![condition(index, &SeccompCmpOp::MaskedEq(mask), bits)?])?;
+    Ok(vec![rule])
+}
+
 /// Ends a process that uses the x32 convention, and answers `ENOSYS` to calls that nobody has
 /// reviewed. (That the architecture is ours is checked by the compiled filters.)
 fn convention_guard() -> BpfProgram {
@@ -254,15 +340,20 @@ mod tests {
 
     #[test]
     fn the_filter_compiles_and_fits_the_kernel() {
-        let programs = programs().unwrap();
-        assert_eq!(programs.len(), 3);
-        assert!(programs.iter().all(|program| program.len() < 4096));
+        let check = |owns, count| {
+            let programs = programs(owns).unwrap();
+            assert_eq!(programs.len(), count);
+            assert!(programs.iter().all(|program| program.len() < 4096));
+        };
+        check(Owns::ItsRun, 3);
+        check(Owns::More, 4);
     }
 
     #[test]
     fn no_call_is_listed_twice_and_each_has_its_reason() {
-        let mut calls: Vec<i64> =
-            DENIED.iter().chain(DENIED_HERE).chain(ABSENT).map(|(call, _)| *call).collect();
+        let tables = [DENIED, DENIED_HERE, ABSENT, ABSENT_HERE].into_iter().flatten();
+        let mut calls: Vec<i64> = tables.map(|(call, _)| *call).collect();
+        calls.extend(WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE));
         let listed = calls.len();
         calls.sort_unstable();
         calls.dedup();
