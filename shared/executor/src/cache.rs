@@ -150,18 +150,18 @@ impl Cache {
     }
 }
 
-/// Copies one file of a result: ours, readable by all, writable by nobody else.
+/// Copies one file of a result: ours, writable by nobody else. Any of them may be the program: a
+/// linker that may not change modes cannot mark it.
 fn copy(target: &Path, found: Found) -> io::Result<()> {
     let path = target.join(&found.path);
-    let mode = if found.executable { 0o755 } else { 0o644 };
     if let Some(parent) = path.parent().filter(|parent| *parent != target) {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
-    let mut to = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+    let mut to = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path)?;
     let mut from = found.file;
     io::copy(&mut from, &mut to)?;
     // The mask of this process took bits away.
-    to.set_permissions(fs::Permissions::from_mode(mode))
+    to.set_permissions(fs::Permissions::from_mode(0o755))
 }
 
 #[cfg(test)]

@@ -83,14 +83,19 @@ impl Core {
         if self.spec.prepare.is_empty() {
             return Ok(None);
         }
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
         let toolchain = &runtime.toolchain;
         let spec = format!("{:?}", self.spec.prepare);
         let key = Key::of([spec.as_bytes(), toolchain.root.as_os_str().as_encoded_bytes()]);
         let name = format!("{}-{}-{}", self.spec.name, toolchain.version, key.short());
-        let lock = File::create(parent.join(format!("{name}.lock")))?;
-        tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
         let directory = parent.join(&name);
+        // What an image brings along may stand where no lock can be made. While somebody else
+        // makes it, it is nobody's whom we trust; the lock waits for the end of that.
+        if is_finished(&directory).unwrap_or(false) {
+            return Ok(Some(directory));
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        let lock = File::create(parent.join(format!("{name}.lock")))?;
+        let _lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
         if is_finished(&directory)? {
             return Ok(Some(directory));
         }

@@ -40,8 +40,6 @@ pub(crate) struct Found {
     pub(crate) file: std::fs::File,
     /// Its size, in bytes.
     pub(crate) size: u64,
-    /// Whether its owner may execute it.
-    pub(crate) executable: bool,
 }
 
 /// Opens a directory that is ours.
@@ -146,8 +144,7 @@ fn walk_below(
                     continue;
                 }
                 left.bytes -= size;
-                let executable = stat.st_mode & 0o100 != 0;
-                visit(Found { path, file: file.into(), size, executable })?;
+                visit(Found { path, file: file.into(), size })?;
             }
             _ => whole = false,
         }
