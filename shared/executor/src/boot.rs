@@ -101,10 +101,12 @@ pub(crate) async fn prove_runtimes(
     mut core: Core,
     settings: &Settings,
 ) -> anyhow::Result<Arc<Core>> {
-    let prepared_dir = if settings.prepared_dir.as_os_str().is_empty() {
+    let wished = &settings.prepared_dir;
+    let unreachable = core.mechanisms.user_switch && wished.exists() && !is_public(wished);
+    let prepared_dir = if wished.as_os_str().is_empty() || unreachable {
         core.state.join("prepared")
     } else {
-        settings.prepared_dir.clone()
+        wished.clone()
     };
     let slot = core.slots.take().await?;
     let mut prepared = Vec::new();

@@ -124,8 +124,11 @@ pub(crate) async fn run<S: Sink>(
     };
     tokio::pin!(streams);
     let mut captured = None;
+    let overdue = tokio::time::sleep(Duration::from_millis(policy.limits.wall_ms) + OVERDUE);
+    tokio::pin!(overdue);
     let outcome = loop {
         tokio::select! {
+            () = &mut overdue => break Err(Fault::Unclean),
             outcome = supervisor.until_end(traffic.cancelled.clone(), &drained) => break outcome,
             done = &mut streams, if captured.is_none() => captured = Some(done),
         }
@@ -144,6 +147,10 @@ pub(crate) async fn run<S: Sink>(
     let ((), stdout, stderr) = captured.ok_or(Fault::Unclean)?;
     Ok(Finished { ended, stdout, stderr, start: supervisor.start })
 }
+
+/// How long after its last moment a run may take to be told as ended. Beyond it, something hangs
+/// inside the kernel.
+const OVERDUE: Duration = Duration::from_secs(30);
 
 /// How long the last output of a dead process may take to be read and passed on.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
@@ -235,8 +242,11 @@ impl<'a> Supervisor<'a> {
         if matches!(fault, Fault::Step { .. }) {
             return fault;
         }
+        // Without a reaper there never was anything.
+        let Some(reaper) = self.reaper else { return fault };
         let spawner = self.spawner.clone();
-        match tokio::task::spawn_blocking(move || spawner.settle()).await {
+        spawner.forget_reaper(reaper);
+        match tokio::task::spawn_blocking(move || spawner.settle(reaper)).await {
             Ok(true) => fault,
             Ok(false) | Err(_) => Fault::Unclean,
         }
@@ -312,10 +322,10 @@ async fn drain<S: Sink>(
     captured
 }
 
+/// Keeps at least the last bytes, and at most twice as many, so that few of them are ever moved.
 fn keep_tail(tail: &mut Vec<u8>, bytes: &[u8]) {
-    let fresh = bytes.get(bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default();
-    let keep = TAIL_BYTES - fresh.len();
-    let drop = tail.len().saturating_sub(keep);
-    tail.drain(..drop);
-    tail.extend_from_slice(fresh);
+    tail.extend_from_slice(bytes.get(bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default());
+    if tail.len() > 2 * TAIL_BYTES {
+        tail.drain(..tail.len() - TAIL_BYTES);
+    }
 }

@@ -107,7 +107,9 @@ impl Order {
         let Some(runtime) = core.runtimes.get(self.admitted.runtime) else {
             return Err(RunFault::Files(std::io::Error::other("the runtime is gone")));
         };
-        log.add(RunEvent::Stage { stage: Stage::Compile, case: None }).await;
+        if core.spec.compile.is_some() {
+            log.add(RunEvent::Stage { stage: Stage::Compile, case: None }).await;
+        }
         let compiling = Instant::now();
         let prepared = prepare(core, self.admitted.program.clone());
         let compiled = match &prepared {

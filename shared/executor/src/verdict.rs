@@ -3,8 +3,9 @@
 use protocol::Status;
 use sandbox::{EndReason, Ended, Exit};
 
-/// How much of the end of standard error is looked at for a runtime's last words.
-pub(crate) const LAST_WORDS_BYTES: usize = 4096;
+/// How much of the end of standard error is looked at for a runtime's last words. Some dump the
+/// stack of every thread after them.
+pub(crate) const LAST_WORDS_BYTES: usize = 64 * 1024;
 
 /// The status of a run. `last_words` is the end of its standard error, and `exhausted` the texts
 /// by which its runtime says that memory ran out; they count only for a run that failed, and
@@ -101,15 +102,7 @@ mod tests {
 
     #[track_caller]
     fn check(exit: Exit, reason: EndReason, words: &str, expected: Status) {
-        let ended = Ended {
-            exit,
-            reason,
-            wall_us: 0,
-            cpu_us: 0,
-            memory_bytes: 0,
-            left_behind: 0,
-            clean: true,
-        };
+        let ended = Ended { exit, reason, wall_us: 0, cpu_us: 0, memory_bytes: 0, clean: true };
         let exhausted = ["MemoryError".to_owned()];
         assert_eq!(status(&ended, words.as_bytes(), &exhausted), expected);
     }

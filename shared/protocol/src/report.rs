@@ -52,8 +52,6 @@ impl Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// Waiting for a slot.
-    Queue,
     /// The compiler works.
     Compile,
     /// The program works.

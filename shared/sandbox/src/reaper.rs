@@ -144,13 +144,11 @@ struct Watch {
     limits: Limits,
     exit: Option<Exit>,
     memory_peak: u64,
-    /// Processes below us that ended, the program not counted.
-    reaped: u32,
 }
 
 impl Watch {
     fn new(program: Pid, started: Instant, limits: Limits) -> Self {
-        Self { program, started, limits, exit: None, memory_peak: 0, reaped: 0 }
+        Self { program, started, limits, exit: None, memory_peak: 0 }
     }
 
     /// Watches until the program ends or has to be ended, and says why.
@@ -185,8 +183,6 @@ impl Watch {
         while let Some((pid, status)) = reap_one() {
             if pid == self.program {
                 self.exit = Some(exit_of(status));
-            } else {
-                self.reaped += 1;
             }
         }
     }
@@ -211,7 +207,7 @@ impl Watch {
     fn finish(mut self, reason: EndReason, reach: Reach) -> Ended {
         let wall = self.started.elapsed();
         self.end_program();
-        let (killed, clean) = end_all(reach);
+        let clean = end_all(reach);
         let (cpu, largest) = children_usage();
         Ended {
             exit: self.exit.unwrap_or(Exit::Signal(Signal::KILL.as_raw())),
@@ -219,7 +215,6 @@ impl Watch {
             wall_us: micros(wall),
             cpu_us: micros(cpu),
             memory_bytes: self.memory_peak.max(largest),
-            left_behind: self.reaped + killed,
             clean,
         }
     }

@@ -18,17 +18,21 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Pid, WaitOptions, getpid, set_child_subreaper, set_dumpable_behavior, wait,
 };
+use rustix::stdio::dup2_stdin;
 
 use crate::Policy;
 use crate::reaper::{self, Ends};
 use crate::sys::process::{Fork, exit, fork};
 use crate::warden::{pause, reap_one, sweep};
-use crate::wire;
+use crate::{tree, wire};
 
 /// First argument of a process that is the spawner.
 pub(crate) const ARGUMENT: &str = "sandbox-spawner";
 
-/// The bytes of a packet: what the spawner is asked for.
+/// What the spawner is asked for, and the process that it is about.
+type Packet = [u8; 5];
+
+/// The first byte of a packet.
 const LAUNCH: u8 = b'l';
 const SETTLE: u8 = b's';
 
@@ -66,7 +70,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     socket: Option<OwnedFd>,
-    generation: u64,
+    spawner: Option<Pid>,
     /// Reapers that live, by process id: they are spared when strays are swept.
     reapers: HashSet<Pid>,
     restarts: u64,
@@ -95,7 +99,7 @@ impl Spawner {
         set_child_subreaper(Some(getpid())).map_err(system("become a subreaper"))?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(system("hide this process"))?;
-        let state = State { socket: None, generation: 0, reapers: HashSet::new(), restarts: 0 };
+        let state = State { socket: None, spawner: None, reapers: HashSet::new(), restarts: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let spawner = start_process(&shared)?;
         let keeper = Arc::clone(&shared);
@@ -118,23 +122,41 @@ impl Spawner {
         let (stderr, stderr_far) = pipe()?;
         let (control, control_far) = control_pair()?;
         let far = [control_far.as_fd(), stdin_far.as_fd(), stdout_far.as_fd(), stderr_far.as_fd()];
-        self.request(LAUNCH, &far)?;
+        self.request(&[LAUNCH], &far)?;
         drop((control_far, stdin_far, stdout_far, stderr_far));
         wire::send(&control, policy)
             .map_err(|source| LaunchError::System { what: "send the policy", source })?;
         Ok(Running { stdin, stdout, stderr, control })
     }
 
-    /// Waits until the spawner has swept up after reapers that died, and says whether nothing of
-    /// their runs is left. Blocks for at most some seconds.
-    pub fn settle(&self) -> bool {
+    /// Waits until nothing is left of a run whose reaper died, and says whether that is so. Its
+    /// orphans come to the spawner, or to this process if the spawner died first. Blocks for at
+    /// most some seconds.
+    pub fn settle(&self, reaper: i32) -> bool {
         let Ok((mut near, far)) = control_pair() else { return false };
-        if self.request(SETTLE, &[far.as_fd()]).is_err() {
+        if self.request(&settle_packet(reaper), &[far.as_fd()]).is_err() {
             return false;
         }
         drop(far);
         let mut answer = [0];
-        near.read_exact(&mut answer).is_ok() && answer == [b'y']
+        let swept = near.read_exact(&mut answer).is_ok() && answer == [b'y'];
+        swept && self.has_no_strays()
+    }
+
+    /// Waits until this process has no children but the spawner and reapers; the keeper kills
+    /// all others.
+    fn has_no_strays(&self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let state = self.shared.lock();
+            let expected = |pid: &Pid| state.reapers.contains(pid) || state.spawner == Some(*pid);
+            if tree::children(getpid()).iter().all(expected) {
+                return true;
+            }
+            drop(state);
+            pause(Duration::from_millis(1));
+        }
+        false
     }
 
     /// Notes that a reaper lives.
@@ -157,12 +179,12 @@ impl Spawner {
     }
 
     /// Hands a request to the spawner; if it died, to the next one.
-    fn request(&self, kind: u8, far: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+    fn request(&self, packet: &[u8], far: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
         loop {
             if let Some(socket) = &state.socket {
-                match send_packet(socket.as_fd(), kind, far) {
+                match send_packet(socket.as_fd(), packet, far) {
                     Ok(()) => return Ok(()),
                     Err(error) if is_gone(error) => state.socket = None,
                     Err(error) => {
@@ -216,7 +238,7 @@ fn start_process(shared: &Shared) -> Result<Pid, LaunchError> {
     let pid = pid.ok_or_else(|| system("name the spawner")(io::Error::other("no process id")))?;
     let mut state = shared.lock();
     state.socket = Some(near);
-    state.generation += 1;
+    state.spawner = Some(pid);
     drop(state);
     shared.changed.notify_all();
     Ok(pid)
@@ -225,27 +247,30 @@ fn start_process(shared: &Shared) -> Result<Pid, LaunchError> {
 /// Reaps what comes to the server, and starts the spawner again when it ends.
 fn keep_alive(shared: &Shared, mut spawner: Pid) {
     loop {
-        match wait(WaitOptions::empty()) {
-            Ok(Some((pid, _))) if pid == spawner => {}
-            Ok(_) => continue,
+        let ended = match wait(WaitOptions::empty()) {
+            Ok(Some((pid, _))) => pid,
+            Ok(None) => continue,
             // Without children there is no spawner either.
-            Err(_) => pause(Duration::from_millis(100)),
-        }
-        let mut state = shared.lock();
-        state.socket = None;
-        state.restarts += 1;
-        let mut keep = state.reapers.clone();
-        drop(state);
-        loop {
+            Err(_) => spawner,
+        };
+        let mut keep = {
+            let mut state = shared.lock();
+            state.reapers.remove(&ended);
+            if ended == spawner {
+                state.socket = None;
+                state.spawner = None;
+                state.restarts += 1;
+            }
+            state.reapers.clone()
+        };
+        while ended == spawner {
             match start_process(shared) {
-                Ok(pid) => {
-                    spawner = pid;
-                    break;
-                }
+                Ok(pid) => spawner = pid,
                 Err(_) => pause(Duration::from_millis(200)),
             }
         }
-        // Orphans of the old spawner's reapers came to us; its live reapers are spared.
+        // Whatever came to us when a spawner or a reaper of its died is a stray; reapers that live
+        // go on with their runs.
         keep.insert(spawner);
         sweep(&keep);
     }
@@ -256,12 +281,15 @@ fn is_gone(error: rustix::io::Errno) -> bool {
     [Errno::PIPE, Errno::CONNRESET, Errno::NOTCONN, Errno::CONNREFUSED].contains(&error)
 }
 
-fn send_packet(socket: BorrowedFd<'_>, kind: u8, far: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+fn send_packet(
+    socket: BorrowedFd<'_>,
+    packet: &[u8],
+    far: &[BorrowedFd<'_>],
+) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(far));
-    let packet = [kind];
-    sendmsg(socket, &[IoSlice::new(&packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    sendmsg(socket, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -274,18 +302,16 @@ pub(crate) fn serve() -> ! {
     }
     let socket = io::stdin();
     let mut reapers = HashSet::new();
-    let mut clean = true;
     loop {
         let ready = wait_for_packet(socket.as_fd(), !reapers.is_empty());
-        clean &= reap(&mut reapers);
+        reap(&mut reapers);
         if !ready {
             continue;
         }
         match receive_packet(socket.as_fd()) {
-            Ok(Some((LAUNCH, far))) => launch(far, &mut reapers),
-            Ok(Some((SETTLE, far))) => {
-                answer(far, clean);
-                clean = true;
+            Ok(Some(([LAUNCH, ..], far))) => launch(far, &mut reapers),
+            Ok(Some(([SETTLE, pid @ ..], far))) => {
+                answer(far, settle(i32::from_le_bytes(pid), &mut reapers));
             }
             Ok(Some(_)) => {}
             // The server is gone; reapers see that by themselves and end their runs.
@@ -302,21 +328,50 @@ fn wait_for_packet(socket: BorrowedFd<'_>, reapers_live: bool) -> bool {
     ready.is_ok_and(|count| count > 0)
 }
 
-/// Reaps reapers. One that did not end well leaves orphans, which are killed. Returns whether
-/// nothing is left of those that ended.
-fn reap(reapers: &mut HashSet<Pid>) -> bool {
+/// Reaps reapers. One that did not end well leaves orphans, which are killed.
+fn reap(reapers: &mut HashSet<Pid>) {
     let mut stray = false;
     while let Some((pid, status)) = reap_one() {
         let ended_well = reapers.remove(&pid) && status.exit_status() == Some(0);
         stray |= !ended_well;
     }
-    !stray || sweep(reapers)
+    if stray {
+        sweep(reapers);
+    }
+}
+
+/// Waits until a reaper that is dying is dead, and everything of its run too. Its sockets close
+/// before it can be reaped, so whoever asks may be early.
+fn settle(reaper: i32, reapers: &mut HashSet<Pid>) -> bool {
+    let reaper = Pid::from_raw(reaper);
+    let deadline = Instant::now() + PATIENCE;
+    while reaper.is_some_and(|pid| reapers.contains(&pid)) && Instant::now() < deadline {
+        reap(reapers);
+        pause(Duration::from_millis(1));
+    }
+    if let Some(reaper) = reaper {
+        // One that will not die is a stray itself.
+        reapers.remove(&reaper);
+    }
+    sweep(reapers)
+}
+
+fn settle_packet(reaper: i32) -> Packet {
+    let [one, two, three, four] = reaper.to_le_bytes();
+    [SETTLE, one, two, three, four]
 }
 
 fn launch(far: Vec<OwnedFd>, reapers: &mut HashSet<Pid>) {
     let Ok([control, stdin, stdout, stderr]) = <[OwnedFd; 4]>::try_from(far) else { return };
     match fork() {
-        Ok(Fork::Child) => reaper::serve(Ends { control, stdin, stdout, stderr }),
+        Ok(Fork::Child) => {
+            // The spawner's socket is the spawner's alone: it must close when that dies. Its
+            // standard output leads nowhere, which is as good an input.
+            if dup2_stdin(io::stdout()).is_err() {
+                exit(1);
+            }
+            reaper::serve(Ends { control, stdin, stdout, stderr })
+        }
         Ok(Fork::Parent(pid)) => {
             reapers.insert(pid);
         }
@@ -332,12 +387,12 @@ fn answer(far: Vec<OwnedFd>, clean: bool) {
     UnixStream::from(far).write_all(answer).unwrap_or_default();
 }
 
-fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<(u8, Vec<OwnedFd>)>> {
-    let mut kind = [0];
+fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<(Packet, Vec<OwnedFd>)>> {
+    let mut packet = Packet::default();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut kind)], &mut ancillary, flags)?;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut packet)], &mut ancillary, flags)?;
     if received.bytes == 0 {
         return Ok(None);
     }
@@ -347,5 +402,5 @@ fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<(u8, Vec<OwnedFd>
             far.extend(descriptors);
         }
     }
-    Ok(Some((u8::from_le_bytes(kind), far)))
+    Ok(Some((packet, far)))
 }

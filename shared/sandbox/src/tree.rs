@@ -90,7 +90,10 @@ fn parse_pid(text: &str) -> Option<Pid> {
 /// Private, shared-anonymous and swapped memory of one `status` file, and the page tables that
 /// even untouched mappings can fill memory with, in bytes.
 fn parse_memory(status: &str) -> u64 {
-    ["RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"].into_iter().map(|name| field_kib(status, name)).sum()
+    ["RssAnon:", "RssShmem:", "VmSwap:", "VmPTE:"]
+        .into_iter()
+        .map(|name| field_kib(status, name))
+        .sum()
 }
 
 /// A field in KiB, as bytes; 0 if it is not there.

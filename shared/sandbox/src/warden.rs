@@ -29,11 +29,9 @@ pub(crate) enum Reach {
     Tree,
 }
 
-/// Kills everything below this process and reaps it. Returns how many were reaped, and whether
-/// nothing is left.
-pub(crate) fn end_all(reach: Reach) -> (u32, bool) {
+/// Kills everything below this process and reaps it. Returns whether nothing is left.
+pub(crate) fn end_all(reach: Reach) -> bool {
     let deadline = Instant::now() + PATIENCE;
-    let mut reaped = 0;
     loop {
         match reach {
             Reach::Scope if outside_is_safe() => kill_everybody(),
@@ -44,14 +42,14 @@ pub(crate) fn end_all(reach: Reach) -> (u32, bool) {
         let round = Instant::now() + Duration::from_millis(100);
         while Instant::now() < round {
             match wait(WaitOptions::NOHANG) {
-                Ok(Some(_)) => reaped += 1,
+                Ok(Some(_)) => {}
                 Ok(None) => pause(Duration::from_micros(500)),
-                Err(Errno::CHILD) => return (reaped, true),
+                Err(Errno::CHILD) => return true,
                 Err(_) => break,
             }
         }
         if Instant::now() > deadline {
-            return (reaped, false);
+            return false;
         }
     }
 }

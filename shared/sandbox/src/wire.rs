@@ -48,8 +48,6 @@ pub struct Ended {
     pub cpu_us: u64,
     /// Peak memory of the tree, in bytes; sampled, so possibly a little low.
     pub memory_bytes: u64,
-    /// Processes other than the program that had to be killed or reaped.
-    pub left_behind: u32,
     /// Whether nothing of the run is left. If not, its slot must not be used again.
     pub clean: bool,
 }

@@ -3,10 +3,10 @@
 //! Invariant: this is the only place that reads environment variables. Secrets are typed
 //! `secrecy::SecretString` by their owners, so they do not print.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config::{Config, Environment, File};
+use config::{Config, File};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,28 +58,22 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
 ) -> Result<T, SettingsError> {
     let error = |source| SettingsError { prefix: prefix.to_owned(), source: Box::new(source) };
     let file = variables.remove(&format!("{prefix}_SETTINGS_FILE"));
-    let own: HashMap<String, String> = variables
-        .into_iter()
-        .filter(|(name, value)| name.starts_with(&format!("{prefix}_")) && !value.is_empty())
-        .collect();
-    let mut environment = Environment::with_prefix(prefix)
-        .prefix_separator("_")
-        .separator("__")
-        .try_parsing(true)
-        .source(Some(own));
-    // With a separator and no named list, every variable would be a list.
-    if !lists.is_empty() {
-        environment = environment.list_separator(",");
-    }
-    for list in lists {
-        environment = environment.with_list_parse_key(list);
-    }
-    let defaults = Config::try_from(&T::default()).map_err(error)?;
-    let mut builder = Config::builder().add_source(defaults);
+    let mut builder = Config::builder().add_source(Config::try_from(&T::default()).map_err(error)?);
     if let Some(file) = file {
         builder = builder.add_source(File::from(Path::new(&file)));
     }
-    builder.add_source(environment).build().and_then(Config::try_deserialize).map_err(error)
+    for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let Some(field) = name.strip_prefix(&format!("{prefix}_")) else { continue };
+        let field = field.to_lowercase();
+        // Every value stays a text until its field says otherwise: a key of digits is no number.
+        builder = if lists.contains(&field.as_str()) {
+            builder.set_override(&field, value.split(',').map(str::trim).collect::<Vec<_>>())
+        } else {
+            builder.set_override(&field, value)
+        }
+        .map_err(error)?;
+    }
+    builder.build().and_then(Config::try_deserialize).map_err(error)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -124,6 +118,11 @@ mod tests {
     #[test]
     fn an_empty_variable_is_unset() {
         assert_eq!(load(&[("SAMPLE_SLOTS", "")]).unwrap(), Sample::default());
+    }
+
+    #[test]
+    fn a_text_of_digits_stays_a_text() {
+        assert_eq!(load(&[("SAMPLE_HOST", "0012")]).unwrap().host, "0012");
     }
 
     #[test]

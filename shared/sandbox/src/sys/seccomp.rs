@@ -138,12 +138,8 @@ const ABSENT_HERE: &[(i64, &str)] = &[];
 /// need no right but to own the file, and Landlock does not cover them, so a run could close our
 /// own directories to us. A refusal would break every copying of a file; the mask of new files
 /// makes them private in any case.
-const WITHOUT_EFFECT: &[i64] = &[
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    SYS_FCHMODAT2,
-    libc::SYS_utimensat,
-];
+const WITHOUT_EFFECT: &[i64] =
+    &[libc::SYS_fchmod, libc::SYS_fchmodat, SYS_FCHMODAT2, libc::SYS_utimensat];
 
 /// Without effect too, where the architecture has them.
 #[cfg(target_arch = "x86_64")]
