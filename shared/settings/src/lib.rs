@@ -62,7 +62,10 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
     if let Some(file) = file {
         builder = builder.add_source(File::from(Path::new(&file)));
     }
-    for (name, value) in variables.into_iter().filter(|(_, value)| !value.is_empty()) {
+    for (name, value) in variables {
+        if value.is_empty() || is_service_link(&name, &value) {
+            continue;
+        }
         let Some(field) = name.strip_prefix(&format!("{prefix}_")) else { continue };
         let field = field.to_lowercase();
         // Every value stays a text until its field says otherwise: a key of digits is no number.
@@ -74,6 +77,16 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
         .map_err(error)?;
     }
     builder.build().and_then(Config::try_deserialize).map_err(error)
+}
+
+/// Whether an orchestrator made the variable up from the name of a neighbouring service, such as
+/// `GATEWAY_PORT=tcp://10.0.0.1:80` for a service that is called `gateway`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
+    let is_part = |part: &str| name.contains(part);
+    is_address
+        || ["_SERVICE_HOST", "_SERVICE_PORT"].into_iter().any(is_part)
+        || (is_part("_PORT_") && (is_part("_TCP") || is_part("_UDP")))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -118,6 +131,17 @@ mod tests {
     #[test]
     fn an_empty_variable_is_unset() {
         assert_eq!(load(&[("SAMPLE_SLOTS", "")]).unwrap(), Sample::default());
+    }
+
+    #[test]
+    fn what_an_orchestrator_says_of_neighbours_is_no_setting() {
+        let links = [
+            ("SAMPLE_SLOTS", "tcp://10.0.0.1:80"),
+            ("SAMPLE_A_SERVICE_HOST", "10.0.0.1"),
+            ("SAMPLE_A_SERVICE_PORT_HTTP", "80"),
+            ("SAMPLE_A_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ];
+        assert_eq!(load(&links).unwrap(), Sample::default());
     }
 
     #[test]
