@@ -270,12 +270,24 @@ impl Measurer {
         let directory = self.scratch.path().join(name);
         std::fs::create_dir_all(&directory)?;
         let mut places = BTreeMap::from([("dir".to_owned(), directory.display().to_string())]);
+        // Bare and fleet must run the same version, or the comparison is of two others.
+        let version = self.version(&program.language).await?;
         for (name, words) in program.programs() {
-            if let Ok(place) = self.output(words, &directory).await {
+            let words: Vec<String> =
+                words.iter().map(|word| word.replace("{version}", &version)).collect();
+            if let Ok(place) = self.output(&words, &directory).await {
                 places.insert(name.clone(), String::from_utf8_lossy(&place).trim().to_owned());
             }
         }
         Ok(Site { commands: program.bare(&places), directory })
+    }
+
+    /// The version that the fleet runs when a request names none.
+    async fn version(&self, language: &str) -> anyhow::Result<String> {
+        let url = format!("{}/v1/languages/{language}", self.url);
+        let language: Value = http::get(&self.client, &url, Some(&self.token)).await?;
+        let version = language.pointer("/versions/0").and_then(Value::as_str);
+        Ok(version.unwrap_or_default().to_owned())
     }
 
     /// A number that no run has had before.
