@@ -12,7 +12,7 @@ const BRACKETS_MAX: usize = 256;
 const ARROWS_MAX: usize = 64;
 
 /// Looks for what is too deep. Strings and comments are left out as well as a glance can tell.
-pub(crate) fn check_depth(source: &str, file: Option<&str>) -> Result<(), Diagnostic> {
+pub(crate) fn check_depth(source: &str, file: &str) -> Result<(), Diagnostic> {
     let mut nesting = Nesting::default();
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
@@ -29,7 +29,7 @@ pub(crate) fn check_depth(source: &str, file: Option<&str>) -> Result<(), Diagno
         nesting.read(first);
         if let Some(what) = nesting.excess() {
             let (line, column) = position(source, source.len() - rest.len());
-            let file = file.map(str::to_owned);
+            let file = Some(file.to_owned());
             return Err(Diagnostic { line, column, file, ..fault(&what) });
         }
         rest = rest.get(skipped..).unwrap_or_default();
@@ -108,7 +108,7 @@ mod tests {
 
     #[track_caller]
     fn check(source: &str, is_fine: bool) {
-        assert_eq!(check_depth(source, None).is_ok(), is_fine);
+        assert_eq!(check_depth(source, "a.js").is_ok(), is_fine);
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_place_is_told() {
-        let error = check_depth(&format!("a;\n{}", "[".repeat(300)), Some("a.js")).unwrap_err();
+        let error = check_depth(&format!("a;\n{}", "[".repeat(300)), "a.js").unwrap_err();
         assert_eq!((error.line, error.column, error.file.as_deref()), (2, 257, Some("a.js")));
     }
 }

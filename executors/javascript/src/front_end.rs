@@ -66,7 +66,7 @@ pub(crate) fn parse<'a>(
     allocator: &'a Allocator,
     source: &'a str,
     source_type: SourceType,
-    file: Option<&str>,
+    file: &str,
 ) -> Result<ParserReturn<'a>, Diagnostic> {
     check_depth(source, file)?;
     check_time(source, source_type, file)?;
@@ -98,7 +98,7 @@ fn parse_as<'a>(
 /// Parses ever longer beginnings of a source, until one takes far more than any sound source.
 /// What is slow is so by its nesting, which its beginnings have too; so the last step is not much
 /// slower than the one before. A sound source is parsed twice by this, in well under 1 ms.
-fn check_time(source: &str, source_type: SourceType, file: Option<&str>) -> Result<(), Diagnostic> {
+fn check_time(source: &str, source_type: SourceType, file: &str) -> Result<(), Diagnostic> {
     let mut length = TRIAL_BYTES_MIN;
     while length < source.len() {
         let end = source.floor_char_boundary(length);
@@ -108,12 +108,7 @@ fn check_time(source: &str, source_type: SourceType, file: Option<&str>) -> Resu
         if cpu_time().saturating_sub(start) > TRIAL_TIME_MAX {
             let (line, column) = position(source, end);
             let message = "the source takes too long to parse; nest it less deeply";
-            return Err(Diagnostic {
-                line,
-                column,
-                file: file.map(str::to_owned),
-                ..fault(message)
-            });
+            return Err(Diagnostic { line, column, file: Some(file.to_owned()), ..fault(message) });
         }
         length += length / 2;
     }
@@ -140,7 +135,7 @@ pub(crate) fn kind(parsed: &ParserReturn<'_>) -> Kind {
 pub(crate) fn diagnostics(
     found: Diagnostics,
     source: &str,
-    file: Option<&str>,
+    file: &str,
 ) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
     let (errors, warnings): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|it| it.severity == oxc_diagnostics::Severity::Error);
@@ -150,7 +145,7 @@ pub(crate) fn diagnostics(
     (told(errors), told(warnings))
 }
 
-fn diagnostic(found: &OxcDiagnostic, source: &str, file: Option<&str>) -> Diagnostic {
+fn diagnostic(found: &OxcDiagnostic, source: &str, file: &str) -> Diagnostic {
     let (line, column) =
         found.labels.first().map_or((0, 0), |it| position(source, it.offset() as usize));
     let help = found.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
@@ -159,7 +154,7 @@ fn diagnostic(found: &OxcDiagnostic, source: &str, file: Option<&str>) -> Diagno
         line,
         column,
         code: found.code.is_some().then(|| found.code.to_string()),
-        file: file.map(str::to_owned),
+        file: Some(file.to_owned()),
     }
 }
 

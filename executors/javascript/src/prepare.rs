@@ -55,7 +55,7 @@ fn holds_module(program: &Program) -> bool {
     }
     let found = on_deep_stack(source.len(), || {
         let allocator = Allocator::default();
-        let parsed = parse(&allocator, source, SourceType::unambiguous(), None);
+        let parsed = parse(&allocator, source, SourceType::unambiguous(), &file.path);
         parsed.is_ok_and(|parsed| kind(&parsed) == Kind::Module)
     });
     found == Ok(true)
@@ -105,7 +105,7 @@ fn transformed(program: &Program) -> Result<Transformed, Vec<Diagnostic>> {
                 new.push((old.clone(), path.clone(), code.into_bytes()));
             }
             Err(found) => {
-                errors.extend(diagnostics(found, unit.source, path(program, unit.file)).0);
+                errors.extend(diagnostics(found, unit.source, old).0);
             }
         }
     }
@@ -125,7 +125,7 @@ fn read<'a>(
     file: &'a SourceFile,
     allocator: &'a Allocator,
 ) -> Result<Unit<'a>, Vec<Diagnostic>> {
-    let path = path(program, file);
+    let path = &file.path;
     let source = text(file).map_err(|error| vec![error])?;
     let source_type = source_type(&file.path).unwrap_or_default();
     let mut parsed = parse(allocator, source, source_type, path).map_err(|error| vec![error])?;
@@ -135,11 +135,6 @@ fn read<'a>(
     }
     let kind = load_kind(program, file, &parsed);
     Ok(Unit { file, source, parsed, kind })
-}
-
-/// The path to tell in diagnostics, if the client knows it.
-fn path<'a>(program: &Program, file: &'a SourceFile) -> Option<&'a str> {
-    program.named.then_some(file.path.as_str())
 }
 
 /// The text of a file, without a byte order mark.

@@ -15,7 +15,7 @@ pub(crate) fn validate(program: &Program) -> (Vec<Diagnostic>, Vec<Diagnostic>) 
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     for file in &program.files {
-        let looked = on_deep_stack(file.content.len(), || look(file, program.named));
+        let looked = on_deep_stack(file.content.len(), || look(file));
         let found = looked.unwrap_or_else(|fault| (vec![fault], Vec::new()));
         errors.extend(found.0);
         warnings.extend(found.1);
@@ -23,9 +23,9 @@ pub(crate) fn validate(program: &Program) -> (Vec<Diagnostic>, Vec<Diagnostic>) 
     (errors, warnings)
 }
 
-fn look(file: &SourceFile, named: bool) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+fn look(file: &SourceFile) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
     let Some(source_type) = source_type(&file.path) else { return Default::default() };
-    let path = named.then_some(file.path.as_str());
+    let path = &file.path;
     let allocator = Allocator::default();
     let read =
         text(file).and_then(|source| Ok((source, parse(&allocator, source, source_type, path)?)));
