@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
@@ -247,10 +247,10 @@ fn open_up<P: Arg + Copy>(parent: BorrowedFd<'_>, name: P) -> Result<OwnedFd, Er
             Ok(directory)
         }
         Err(Errno::ACCESS) => {
-            // It is a directory and no link, as the handle proved, and everybody who could
-            // exchange it is dead.
-            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-            openat(parent, name, directory_flags(), Mode::empty())
+            // By the handle, not by the name: whatever stands there by now is left alone.
+            let itself = format!("/proc/self/fd/{}", handle.as_raw_fd());
+            rustix::fs::chmod(itself, Mode::RWXU)?;
+            openat(&handle, ".", directory_flags(), Mode::empty())
         }
         Err(error) => Err(error),
     }

@@ -66,7 +66,7 @@ pub(crate) async fn serve(
     let secret = settings.token.expose_secret();
     let token = (!secret.is_empty()).then(|| Sha256::digest(secret).into());
     let service = web::Data::new(Service {
-        core,
+        core: Arc::clone(&core),
         token,
         draining: AtomicBool::new(false),
         body_seconds: settings.body_seconds,
@@ -94,7 +94,24 @@ pub(crate) async fn serve(
     let ending = Ending::listen(end_with_stdin)?;
     let draining = drain_at_end(server.handle(), service.clone(), drain, ending);
     let (served, ()) = tokio::join!(server, draining);
+    drop(service);
+    held_by_us_alone(&core).await;
     Ok(served?)
+}
+
+/// Waits for the worker threads and the last runs to let go of the core: what it keeps in the file
+/// system is deleted by whoever holds it last, and nobody does if the process ends before.
+async fn held_by_us_alone(core: &Arc<Core>) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let alone = async {
+        let mut look = tokio::time::interval(Duration::from_millis(5));
+        while Arc::strong_count(core) > 1 {
+            look.tick().await;
+        }
+    };
+    if tokio::time::timeout(PATIENCE, alone).await.is_err() {
+        tracing::warn!("runs are still under way; the next executor deletes their files");
+    }
 }
 
 fn routes(config: &mut web::ServiceConfig) {
