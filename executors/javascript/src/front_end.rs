@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use oxc_allocator::Allocator;
-use oxc_diagnostics::{Diagnostics, OxcDiagnostic};
+use oxc_diagnostics::{Diagnostics, LabeledSpan, OxcDiagnostic};
 use oxc_parser::{ParseOptions, Parser, ParserReturn};
 use oxc_span::SourceType;
 use protocol::Diagnostic;
@@ -146,8 +146,10 @@ pub(crate) fn diagnostics(
 }
 
 fn diagnostic(found: &OxcDiagnostic, source: &str, file: &str) -> Diagnostic {
-    let (line, column) =
-        found.labels.first().map_or((0, 0), |it| position(source, it.offset() as usize));
+    // A name that is declared twice is labelled in both places, and the second one is wrong.
+    let is_earlier = |it: &&LabeledSpan| it.label().is_some_and(|it| it.contains(" already "));
+    let wrong = found.labels.iter().find(|it| !is_earlier(it)).or(found.labels.first());
+    let (line, column) = wrong.map_or((0, 0), |it| position(source, it.offset() as usize));
     let help = found.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
     Diagnostic {
         message: format!("{}{help}", found.message),
