@@ -158,6 +158,11 @@ impl Server {
         kill_process(Pid::from_raw(self.pid()).unwrap(), signal).unwrap();
     }
 
+    /// Closes its standard input, as the end of whoever started it would.
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     /// Waits for its end and returns its exit code.
     pub fn wait(&mut self) -> Option<i32> {
         let deadline = Instant::now() + END_PATIENCE;

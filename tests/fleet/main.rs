@@ -1,0 +1,34 @@
+//! End to end: real servers, real toolchains, and what a client sees of them.
+//!
+//! Each test starts the servers of one subject once and makes many checks against them; a check
+//! that fails is told by its sentence. Programs are in `programs/`, one folder a language.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, start processes, and say what they skip"
+)]
+
+mod checks;
+mod language;
+mod processes;
+mod programs;
+mod raw;
+mod target;
+
+mod contract;
+mod endings;
+mod fields;
+mod files;
+mod output;
+mod validation;
+
+mod connections;
+mod faults;
+mod killed;
+mod load;
+mod resources;
+
+mod languages;
