@@ -181,7 +181,7 @@ impl Core {
         values.set("work", workspace.work_dir().to_string_lossy());
         values.set("out", workspace.out().to_string_lossy());
         values.set("tmp", workspace.temporary().to_string_lossy());
-        values.set("entry", &program.entry);
+        values.set("entry", as_file(&program.entry));
         values.set("stem", stem(&program.entry));
         let memory_mb = memory_bytes >> 20;
         let heap_mb = memory_mb.saturating_sub(self.spec.memory.reserve_mb).max(memory_mb / 2);
