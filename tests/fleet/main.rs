@@ -25,8 +25,12 @@ mod files;
 mod output;
 mod validation;
 
+mod access;
+mod command_line;
 mod connections;
 mod faults;
+mod faulty;
+mod gateway;
 mod killed;
 mod load;
 mod resources;
