@@ -392,7 +392,7 @@ mod tests {
         let errors = prepare(program(&files, true)).unwrap_err();
         assert_eq!(errors[0].file.as_deref(), Some("b.ts"), "{errors:?}");
         let errors = prepare(program(&files[..1], true)).unwrap_err();
-        assert_eq!((errors[0].line, errors[0].file.as_deref()), (1, Some("main.ts")), "{errors:?}");
+        assert_eq!((errors[0].line, errors[0].file.as_deref()), (2, Some("main.ts")), "{errors:?}");
     }
 
     #[test]

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn errors_have_places() {
         check("main.js", "let a;\nlet é = ;\n", &[(2, 9)]);
-        check("main.js", "let a;\n  let a;\nbreak;\n", &[(1, 5), (3, 1)]);
+        check("main.js", "let a;\n  let a;\nbreak;\n", &[(2, 7), (3, 1)]);
         check("main.ts", "enum A { B = , }", &[(1, 14)]);
         check("main.js", "let a: string;", &[(1, 6)]);
     }
