@@ -11,7 +11,7 @@ use rustix::process::{
 };
 use rustix::thread::set_no_new_privs;
 
-use crate::sys::identity::become_user;
+use crate::sys::identity::become_warden_of;
 use crate::sys::process::{Fork, exit, fork, kill_everybody};
 use crate::tree;
 
@@ -86,12 +86,12 @@ fn outside_is_safe() -> bool {
     getppid().is_some_and(|parent| test_kill_process(parent) == Err(Errno::PERM))
 }
 
-/// Kills every process of the user `uid`, from a process that has become that user.
+/// Kills every process of the user `uid`, from a process that may signal them and that they may
+/// not signal: as the user itself, it could be stopped or killed by those that it comes to kill.
 fn kill_user(uid: u32) {
     match fork() {
         Ok(Fork::Child) => {
-            // Without this, a stopped or starved user's process could be traced by the run.
-            let harmless = set_no_new_privs(true).is_ok() && become_user(uid).is_ok();
+            let harmless = set_no_new_privs(true).is_ok() && become_warden_of(uid).is_ok();
             if harmless && outside_is_safe() {
                 kill_everybody();
             }

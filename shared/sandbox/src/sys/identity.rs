@@ -35,3 +35,19 @@ pub(crate) fn become_user(uid: u32) -> io::Result<()> {
     set_thread_res_uid(user, user, user)?;
     Ok(())
 }
+
+/// A user that nothing belongs to, as far as anybody knows.
+const NOBODY_ELSE: u32 = 64_998;
+
+/// Becomes somebody who may signal the processes of `uid`, and nobody else's, and whom they may
+/// not signal: only the effective user counts for the sender of a signal, and only the real and
+/// the saved one for its target. The process must have one thread.
+pub(crate) fn become_warden_of(uid: u32) -> io::Result<()> {
+    let (warden, user) = (Uid::from_raw(NOBODY_ELSE), Uid::from_raw(uid));
+    let group = Gid::from_raw(NOBODY_ELSE);
+    set_thread_groups(&[])?;
+    set_thread_res_gid(group, group, group)?;
+    // No user of the three is root, so the kernel takes every capability away.
+    set_thread_res_uid(warden, user, warden)?;
+    Ok(())
+}
