@@ -1,0 +1,145 @@
+//! Nothing that a program can make of its own files troubles us: not their deletion, and not
+//! the handing back of results.
+
+use serde_json::Value;
+
+use crate::attack::{Attack, Ends, attack};
+
+const TANGLES: &[Attack] = &[
+    attack(
+        "a tree 3,000 levels deep",
+        "the work directory (deleted by descriptor)",
+        r#"
+for place in (os.environ["HOME"], os.environ["TMPDIR"]):
+    os.chdir(place)
+    for level in range(3000):
+        os.mkdir("d")
+        os.chdir("d")
+    open("leaf", "w").close()
+print("done")
+"#,
+    ),
+    attack(
+        "directories that nobody may enter",
+        "the work directory (deleted by descriptor)",
+        r#"
+os.makedirs("a/b/c/d")
+open("a/b/c/d/file", "w").close()
+for path in ("a/b/c/d/file", "a/b/c/d", "a/b/c", "a/b", "a", os.environ["TMPDIR"], os.environ["HOME"]):
+    os.chmod(path, 0)
+print("done")
+"#,
+    ),
+    attack(
+        "names that are no text, too long, or look like something else",
+        "the work directory (deleted by descriptor)",
+        r#"
+for name in (b"\xff\xfe", b"line\nbreak", b"x" * 255, b"-rf", b"...", b" ", b"\x1b[31m", b"*", b"a;b", b"$HOME", b"\x01"):
+    os.mkdir(b"d" + name[:254])
+    open(name, "w").close()
+    open(b"d" + name[:254] + b"/" + name, "w").close()
+print("done")
+"#,
+    ),
+    attack(
+        "thousands of files",
+        "the work directory (deleted by descriptor)",
+        r#"
+for directory in range(10):
+    os.mkdir(str(directory))
+    for index in range(1000): os.close(os.open(f"{directory}/{index}", os.O_CREAT | os.O_WRONLY))
+for index in range(6000): os.close(os.open(f"file{index}", os.O_CREAT | os.O_WRONLY))
+print("done")
+"#,
+    ),
+    attack(
+        "links, pipes, sockets and loops among its files",
+        "the work directory (deleted by descriptor)",
+        r#"
+os.mkdir("d")
+for path in (PRIVATE, OPEN, DROP, VICTIM_DIR, STATE, "/", "/etc", "..", ".", "loop"):
+    os.symlink(path, "link" + str(abs(hash(path))))
+    os.symlink(path, "d/link" + str(abs(hash(path))))
+os.symlink("loop", "loop")
+os.symlink("d", "d/d")
+os.mkfifo("fifo")
+os.mknod("socket", stat.S_IFSOCK | 0o600)
+open("one", "w").close()
+os.link("one", "other")
+attempt("a device", lambda: os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3)))
+attempt("a block device", lambda: os.mknod("disk", stat.S_IFBLK | 0o666, os.makedev(8, 0)))
+attempt("unchangeable", lambda: fcntl.ioctl(os.open("one", os.O_RDONLY), 0x40086602, struct.pack("l", 0x10)))
+attempt("only to append to", lambda: fcntl.ioctl(os.open("d", os.O_RDONLY), 0x40086602, struct.pack("l", 0x20)))
+print("done")
+"#,
+    ),
+    attack(
+        "many files kept open and deleted",
+        "the reaper (nothing keeps them open afterwards)",
+        r#"
+for index in range(10):
+    file = open("gone", "wb")
+    file.write(bytes(1 << 20))
+    file.flush()
+    os.unlink("gone")
+    os.dup(file.fileno())
+print("done")
+"#,
+    ),
+];
+
+const RESULTS: &[Attack] = &[
+    attack(
+        "links to elsewhere as results",
+        "the executor (results are plain files with one name)",
+        r#"
+os.mkdir("d")
+for index, path in enumerate((PRIVATE, PUBLIC, OPEN, VICTIM_DIR + "/secret.txt", "/etc/passwd", "/proc/self/environ", "main.py")):
+    os.symlink(path, f"link{index}.txt")
+os.symlink(os.path.dirname(PUBLIC), "directory")
+os.symlink("/", "root")
+os.mkfifo("fifo.txt")
+os.mknod("socket.txt", stat.S_IFSOCK | 0o600)
+with open("large.txt", "wb") as file: file.truncate(64 << 20)
+open("one.txt", "w").write("hard")
+os.link("one.txt", "other.txt")
+open("good.txt", "w").write("good")
+open("closed.txt", "w").write("closed")
+print("done")
+"#,
+    )
+    .with(r#"{"outputFiles": ["*", "**/*", "directory/*", "root/etc/*", "../*", "/etc/passwd"]}"#)
+    .ends(Ends::Checked("success", |answer| {
+        let mut names = names(answer);
+        names.retain(|name| *name != "main.py");
+        names == ["closed.txt", "good.txt"]
+    })),
+    attack(
+        "too many results, and too large",
+        "the executor (bounds of results)",
+        r#"
+for index in range(500): open(f"{index:04}.txt", "wb").write(bytes(100000))
+print("done")
+"#,
+    )
+    .with(r#"{"outputFiles": ["*.txt"]}"#)
+    .ends(Ends::Checked("success", |answer| {
+        let count = names(answer).len();
+        (1..=100).contains(&count) && answer.to_string().len() < 64 << 20
+    })),
+];
+
+fn names(answer: &Value) -> Vec<&str> {
+    let files = answer["files"].as_array().into_iter().flatten();
+    files.filter_map(|file| file["path"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn no_file_of_a_run_stays_or_troubles_us() {
+    crate::hold(&["python"], TANGLES).await;
+}
+
+#[tokio::test]
+async fn results_are_files_of_the_run() {
+    crate::hold(&["python"], RESULTS).await;
+}

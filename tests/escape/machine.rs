@@ -1,0 +1,182 @@
+//! The look at the machine from outside: processes, files and objects of the users of runs.
+
+use std::ops::Range;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::ground::Rights;
+
+/// How long what a run left may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Users that belong to one ground: tests that run at the same time have others.
+pub(crate) struct Users {
+    rights: Rights,
+    block: Range<u32>,
+    _claim: UnixListener,
+}
+
+impl Users {
+    const FIRST: u32 = 70_000;
+    const EACH: u32 = 50;
+
+    /// Claims a block of users, for as long as this lives.
+    pub(crate) fn claim(rights: Rights) -> Self {
+        for block in 0..200 {
+            let name = SocketAddr::from_abstract_name(format!("flotilla-escape-users-{block}"));
+            if let Ok(claim) = UnixListener::bind_addr(&name.unwrap()) {
+                let first = Self::FIRST + block * Self::EACH;
+                return Self { rights, block: first..first + Self::EACH, _claim: claim };
+            }
+        }
+        panic!("no block of users is free");
+    }
+
+    /// The user of the servers.
+    pub(crate) fn server(&self) -> u32 {
+        match self.rights {
+            Rights::Shared | Rights::SharedWithoutLandlock => self.block.start,
+            Rights::Root | Rights::RootWithoutLandlock => 0,
+            Rights::Own => rustix::process::geteuid().as_raw(),
+        }
+    }
+
+    /// The users of slots, where they have their own.
+    pub(crate) fn slots(&self) -> Range<u32> {
+        self.block.start + 1..self.block.end
+    }
+
+    fn contains(&self, user: u32) -> bool {
+        self.block.contains(&user)
+    }
+}
+
+/// What is known of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    pub(crate) user: u32,
+    pub(crate) state: char,
+}
+
+/// Every process of the machine.
+pub(crate) fn processes() -> Vec<Process> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|it| it.file_name().to_str()?.parse().ok());
+    pids.filter_map(process).collect()
+}
+
+pub(crate) fn process(pid: i32) -> Option<Process> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next().map(str::to_owned)
+    };
+    Some(Process {
+        pid,
+        parent: field("PPid:")?.parse().ok()?,
+        user: field("Uid:")?.parse().ok()?,
+        state: field("State:")?.chars().next()?,
+    })
+}
+
+pub(crate) fn children(pid: i32) -> Vec<Process> {
+    processes().into_iter().filter(|it| it.parent == pid).collect()
+}
+
+/// The spawner of a server: its only child.
+pub(crate) fn spawner_of(server: i32) -> i32 {
+    children(server).first().expect("a server has a spawner").pid
+}
+
+/// What a server, its spawner or the victim was given, or had done to it: limits, priority,
+/// processors, and whether it is stopped.
+pub(crate) fn condition(pid: i32) -> String {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_ascii_whitespace().collect();
+    let priority = [15, 16, 37, 38].map(|index| fields.get(index).copied().unwrap_or_default());
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let processors = status.lines().find(|line| line.starts_with("Cpus_allowed:"));
+    let stopped = process(pid).is_none_or(|it| "TtXZ".contains(it.state));
+    format!("stopped {stopped}, priority {priority:?}, processors {processors:?}\n{limits}")
+}
+
+/// Processes of runs that still live, beside those expected. Waits a while for them to go.
+pub(crate) async fn survivors(server: i32, users: &Users, expected: &[i32]) -> Vec<String> {
+    let spawner = spawner_of(server);
+    let left = || {
+        let all = processes();
+        let ours = |pid: i32| pid == server || pid == spawner || expected.contains(&pid);
+        let below = all.iter().filter(|it| it.parent == server || it.parent == spawner);
+        let of_slots = all.iter().filter(|it| users.contains(it.user) && is_foreign(it, &all));
+        below.chain(of_slots).filter(|it| !ours(it.pid)).cloned().collect::<Vec<_>>()
+    };
+    if soon(|| left().is_empty()).await {
+        return Vec::new();
+    }
+    left().into_iter().map(|it| format!("a process survived: {it:?}")).collect()
+}
+
+/// Whether a process of our users is neither a server nor a spawner nor a supervisor of it, that
+/// is, whether it came from a run.
+fn is_foreign(process: &Process, all: &[Process]) -> bool {
+    let parent = |it: &Process| all.iter().find(|other| other.pid == it.parent).cloned();
+    let is_server = |it: &Process| it.parent == i32::try_from(std::process::id()).unwrap();
+    let mut chain = vec![process.clone()];
+    while let Some(next) = chain.last().and_then(parent) {
+        chain.push(next);
+    }
+    let depth = chain.iter().position(is_server);
+    // Server, spawner, supervisor; a program is below those, or below nobody of ours.
+    depth.is_none_or(|depth| depth > 2)
+}
+
+/// Files and objects of the users of runs, in the places where everybody may leave some.
+pub(crate) fn litter(users: &Users) -> Vec<String> {
+    const PLACES: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock"];
+    let mut found = Vec::new();
+    for place in PLACES {
+        let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+        for path in entries.map(|it| it.path()).filter(|it| !is_the_tests(it)) {
+            if path.symlink_metadata().is_ok_and(|it| users.contains(it.uid())) {
+                found.push(format!("left behind: {}", path.display()));
+            }
+        }
+    }
+    for kind in ["shm", "sem", "msg"] {
+        let table = std::fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
+        let mut lines = table.lines();
+        let names: Vec<&str> = lines.next().unwrap_or_default().split_ascii_whitespace().collect();
+        let Some(column) = names.iter().position(|it| *it == "uid") else { continue };
+        for line in lines {
+            let user = line.split_ascii_whitespace().nth(column).and_then(|it| it.parse().ok());
+            if user.is_some_and(|it| users.contains(it)) {
+                found.push(format!("left behind, System V {kind}: {line}"));
+            }
+        }
+    }
+    found
+}
+
+fn is_the_tests(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("flotilla-canaries-") || name.starts_with("flotilla-test-")
+}
+
+/// Whether `holds` comes true within the patience.
+pub(crate) async fn soon(holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    true
+}

@@ -1,0 +1,138 @@
+//! A run leaves no process behind and always ends, whatever it does to stay.
+
+use crate::attack::{Attack, Ends, attack};
+
+const STAYERS: &[Attack] = &[
+    attack(
+        "daemons by every recipe",
+        "the reaper (kill inside the scope)",
+        r#"
+def daemon(prepare):
+    if os.fork() == 0:
+        prepare()
+        while True: signal.pause()
+def double():
+    os.setsid()
+    if os.fork(): os._exit(0)
+def deaf():
+    for number in range(1, 32):
+        try: signal.signal(number, signal.SIG_IGN)
+        except OSError: pass
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+def group():
+    os.setpgid(0, 0)
+def stopped():
+    os.kill(os.getpid(), signal.SIGSTOP)
+def silent():
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2): os.dup2(null, number)
+def holds():
+    # It keeps standard output open, which must not delay the answer.
+    pass
+def subreaper():
+    call("prctl", 36, 1, 0, 0, 0)
+    if os.fork() == 0 and os.fork() == 0: signal.pause()
+def undumpable():
+    call("prctl", 4, 0, 0, 0, 0)
+for recipe in (os.setsid, double, deaf, group, stopped, silent, holds, subreaper, undumpable):
+    daemon(recipe)
+    daemon(lambda: (os.setsid(), double(), deaf(), recipe()))
+print("done", flush=True)
+"#,
+    )
+    .with(r#"{"timeout": 20}"#),
+    attack(
+        "a storm of forks for a second",
+        "the reaper (kill inside the scope), Processes",
+        r#"
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def storm():
+    until = time.monotonic() + 60
+    os.setsid()
+    while time.monotonic() < until:
+        try:
+            if os.fork(): os._exit(0)
+        except OSError: pass
+for _ in range(30):
+    try:
+        if os.fork() == 0: storm()
+    except OSError: break
+until = time.monotonic() + 1
+while time.monotonic() < until: pass
+print("done", flush=True)
+"#,
+    )
+    .with(r#"{"timeout": 20, "memoryLimit": 512}"#),
+    attack(
+        "children of the supervisor",
+        "the reaper (it waits for everybody)",
+        r#"
+#include <sched.h>
+int main() {
+    // CLONE_PARENT: our parent's child, not ours; CLONE_VFORK: we stand still until it executes.
+    for (int index = 0; index < 5; index++)
+        if (syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) { setsid(); for (;;) pause(); }
+    for (int index = 0; index < 5; index++)
+        if (syscall(SYS_clone, CLONE_PARENT, 0, 0, 0, 0) == 0) { if (fork()) _exit(0); for (;;) pause(); }
+    if (fork() == 0) { if (vfork() == 0) for (;;) pause(); for (;;) pause(); }
+    // One that stops all the others again and again.
+    if (fork() == 0) for (;;) { kill(-1, SIGSTOP); }
+    std::puts("done"); std::fflush(stdout);
+    for (;;) pause();
+}
+"#,
+    )
+    .in_language("cpp")
+    .with(r#"{"timeout": 2}"#)
+    .ends(Ends::As(&["timeout"])),
+    attack(
+        "ignore every signal and sleep for ever",
+        "the reaper (wall clock)",
+        r"
+for number in range(1, 65):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+os.close(1), os.close(2), os.close(0)
+while True: time.sleep(1000)
+",
+    )
+    .with(r#"{"timeout": 1}"#)
+    .ends(Ends::As(&["timeout"])),
+    attack(
+        "stop itself for ever",
+        "the reaper (wall clock)",
+        "os.kill(os.getpid(), signal.SIGSTOP)\n",
+    )
+    .with(r#"{"timeout": 1}"#)
+    .ends(Ends::As(&["timeout"])),
+    attack(
+        "end the first thread and go on in another",
+        "the reaper (wall clock)",
+        r"
+threading.Thread(target=lambda: time.sleep(1000)).start()
+libc.pthread_exit(None)
+",
+    )
+    .with(r#"{"timeout": 1}"#)
+    .ends(Ends::As(&["timeout"])),
+    attack(
+        "never read a large standard input",
+        "the executor (feeding ends with the run)",
+        "print('done')\n",
+    )
+    .with(r#"{"inputData": "0123456789abcdef0123456789abcdef"}"#),
+];
+
+#[tokio::test]
+async fn a_run_ends_and_nothing_of_it_survives() {
+    crate::hold(&["python", "cpp"], STAYERS).await;
+}
+
+#[tokio::test]
+async fn nothing_survives_where_only_the_user_holds_it() {
+    // Without a scope, the run is killed by a process that becomes its user.
+    if rustix::process::geteuid().is_root() {
+        let rights = crate::ground::Rights::RootWithoutLandlock;
+        crate::hold_with(rights, &["python", "cpp"], STAYERS).await;
+    }
+}
