@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::checks::{Checks, same};
-use crate::connections::is_gone;
+use crate::connections::{is_gone, word};
 use crate::faults::gateway;
 use crate::language::language;
 use crate::languages::start;
@@ -179,7 +179,8 @@ async fn faults(desk: &Desk) -> Result<()> {
 }
 
 async fn interrupt(desk: &Desk) -> Result<()> {
-    let mut child = desk.start(&[], "tool.py", &["sleep", "50", "is-interrupted"])?;
+    let word = word("is-interrupted");
+    let mut child = desk.start(&[], "tool.py", &["sleep", "50", &word])?;
     drop(child.stdin.take());
     let stdout = child.stdout.take().context("no standard output")?;
     let mut lines = BufReader::new(stdout).lines();
@@ -188,5 +189,5 @@ async fn interrupt(desk: &Desk) -> Result<()> {
     kill_process(pid.context("it ended")?, Signal::INT)?;
     let status = tokio::time::timeout(PATIENCE, child.wait()).await??;
     same("the exit code", &status.code(), &Some(130))?;
-    is_gone("is-interrupted").await
+    is_gone(&word).await
 }

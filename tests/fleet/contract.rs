@@ -91,6 +91,9 @@ async fn every_field(language: &Language, target: &Target) -> Result<()> {
         compile.is_null() || (compile["status"] == "success" && compile["cached"].is_boolean()),
         "`compile` is {compile}"
     );
+    let again = target.run(&language.tool(&["nothing"])).await?;
+    let is_cached = again["compile"].is_null() || again["compile"]["cached"] == true;
+    ensure!(is_cached, "it is compiled again: {}", again["compile"]);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::Server;
 
 use crate::checks::{eventually, short};
-use crate::connections::{is_there, sleeper, slots_are_free};
+use crate::connections::{is_there, sleeper, slots_are_free, word};
 use crate::faults::gateway;
 use crate::language::language;
 use crate::languages::start;
@@ -26,7 +26,7 @@ async fn beyond_its_queue_an_executor_answers_503_at_once() {
         ("executor", Target::executor(&executor)),
         ("gateway", Target::gateway(&gateway, "python")),
     ] {
-        let word = format!("takes-the-slot-{kind}");
+        let word = word(&format!("takes-the-slot-{kind}"));
         let request = sleeper("3", &word);
         let (first, ()) = tokio::join!(target.run(&request), async {
             is_there(&word).await.unwrap();

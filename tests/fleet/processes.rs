@@ -49,8 +49,18 @@ pub(crate) fn spawner_and_reapers(server: i32) -> (Option<i32>, Vec<i32>) {
 
 /// Whether a process lives, and is no zombie.
 pub(crate) fn lives(pid: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|it| it.starts_with("State:") && !it.contains('Z'))
+    state(pid).is_some_and(|it| it != 'Z')
+}
+
+/// Whether a process waits for something.
+pub(crate) fn sleeps(pid: i32) -> bool {
+    state(pid) == Some('S')
+}
+
+fn state(pid: i32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("State:"))?;
+    line.trim().chars().next()
 }
 
 /// Kills a process that a server of ours started.
