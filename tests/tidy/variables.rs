@@ -30,6 +30,7 @@ fn every_variable_of_a_deployment_is_a_setting() {
 }
 
 fn has_field(source: &str, field: &str) -> bool {
-    let wanted = format!("pub {field}:");
-    exists(source) && read(source).lines().any(|it| it.trim_start().starts_with(&wanted))
+    let wanted = [format!("pub {field}:"), format!("pub(crate) {field}:")];
+    let is_it = |line: &str| wanted.iter().any(|it| line.trim_start().starts_with(it));
+    exists(source) && read(source).lines().any(is_it)
 }

@@ -10,6 +10,7 @@ mod info;
 mod isolation;
 mod problem;
 mod report;
+mod sources;
 mod submission;
 mod validation;
 
@@ -22,5 +23,6 @@ pub use report::{
     CaseReport, CompileReport, CompileStatus, OutputFile, RunEvent, RunReport, Stage, Status,
     Timings, Usage,
 };
-pub use submission::{Case, Refusal, RunRequest, SourceFile, ValidateRequest};
+pub use sources::SourceFile;
+pub use submission::{Case, Refusal, RunRequest, ValidateRequest};
 pub use validation::{Diagnostic, ValidateReport};

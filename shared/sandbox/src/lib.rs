@@ -31,7 +31,9 @@
 
 mod apply;
 mod enforcement;
+mod launcher;
 mod mechanisms;
+mod packet;
 mod plan;
 mod policy;
 mod probe;
@@ -59,8 +61,8 @@ pub use wire::{EndReason, Ended, Exit, Message, Stop};
 pub fn enter() {
     let mut arguments = std::env::args_os().skip(1);
     let Some(first) = arguments.next() else { return };
-    if first == spawner::ARGUMENT {
-        spawner::serve();
+    if first == launcher::ARGUMENT {
+        launcher::serve();
     }
     if first == probe::ARGUMENT {
         probe::serve();

@@ -1,40 +1,22 @@
-//! The single-threaded launcher, and the server's handle to it.
+//! The server's handle to its spawner, which it keeps alive.
 
 use std::collections::HashSet;
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
-use std::mem::MaybeUninit;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command as Program, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Pid, WaitOptions, getpid, set_child_subreaper, set_dumpable_behavior, wait,
 };
-use rustix::stdio::dup2_stdin;
 
-use crate::Policy;
-use crate::reaper::{self, Ends};
-use crate::sys::process::{Fork, exit, fork};
-use crate::warden::{pause, reap_one, sweep};
-use crate::{tree, wire};
-
-/// First argument of a process that is the spawner.
-pub(crate) const ARGUMENT: &str = "sandbox-spawner";
-
-/// What the spawner is asked for, and the process that it is about.
-type Packet = [u8; 5];
-
-/// The first byte of a packet.
-const LAUNCH: u8 = b'l';
-const SETTLE: u8 = b's';
+use crate::packet::{self, Request};
+use crate::warden::{pause, sweep};
+use crate::{Policy, launcher, tree, wire};
 
 /// How long a launch may wait for the spawner to take it, a restart included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -122,7 +104,7 @@ impl Spawner {
         let (stderr, stderr_far) = pipe()?;
         let (control, control_far) = control_pair()?;
         let far = [control_far.as_fd(), stdin_far.as_fd(), stdout_far.as_fd(), stderr_far.as_fd()];
-        self.request(&[LAUNCH], &far)?;
+        self.request(Request::Launch, &far)?;
         drop((control_far, stdin_far, stdout_far, stderr_far));
         wire::send(&control, policy)
             .map_err(|source| LaunchError::System { what: "send the policy", source })?;
@@ -134,7 +116,7 @@ impl Spawner {
     /// most some seconds.
     pub fn settle(&self, reaper: i32) -> bool {
         let Ok((mut near, far)) = control_pair() else { return false };
-        if self.request(&settle_packet(reaper), &[far.as_fd()]).is_err() {
+        if self.request(Request::Settle(reaper), &[far.as_fd()]).is_err() {
             return false;
         }
         drop(far);
@@ -179,12 +161,12 @@ impl Spawner {
     }
 
     /// Hands a request to the spawner; if it died, to the next one.
-    fn request(&self, packet: &[u8], far: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+    fn request(&self, request: Request, far: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
         loop {
             if let Some(socket) = &state.socket {
-                match send_packet(socket.as_fd(), packet, far) {
+                match packet::send(socket.as_fd(), request, far) {
                     Ok(()) => return Ok(()),
                     Err(error) if is_gone(error) => state.socket = None,
                     Err(error) => {
@@ -226,7 +208,7 @@ fn start_process(shared: &Shared) -> Result<Pid, LaunchError> {
             .map_err(|it| LaunchError::System { what: "make a socket pair", source: it.into() })?;
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts the spawner")]
     let child = Program::new("/proc/self/exe")
-        .arg(ARGUMENT)
+        .arg(launcher::ARGUMENT)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(far))
@@ -279,128 +261,4 @@ fn keep_alive(shared: &Shared, mut spawner: Pid) {
 fn is_gone(error: rustix::io::Errno) -> bool {
     use rustix::io::Errno;
     [Errno::PIPE, Errno::CONNRESET, Errno::NOTCONN, Errno::CONNREFUSED].contains(&error)
-}
-
-fn send_packet(
-    socket: BorrowedFd<'_>,
-    packet: &[u8],
-    far: &[BorrowedFd<'_>],
-) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(far));
-    sendmsg(socket, &[IoSlice::new(packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-/// The spawner itself: forks a reaper for every launch, until the server's end closes.
-pub(crate) fn serve() -> ! {
-    let prepared = set_child_subreaper(Some(getpid()))
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    if prepared.is_err() {
-        exit(1);
-    }
-    let socket = io::stdin();
-    let mut reapers = HashSet::new();
-    loop {
-        let ready = wait_for_packet(socket.as_fd(), !reapers.is_empty());
-        reap(&mut reapers);
-        if !ready {
-            continue;
-        }
-        match receive_packet(socket.as_fd()) {
-            Ok(Some(([LAUNCH, ..], far))) => launch(far, &mut reapers),
-            Ok(Some(([SETTLE, pid @ ..], far))) => {
-                answer(far, settle(i32::from_le_bytes(pid), &mut reapers));
-            }
-            Ok(Some(_)) => {}
-            // The server is gone; reapers see that by themselves and end their runs.
-            Ok(None) | Err(_) => exit(0),
-        }
-    }
-}
-
-/// Waits for a packet; while reapers live it looks up now and then to reap them.
-fn wait_for_packet(socket: BorrowedFd<'_>, reapers_live: bool) -> bool {
-    let moment = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
-    let ready = poll(&mut polled, reapers_live.then_some(&moment));
-    ready.is_ok_and(|count| count > 0)
-}
-
-/// Reaps reapers. One that did not end well leaves orphans, which are killed.
-fn reap(reapers: &mut HashSet<Pid>) {
-    let mut stray = false;
-    while let Some((pid, status)) = reap_one() {
-        let ended_well = reapers.remove(&pid) && status.exit_status() == Some(0);
-        stray |= !ended_well;
-    }
-    if stray {
-        sweep(reapers);
-    }
-}
-
-/// Waits until a reaper that is dying is dead, and everything of its run too. Its sockets close
-/// before it can be reaped, so whoever asks may be early.
-fn settle(reaper: i32, reapers: &mut HashSet<Pid>) -> bool {
-    let reaper = Pid::from_raw(reaper);
-    let deadline = Instant::now() + PATIENCE;
-    while reaper.is_some_and(|pid| reapers.contains(&pid)) && Instant::now() < deadline {
-        reap(reapers);
-        pause(Duration::from_millis(1));
-    }
-    if let Some(reaper) = reaper {
-        // One that will not die is a stray itself.
-        reapers.remove(&reaper);
-    }
-    sweep(reapers)
-}
-
-fn settle_packet(reaper: i32) -> Packet {
-    let [one, two, three, four] = reaper.to_le_bytes();
-    [SETTLE, one, two, three, four]
-}
-
-fn launch(far: Vec<OwnedFd>, reapers: &mut HashSet<Pid>) {
-    let Ok([control, stdin, stdout, stderr]) = <[OwnedFd; 4]>::try_from(far) else { return };
-    match fork() {
-        Ok(Fork::Child) => {
-            // The spawner's socket is the spawner's alone: it must close when that dies. Its
-            // standard output leads nowhere, which is as good an input.
-            if dup2_stdin(io::stdout()).is_err() {
-                exit(1);
-            }
-            reaper::serve(Ends { control, stdin, stdout, stderr })
-        }
-        Ok(Fork::Parent(pid)) => {
-            reapers.insert(pid);
-        }
-        // Closing the control socket tells the server.
-        Err(_) => {}
-    }
-}
-
-fn answer(far: Vec<OwnedFd>, clean: bool) {
-    let Some(far) = far.into_iter().next() else { return };
-    let answer = if clean { b"y" } else { b"n" };
-    // Perhaps nobody waits for it any more.
-    UnixStream::from(far).write_all(answer).unwrap_or_default();
-}
-
-fn receive_packet(socket: BorrowedFd<'_>) -> io::Result<Option<(Packet, Vec<OwnedFd>)>> {
-    let mut packet = Packet::default();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut packet)], &mut ancillary, flags)?;
-    if received.bytes == 0 {
-        return Ok(None);
-    }
-    let mut far = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            far.extend(descriptors);
-        }
-    }
-    Ok(Some((packet, far)))
 }

@@ -1,0 +1,107 @@
+//! The spawner process itself: single-threaded, small, and without a secret.
+
+use std::collections::HashSet;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::stdio::dup2_stdin;
+
+use crate::packet::{self, Request};
+use crate::reaper::{self, Ends};
+use crate::sys::process::{Fork, exit, fork};
+use crate::warden::{PATIENCE, pause, reap_one, sweep};
+
+/// First argument of a process that is the spawner.
+pub(crate) const ARGUMENT: &str = "sandbox-spawner";
+
+/// Forks a reaper for every launch, until the server's end closes.
+pub(crate) fn serve() -> ! {
+    let prepared = set_child_subreaper(Some(getpid()))
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if prepared.is_err() {
+        exit(1);
+    }
+    let socket = io::stdin();
+    let mut reapers = HashSet::new();
+    loop {
+        let ready = wait_for_packet(socket.as_fd(), !reapers.is_empty());
+        reap(&mut reapers);
+        if !ready {
+            continue;
+        }
+        match packet::receive(socket.as_fd()) {
+            Ok(Some((Request::Launch, far))) => launch(far, &mut reapers),
+            Ok(Some((Request::Settle(reaper), far))) => {
+                answer(far, settle(reaper, &mut reapers));
+            }
+            // The server is gone; reapers see that by themselves and end their runs.
+            Ok(None) | Err(_) => exit(0),
+        }
+    }
+}
+
+/// Waits for a packet; while reapers live it looks up now and then to reap them.
+fn wait_for_packet(socket: BorrowedFd<'_>, reapers_live: bool) -> bool {
+    let moment = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    let ready = poll(&mut polled, reapers_live.then_some(&moment));
+    ready.is_ok_and(|count| count > 0)
+}
+
+/// Reaps reapers. One that did not end well leaves orphans, which are killed.
+fn reap(reapers: &mut HashSet<Pid>) {
+    let mut stray = false;
+    while let Some((pid, status)) = reap_one() {
+        let ended_well = reapers.remove(&pid) && status.exit_status() == Some(0);
+        stray |= !ended_well;
+    }
+    if stray {
+        sweep(reapers);
+    }
+}
+
+/// Waits until a reaper that is dying is dead, and everything of its run too. Its sockets close
+/// before it can be reaped, so whoever asks may be early.
+fn settle(reaper: i32, reapers: &mut HashSet<Pid>) -> bool {
+    let reaper = Pid::from_raw(reaper);
+    let deadline = Instant::now() + PATIENCE;
+    while reaper.is_some_and(|pid| reapers.contains(&pid)) && Instant::now() < deadline {
+        reap(reapers);
+        pause(Duration::from_millis(1));
+    }
+    if let Some(reaper) = reaper {
+        // One that will not die is a stray itself.
+        reapers.remove(&reaper);
+    }
+    sweep(reapers)
+}
+
+fn launch(far: Vec<OwnedFd>, reapers: &mut HashSet<Pid>) {
+    let Ok([control, stdin, stdout, stderr]) = <[OwnedFd; 4]>::try_from(far) else { return };
+    match fork() {
+        Ok(Fork::Child) => {
+            // The spawner's socket is the spawner's alone: it must close when that dies. Its
+            // standard output leads nowhere, which is as good an input.
+            if dup2_stdin(io::stdout()).is_err() {
+                exit(1);
+            }
+            reaper::serve(Ends { control, stdin, stdout, stderr })
+        }
+        Ok(Fork::Parent(pid)) => {
+            reapers.insert(pid);
+        }
+        // Closing the control socket tells the server.
+        Err(_) => {}
+    }
+}
+
+fn answer(far: Vec<OwnedFd>, clean: bool) {
+    let Some(far) = far.into_iter().next() else { return };
+    let answer = if clean { b"y" } else { b"n" };
+    // Perhaps nobody waits for it any more.
+    UnixStream::from(far).write_all(answer).unwrap_or_default();
+}

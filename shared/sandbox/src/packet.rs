@@ -1,0 +1,67 @@
+//! What the server asks the spawner for: one packet a request, with descriptors.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// A request, with the descriptors that go with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Fork a reaper; with its control socket and the program's three streams.
+    Launch,
+    /// Tell when nothing is left of the run of this reaper, which died; with a socket for that.
+    Settle(i32),
+}
+
+const LAUNCH: u8 = b'l';
+const SETTLE: u8 = b's';
+
+/// Most descriptors that go with a request.
+const DESCRIPTORS_MAX: usize = 4;
+
+/// Sends a request.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    request: Request,
+    far: &[BorrowedFd<'_>],
+) -> rustix::io::Result<()> {
+    let (kind, process) = match request {
+        Request::Launch => (LAUNCH, 0),
+        Request::Settle(process) => (SETTLE, process),
+    };
+    let [one, two, three, four] = process.to_le_bytes();
+    let packet = [kind, one, two, three, four];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(far));
+    sendmsg(socket, &[IoSlice::new(&packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives a request; none when the server is gone.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Request, Vec<OwnedFd>)>> {
+    let mut packet = [0; 5];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut packet)], &mut ancillary, flags)?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let mut far = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            far.extend(descriptors);
+        }
+    }
+    match packet {
+        [LAUNCH, ..] => Ok(Some((Request::Launch, far))),
+        [SETTLE, process @ ..] => Ok(Some((Request::Settle(i32::from_le_bytes(process)), far))),
+        _ => Err(io::Error::other("the server asks for something unknown")),
+    }
+}
