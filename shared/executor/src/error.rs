@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
-use protocol::{FieldError, Problem, Refusal};
+use protocol::{FieldError, HealthStatus, Problem, Refusal};
 use telemetry::RequestContext;
 
 use crate::core::NotAdmitted;
@@ -110,6 +110,14 @@ impl ApiError {
             answer.force_close();
         }
         answer.json(problem)
+    }
+}
+
+/// What a health is answered with.
+pub(crate) fn status_of_health(health: HealthStatus) -> StatusCode {
+    match health {
+        HealthStatus::Fail => StatusCode::SERVICE_UNAVAILABLE,
+        HealthStatus::Pass | HealthStatus::Warn => StatusCode::OK,
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::set_no_new_privs;
 
 use crate::apply::{Failure, become_program};
-use crate::sys::process::{Fork, children_usage, exit, fork};
+use crate::sys::process::{Fork, children_usage, default_signals, exit, fork};
 use crate::sys::{identity, landlock};
 use crate::tree::{self, Sample};
 use crate::warden::{PATIENCE, Reach, end_all, pause, reap_one};
@@ -130,6 +130,7 @@ fn take_streams(parent: Pid, streams: [OwnedFd; 3]) -> io::Result<()> {
     if getppid() != Some(parent) {
         exit(1);
     }
+    default_signals();
     let [stdin, stdout, stderr] = streams;
     dup2_stdin(stdin)?;
     dup2_stdout(stdout)?;

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Service, body};
 use crate::core::{Core, Wanted};
-use crate::error::{ApiError, problem_of_fault};
+use crate::error::{ApiError, problem_of_fault, status_of_health};
 use crate::log::{self, Log};
 use crate::run::{self, Order};
 use crate::slots::Slot;
@@ -47,11 +47,7 @@ pub(super) async fn health(service: web::Data<Service>) -> HttpResponse {
         slots_quarantined: quarantined,
         waiting: slots.waiting(),
     };
-    let mut answer = match status {
-        HealthStatus::Fail => HttpResponse::ServiceUnavailable(),
-        HealthStatus::Pass | HealthStatus::Warn => HttpResponse::Ok(),
-    };
-    answer
+    HttpResponse::build(status_of_health(status))
         .content_type("application/health+json")
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .json(health)

@@ -31,6 +31,16 @@ pub(crate) fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Gives every signal its default effect: what a parent ignored, such as a hang-up under `nohup`,
+/// stays ignored through every execution otherwise.
+pub(crate) fn default_signals() {
+    const SIGNALS: std::ops::RangeInclusive<i32> = 1..=64;
+    for signal in SIGNALS {
+        // SAFETY: the default disposition runs no code of ours; numbers that cannot be set fail.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// Kills every process that this one may signal, except itself. The caller has proven that it
 /// is confined to its own: by a Landlock scope, or by having become a slot's user.
 pub(crate) fn kill_everybody() {
