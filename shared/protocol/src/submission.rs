@@ -398,7 +398,8 @@ mod tests {
         let files: Vec<Value> = (0..100)
             .map(|it| json!({"path": it.to_string(), "content": "", "encoding": "utf8"}))
             .collect();
-        let env: serde_json::Map<String, Value> = (0..64).map(|it| (format!("V{it}"), json!("x"))).collect();
+        let env: serde_json::Map<String, Value> =
+            (0..64).map(|it| (format!("V{it}"), json!("x"))).collect();
         let body = json!({
             "files": files, "cases": vec![case; 100], "env": env, "args": args,
             "compilerOptions": args, "outputFiles": args, "timeout": 1, "cpuTime": 1,
