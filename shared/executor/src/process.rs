@@ -31,8 +31,8 @@ pub(crate) enum Fault {
     /// The system refused a descriptor or the like.
     #[error("the system refused to serve the run: {0}")]
     System(#[from] std::io::Error),
-    /// Its supervisor died before it had started.
-    #[error("the run's supervisor died before the program started")]
+    /// Its supervisor died before it had done anything.
+    #[error("the run's supervisor died before it did anything")]
     LostEarly,
     /// Its supervisor died while it ran.
     #[error("the run's supervisor died; the run was stopped")]
@@ -174,7 +174,6 @@ struct Supervisor<'a> {
     reaper: Option<i32>,
     launched: Instant,
     start: Duration,
-    started: bool,
     stopped: bool,
 }
 
@@ -193,7 +192,6 @@ impl<'a> Supervisor<'a> {
             reaper: None,
             launched,
             start: Duration::ZERO,
-            started: false,
             stopped: false,
         })
     }
@@ -213,14 +211,14 @@ impl<'a> Supervisor<'a> {
                             self.spawner.note_reaper(pid);
                         }
                         Some(Message::Started) => {
-                            self.started = true;
                             self.start = self.launched.elapsed();
                         }
                         Some(Message::Ended(ended)) => return Ok(ended),
                         Some(Message::Failed { step, errno }) => {
                             return Err(Fault::Step { step, errno });
                         }
-                        None if self.started => return Err(Fault::Lost),
+                        // A reaper greets before it does anything.
+                        None if self.reaper.is_some() => return Err(Fault::Lost),
                         None => return Err(Fault::LostEarly),
                     }
                 }

@@ -257,7 +257,7 @@ impl Running<'_> {
     }
 
     /// Runs the program once, in a work directory of its own. A run whose supervisor died before
-    /// the program had started is launched once more: nothing happened yet.
+    /// it had done anything is launched once more.
     async fn case(
         &self,
         case: Option<usize>,
