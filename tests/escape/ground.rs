@@ -204,6 +204,11 @@ pub(crate) fn builder(rights: Rights, users: &Users, language: &str) -> ServerBu
         .set("EXECUTOR_SLOTS", "2")
         .set("EXECUTOR_TIMEOUT_MAX_SECONDS", "600")
         .set("EXECUTOR_UID_BASE", &users.slots().start.to_string());
+    // One version is enough, and the system's own is within everybody's reach.
+    let builder = match language {
+        "python" => builder.set("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        _ => builder,
+    };
     let builder = match rights {
         Rights::Root | Rights::Shared | Rights::Own => builder,
         Rights::RootWithoutLandlock | Rights::SharedWithoutLandlock => {
