@@ -52,14 +52,19 @@ pub(crate) struct LogSink {
 }
 
 impl LogSink {
-    async fn add(&self, stream: Stream, data: String) -> bool {
+    async fn add(&mut self, stream: Stream, data: String) -> bool {
         let Some(log) = self.log.as_ref().filter(|_| !data.is_empty()) else { return true };
         let case = self.case;
-        log.add(match stream {
+        let event = match stream {
             Stream::Stdout => RunEvent::Stdout { data, case },
             Stream::Stderr => RunEvent::Stderr { data, case },
-        })
-        .await
+        };
+        let is_read = log.add(event).await;
+        if !is_read {
+            // Nobody waits a second time for a reader that has left.
+            self.log = None;
+        }
+        is_read
     }
 }
 

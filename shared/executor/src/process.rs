@@ -37,6 +37,9 @@ pub(crate) enum Fault {
     /// Its supervisor died while it ran.
     #[error("the run's supervisor died; the run was stopped")]
     Lost,
+    /// It ended, and whoever reads its output takes too long over it.
+    #[error("the output was not read in time; the run was stopped")]
+    Unread,
     /// Something of it could not be killed; the slot is out of service.
     #[error("the run could not be cleaned up; its slot is out of service")]
     Unclean,
@@ -133,7 +136,7 @@ pub(crate) async fn run<S: Sink>(
             done = &mut streams, if captured.is_none() => captured = Some(done),
         }
     };
-    // Every writer is dead, so the streams end; a run that could not be cleaned up may hold one.
+    // Every writer is dead, so the streams end, unless their reader is slow.
     if captured.is_none() {
         captured = tokio::time::timeout(DRAIN_PATIENCE, streams).await.ok();
     }
@@ -144,7 +147,7 @@ pub(crate) async fn run<S: Sink>(
     if !ended.clean {
         return Err(Fault::Unclean);
     }
-    let ((), stdout, stderr) = captured.ok_or(Fault::Unclean)?;
+    let ((), stdout, stderr) = captured.ok_or(Fault::Unread)?;
     Ok(Finished { ended, stdout, stderr, start: supervisor.start })
 }
 
