@@ -2,14 +2,14 @@
 //! the samples. Everything that needs a single thread comes first.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{IsolationReport, LimitsInForce, SamplesReport};
 use regex::Regex;
-use sandbox::{Mechanisms, Probe, Spawner};
+use sandbox::{Foundation, Grounds, Mechanisms, Probe, Spawner};
 
 use crate::cache::Cache;
 use crate::core::{Core, Runtime};
@@ -22,6 +22,7 @@ use crate::slots::Slots;
 use crate::spec::RuntimeSpec;
 use crate::toolchain::{self, SearchPlaces, is_public};
 use crate::workspace::StateDir;
+use crate::world;
 
 /// Directories that hold toolchains and are on few paths.
 const MORE_PATHS: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/go/bin"];
@@ -64,7 +65,19 @@ pub(crate) fn prepare_host(
         search.passed_over.join("; ")
     );
     lay_out_support(&language, &state.join("support"))?;
-    let spawner = Spawner::start()?;
+    let readable = toolchain::matching(&spec.toolchain.readable)?;
+    let prepared_dir = prepared_dir(settings, &state, user_switch);
+    if !spec.prepare.is_empty() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&prepared_dir)?;
+    }
+    let roots = search.toolchains.iter().map(|it| it.root.clone());
+    let own = ["cache", "mirror", "support"].map(|name| state.join(name));
+    let shown = roots.chain(readable.iter().cloned()).chain(own).chain([prepared_dir.clone()]);
+    let foundation = Foundation { root: state.join("root"), readable: world::shown(shown) };
+    let spawner = Spawner::start(Grounds {
+        foundation: mechanisms.namespaces.then_some(foundation),
+        cgroups: probe.cgroups.clone(),
+    })?;
     let slots = Slots::new(
         slot_count(settings),
         settings.waiting_max,
@@ -86,7 +99,10 @@ pub(crate) fn prepare_host(
         slots,
         cache: Cache::new(state.join("cache"), settings.cache_bytes_max)?,
         state,
-        readable: toolchain::matching(&spec.toolchain.readable)?,
+        readable,
+        prepared_dir,
+        files_bytes_max: settings.files_bytes_max,
+        run_processors: processors(settings.run_processors),
         options: options.collect::<Result<_, _>>()?,
         diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
@@ -97,24 +113,14 @@ pub(crate) fn prepare_host(
 }
 
 /// Prepares the toolchains and runs the samples; toolchains that fail are not advertised.
-pub(crate) async fn prove_runtimes(
-    mut core: Core,
-    settings: &Settings,
-) -> anyhow::Result<Arc<Core>> {
-    let wished = &settings.prepared_dir;
-    let unreachable = core.mechanisms.user_switch && wished.exists() && !is_public(wished);
-    let prepared_dir = if wished.as_os_str().is_empty() || unreachable {
-        core.state.join("prepared")
-    } else {
-        wished.clone()
-    };
+pub(crate) async fn prove_runtimes(mut core: Core) -> anyhow::Result<Arc<Core>> {
     let slot = core.slots.take().await?;
     let mut prepared = Vec::new();
     let mut notes = Vec::new();
     for runtime in &core.runtimes {
         let confirmed = core.confirm(runtime, &slot).await;
         let made = match confirmed {
-            Ok(()) => core.prepare(runtime, &prepared_dir, &slot).await,
+            Ok(()) => core.prepare(runtime, &core.prepared_dir, &slot).await,
             Err(error) => Err(error),
         };
         match made {
@@ -213,6 +219,22 @@ fn state_parent(settings: &Settings) -> PathBuf {
         return PathBuf::from("/var/lib/flotilla");
     }
     std::env::temp_dir().join(format!("flotilla-{}", sandbox::current_uid()))
+}
+
+/// Where prepared toolchains are kept: as the operator wishes, if runs can go there.
+fn prepared_dir(settings: &Settings, state: &StateDir, user_switch: bool) -> PathBuf {
+    let wished = &settings.prepared_dir;
+    let unreachable = user_switch && wished.exists() && !is_public(wished);
+    if wished.as_os_str().is_empty() || unreachable {
+        return state.join("prepared");
+    }
+    wished.clone()
+}
+
+/// Processors that a run may use at a time.
+fn processors(wished: u64) -> u64 {
+    let there = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
+    if wished == 0 { there } else { wished.min(there) }
 }
 
 fn search_path(settings: &Settings) -> Vec<PathBuf> {

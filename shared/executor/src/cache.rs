@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +101,7 @@ impl Cache {
     pub(crate) fn insert(
         &self,
         key: Key,
-        out: &Path,
+        out: BorrowedFd<'_>,
         owner: Owner,
         output: String,
     ) -> io::Result<Arc<Artifact>> {
@@ -111,9 +111,8 @@ impl Cache {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         let mut artifact =
             Artifact { parent: Arc::clone(&self.parent), name, path, bytes: 0, output };
-        let out = tree::open_directory(out)?;
         let mut bytes = 0;
-        let whole = tree::walk(out.as_fd(), owner, RESULT_BOUNDS, &mut |found| {
+        let whole = tree::walk(out, owner, RESULT_BOUNDS, &mut |found| {
             bytes += found.size;
             copy(&artifact.path, found)
         })?;
@@ -174,6 +173,11 @@ mod tests {
         (directory, cache)
     }
 
+    fn insert(cache: &Cache, key: Key, out: &Path) -> io::Result<Arc<Artifact>> {
+        let out = tree::open_directory(out)?;
+        cache.insert(key, out.as_fd(), None, "said".to_owned())
+    }
+
     fn result(size: usize) -> tempfile::TempDir {
         let out = tempfile::tempdir().unwrap();
         fs::create_dir(out.path().join("a")).unwrap();
@@ -186,7 +190,7 @@ mod tests {
         let (_keep, cache) = cache(100);
         let key = Key::of([&b"a"[..]]);
         assert!(cache.find(&key).is_none());
-        cache.insert(key.clone(), result(3).path(), None, "said".to_owned()).unwrap();
+        insert(&cache, key.clone(), result(3).path()).unwrap();
         let artifact = cache.find(&key).unwrap();
         assert_eq!(fs::read(artifact.path().join("a/main")).unwrap(), b"xxx");
         assert_eq!(artifact.output, "said");
@@ -196,12 +200,12 @@ mod tests {
     fn the_oldest_goes_first_but_not_under_somebody_s_feet() {
         let (keep, cache) = cache(100);
         let keys: Vec<Key> = [b"a", b"b", b"c"].into_iter().map(|it| Key::of([&it[..]])).collect();
-        let first = cache.insert(keys[0].clone(), result(60).path(), None, String::new()).unwrap();
-        cache.insert(keys[1].clone(), result(30).path(), None, String::new()).unwrap();
+        let first = insert(&cache, keys[0].clone(), result(60).path()).unwrap();
+        insert(&cache, keys[1].clone(), result(30).path()).unwrap();
         assert!(cache.find(&keys[0]).is_some());
-        cache.insert(keys[2].clone(), result(30).path(), None, String::new()).unwrap();
+        insert(&cache, keys[2].clone(), result(30).path()).unwrap();
         assert!(cache.find(&keys[1]).is_none());
-        cache.insert(keys[1].clone(), result(90).path(), None, String::new()).unwrap();
+        insert(&cache, keys[1].clone(), result(90).path()).unwrap();
         assert!(cache.find(&keys[0]).is_none());
         assert!(first.path().join("a/main").exists());
         drop(first);
@@ -218,7 +222,7 @@ mod tests {
         let (_keep, cache) = cache(100);
         let out = result(1);
         std::os::unix::fs::symlink("/etc/passwd", out.path().join("link")).unwrap();
-        let inserted = cache.insert(Key::of([&b"a"[..]]), out.path(), None, String::new());
+        let inserted = insert(&cache, Key::of([&b"a"[..]]), out.path());
         assert!(inserted.is_err());
     }
 }

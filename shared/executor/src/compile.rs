@@ -1,6 +1,7 @@
 //! The compile phase: as confined as a run, and skipped when the cache has its result.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,14 +11,14 @@ use sandbox::EndReason;
 use tokio::sync::watch;
 
 use crate::cache::{Artifact, Key};
+use crate::cells::Workspace;
 use crate::core::{Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
-use crate::process::{self, Captured, Finished, Traffic};
+use crate::process::{Captured, Finished, Traffic};
 use crate::run::RunFault;
 use crate::slots::Slot;
 use crate::spec::CompileSpec;
-use crate::workspace::Workspace;
 
 /// What came of the compile phase.
 #[derive(Debug)]
@@ -66,16 +67,17 @@ impl Core {
             let report = report(CompileStatus::Success, &artifact.output, true);
             return Ok(Compiled::Ready(artifact, report));
         }
-        let workspace = self.state.workspace(&sources.program.files, slot.uid())?;
-        let job = Job { core: self, sources, spec, workspace: &workspace };
+        let mut workspace = self.workspace(slot, &sources.program.files).await?;
+        let mut job = Job { core: self, sources, spec, workspace: &mut workspace };
         let outcome = job.run(started, cancelled).await?;
         if outcome.status != CompileStatus::Success {
+            workspace.close().await;
             return Ok(Compiled::Refused(report(outcome.status, &outcome.output, false)));
         }
-        let inserted = self.cache.insert(key, &workspace.out(), slot.uid(), outcome.output);
-        let artifact = inserted?;
+        let out = workspace.directories.open_out()?;
+        let artifact = self.cache.insert(key, out.as_fd(), slot.uid(), outcome.output)?;
         let report = report(CompileStatus::Success, &artifact.output, false);
-        drop(tokio::task::spawn_blocking(move || drop(workspace)).await);
+        workspace.close().await;
         Ok(Compiled::Ready(artifact, report))
     }
 
@@ -108,12 +110,12 @@ struct Job<'a> {
     core: &'a Core,
     sources: Sources<'a>,
     spec: &'a CompileSpec,
-    workspace: &'a Workspace,
+    workspace: &'a mut Workspace,
 }
 
 impl Job<'_> {
     async fn run(
-        &self,
+        &mut self,
         started: Instant,
         cancelled: watch::Receiver<bool>,
     ) -> Result<Outcome, RunFault> {
@@ -141,35 +143,37 @@ impl Job<'_> {
     }
 
     async fn command(
-        &self,
+        &mut self,
         command: &[String],
         left: Duration,
         cancelled: watch::Receiver<bool>,
     ) -> Result<Finished, RunFault> {
         let memory_bytes = self.spec.memory_mb << 20;
         let (core, Sources { runtime, program, options }) = (self.core, self.sources);
-        let mut values = core.values(runtime, program, self.workspace, memory_bytes);
+        let directories = &self.workspace.directories;
+        let mut values = core.values(runtime, program, directories, memory_bytes);
         values.set_several("options", core.options_in_force(options));
         let none = BTreeMap::new();
         let command = Command {
             words: values.words(command)?,
             argv0: None,
-            env: core.environment(&values, self.workspace, &self.spec.env, &none)?,
+            env: core.environment(&values, directories, &self.spec.env, &none)?,
             readable: Vec::new(),
-            writable: vec![self.workspace.out()],
+            writable: vec![directories.out()],
         };
         // Compilers may use several processors, so processor time is not what bounds them.
         let allowance = Allowance { wall: left, cpu: left * 4, memory_bytes };
-        let policy = core.policy(runtime, self.workspace, command, allowance);
+        let policy = core.policy(runtime, directories, command, allowance);
         let traffic = Traffic { input: Bytes::new(), output: core.output, cancelled };
         let sinks = (Log::no_sink(), Log::no_sink());
-        Ok(process::run(&core.spawner, &policy, traffic, sinks).await?)
+        Ok(self.workspace.run(&policy, traffic, sinks).await?)
     }
 
     /// Diagnostics name files as the client did, not where they happen to lie.
     fn without_paths(&self, output: &str) -> String {
         let mut output = output.to_owned();
-        for directory in [self.workspace.work_dir(), self.workspace.out()] {
+        let directories = &self.workspace.directories;
+        for directory in [directories.work_dir(), directories.out()] {
             output = output.replace(&format!("{}/", directory.display()), "");
         }
         output

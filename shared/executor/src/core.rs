@@ -17,7 +17,7 @@ use crate::slots::Slots;
 use crate::spec::{LanguageSpec, RuntimeSpec};
 use crate::template::{UnknownPlaceholder, Values};
 use crate::toolchain::Toolchain;
-use crate::workspace::{StateDir, Workspace};
+use crate::workspace::{Directories, StateDir};
 use crate::{version, world};
 
 /// A running executor.
@@ -28,6 +28,10 @@ pub(crate) struct Core {
     pub(crate) bounds: Bounds,
     pub(crate) output: OutputBounds,
     pub(crate) output_files_bytes_max: u64,
+    /// All that a run may write, in bytes, where it has a file system in memory.
+    pub(crate) files_bytes_max: u64,
+    /// Processors that a run may use at a time, where they can be shared out.
+    pub(crate) run_processors: u64,
     pub(crate) mechanisms: Mechanisms,
     pub(crate) isolation: IsolationReport,
     pub(crate) spawner: Spawner,
@@ -43,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) diagnostic: Option<Regex>,
     /// The toolchains that passed their samples, the default one first.
     pub(crate) runtimes: Vec<Runtime>,
+    /// Below which directory prepared toolchains are kept.
+    pub(crate) prepared_dir: PathBuf,
     pub(crate) samples: SamplesReport,
     pub(crate) notes: Vec<String>,
 }
@@ -163,7 +169,7 @@ impl Core {
         &self,
         runtime: &Runtime,
         program: &Program,
-        workspace: &Workspace,
+        directories: &Directories,
         memory_bytes: u64,
     ) -> Values {
         let mut values = Values::default();
@@ -178,9 +184,9 @@ impl Core {
         if let Some(prepared) = &runtime.prepared {
             values.set("prepared", prepared.to_string_lossy());
         }
-        values.set("work", workspace.work_dir().to_string_lossy());
-        values.set("out", workspace.out().to_string_lossy());
-        values.set("tmp", workspace.temporary().to_string_lossy());
+        values.set("work", directories.work_dir().to_string_lossy());
+        values.set("out", directories.out().to_string_lossy());
+        values.set("tmp", directories.temporary().to_string_lossy());
         values.set("entry", as_file(&program.entry));
         values.set("stem", stem(&program.entry));
         let memory_mb = memory_bytes >> 20;
@@ -228,7 +234,7 @@ impl Core {
     pub(crate) fn environment(
         &self,
         values: &Values,
-        workspace: &Workspace,
+        directories: &Directories,
         phase: &BTreeMap<String, String>,
         client: &BTreeMap<String, String>,
     ) -> Result<Vec<(String, String)>, UnknownPlaceholder> {
@@ -236,14 +242,14 @@ impl Core {
         for (name, template) in self.spec.env.iter().chain(phase) {
             own.insert(name.clone(), values.fill(template)?);
         }
-        Ok(world::environment(workspace, own.iter().chain(client)))
+        Ok(world::environment(directories, own.iter().chain(client)))
     }
 
     /// The policy of one command.
     pub(crate) fn policy(
         &self,
         runtime: &Runtime,
-        workspace: &Workspace,
+        directories: &Directories,
         command: Command,
         allowance: Allowance,
     ) -> Policy {
@@ -255,7 +261,7 @@ impl Core {
             .chain(self.readable.iter().cloned())
             .chain([self.state.join("support")])
             .chain(command.readable);
-        let own = [workspace.work_dir(), workspace.temporary()].into_iter();
+        let own = [directories.work_dir(), directories.temporary()].into_iter();
         let mut words = command.words.into_iter();
         let program = words.next().unwrap_or_default();
         let name = command.argv0.unwrap_or_else(|| program.clone());
@@ -263,21 +269,20 @@ impl Core {
             program: PathBuf::from(program),
             argv: std::iter::once(name).chain(words).collect(),
             env: command.env,
-            work_dir: workspace.work_dir(),
-            readable: world::readable(more),
-            writable: world::writable(own.chain(command.writable)),
-            uid: workspace.owner(),
+            work_dir: directories.work_dir(),
+            readable: world::readable(&self.mechanisms, more),
+            writable: world::writable(&self.mechanisms, own.chain(command.writable)),
             limits: Limits {
                 wall_ms: millis(allowance.wall),
                 cpu_ms: millis(allowance.cpu),
                 memory_bytes: allowance.memory_bytes,
                 data_bytes: allowance.memory_bytes + (self.spec.memory.data_extra_mb << 20),
                 processes: limits.processes,
+                processors: self.run_processors,
                 open_files: limits.open_files,
                 file_bytes: limits.file_mb << 20,
                 stack_bytes: limits.stack_mb << 20,
             },
-            mechanisms: self.mechanisms,
         }
     }
 }

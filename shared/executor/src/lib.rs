@@ -9,6 +9,7 @@
 
 mod boot;
 mod cache;
+mod cells;
 mod compile;
 mod core;
 mod error;
@@ -67,7 +68,7 @@ fn start(language: Language) -> anyhow::Result<()> {
             let listener = serve::listen(&settings, spec.port)?;
             let core = boot::prepare_host(language, spec, &settings)?;
             actix_web::rt::System::new().block_on(async move {
-                let core = boot::prove_runtimes(core, &settings).await?;
+                let core = boot::prove_runtimes(core).await?;
                 serve::serve(core, &settings, listener, end_with_stdin).await
             })
         }

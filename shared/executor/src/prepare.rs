@@ -13,13 +13,13 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::cache::Key;
+use crate::cells::Workspace;
 use crate::core::{Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
-use crate::process::{self, OutputBounds, Traffic};
+use crate::process::{OutputBounds, Traffic};
 use crate::slots::Slot;
 use crate::spec::PrepareSpec;
-use crate::workspace::Workspace;
 use crate::{toolchain, tree};
 
 /// How long one command may take.
@@ -27,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// What one command may use, in bytes.
 const MEMORY_BYTES: u64 = 2 << 30;
+
+/// What one command may write to memory, in bytes, where it has a file system there.
+const FILES_BYTES: u64 = 2 << 30;
 
 /// Deepest directory that a command may make.
 const DEPTH_MAX: usize = 32;
@@ -63,8 +66,8 @@ impl Core {
             let program = std::iter::once(program.to_string_lossy().into_owned());
             let words = program.chain(arguments.iter().cloned()).collect();
             let command = Command { words, ..Command::default() };
-            let workspace = self.state.workspace(&[], slot.uid())?;
-            told.extend(self.run_trusted(runtime, &workspace, command, None).await?.all());
+            let workspace = self.workspace(slot, &[]).await?;
+            told.extend(self.run_trusted(runtime, workspace, command, None).await?.all());
         }
         let told = String::from_utf8_lossy(&told);
         let version = &runtime.toolchain.version;
@@ -139,17 +142,18 @@ impl Core {
         directory: &Path,
         slot: &Slot,
     ) -> anyhow::Result<Vec<u8>> {
-        let workspace = self.state.workspace(&[], slot.uid())?;
-        let values = self.values(runtime, &Program::none(), &workspace, MEMORY_BYTES);
+        let workspace = self.workspace_for(slot, directory, FILES_BYTES).await?;
+        let directories = &workspace.directories;
+        let values = self.values(runtime, &Program::none(), directories, MEMORY_BYTES);
         let command = Command {
             words: values.words(&spec.command)?,
             argv0: None,
-            env: self.environment(&values, &workspace, &spec.env, &BTreeMap::new())?,
+            env: self.environment(&values, directories, &spec.env, &BTreeMap::new())?,
             readable: Vec::new(),
             writable: vec![directory.to_owned()],
         };
         let work_dir = Some(directory);
-        Ok(self.run_trusted(runtime, &workspace, command, work_dir).await?.stdout)
+        Ok(self.run_trusted(runtime, workspace, command, work_dir).await?.stdout)
     }
 
     /// Runs a command of the toolchain's own, confined but with wide limits, and returns what it
@@ -157,12 +161,12 @@ impl Core {
     async fn run_trusted(
         &self,
         runtime: &Runtime,
-        workspace: &Workspace,
+        mut workspace: Workspace,
         command: Command,
         work_dir: Option<&Path>,
     ) -> anyhow::Result<Told> {
         let allowance = Allowance { wall: TIMEOUT, cpu: TIMEOUT * 8, memory_bytes: MEMORY_BYTES };
-        let mut policy = self.policy(runtime, workspace, command, allowance);
+        let mut policy = self.policy(runtime, &workspace.directories, command, allowance);
         policy.work_dir = work_dir.map_or(policy.work_dir, Path::to_owned);
         policy.limits.processes = policy.limits.processes.max(256);
         policy.limits.open_files = policy.limits.open_files.max(1024);
@@ -171,7 +175,7 @@ impl Core {
         let output = OutputBounds { keep: 4 << 20, kill: 64 << 20 };
         let traffic = Traffic { input: Bytes::new(), output, cancelled };
         let sinks = (Log::no_sink(), Log::no_sink());
-        let finished = process::run(&self.spawner, &policy, traffic, sinks).await?;
+        let finished = workspace.run(&policy, traffic, sinks).await?;
         anyhow::ensure!(
             finished.ended.exit == sandbox::Exit::Code(0),
             "a command of the toolchain failed ({:?}, {:?}): {}",

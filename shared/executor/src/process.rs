@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sandbox::{Ended, LaunchError, Message, Policy, Spawner, Stop};
+use sandbox::{Cell, Ended, LaunchError, Message, Policy, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -104,17 +104,20 @@ pub(crate) struct Traffic {
 
 /// Runs one process to its end.
 pub(crate) async fn run<S: Sink>(
-    spawner: &Spawner,
+    cell: &mut Cell,
     policy: &Policy,
     traffic: Traffic,
     sinks: (S, S),
 ) -> Result<Finished, Fault> {
     let launched = Instant::now();
-    let running = spawner.launch(policy)?;
+    let running = match cell.launch(policy) {
+        Err(LaunchError::Lost) => return Err(Fault::LostEarly),
+        launched => launched?,
+    };
     let stdin = pipe::Sender::from_owned_fd(running.stdin)?;
     let stdout = pipe::Receiver::from_owned_fd(running.stdout)?;
     let stderr = pipe::Receiver::from_owned_fd(running.stderr)?;
-    let mut supervisor = Supervisor::new(running.control, spawner, launched)?;
+    let mut supervisor = Supervisor::new(running.control, launched)?;
     let drained = Arc::new(Drained::default());
     let drain =
         |from, stream, sink| drain(from, stream, sink, traffic.output, Arc::clone(&drained));
@@ -140,10 +143,7 @@ pub(crate) async fn run<S: Sink>(
     if captured.is_none() {
         captured = tokio::time::timeout(DRAIN_PATIENCE, streams).await.ok();
     }
-    let ended = match outcome {
-        Ok(ended) => ended,
-        Err(fault) => return Err(supervisor.settle(fault).await),
-    };
+    let ended = outcome?;
     if !ended.clean {
         return Err(Fault::Unclean);
     }
@@ -170,33 +170,21 @@ struct Drained {
 }
 
 /// The server's side of a run's control socket.
-struct Supervisor<'a> {
+struct Supervisor {
     socket: UnixStream,
-    spawner: &'a Spawner,
     buffer: Vec<u8>,
-    reaper: Option<i32>,
+    began: bool,
     launched: Instant,
     start: Duration,
     stopped: bool,
 }
 
-impl<'a> Supervisor<'a> {
-    fn new(
-        control: StdUnixStream,
-        spawner: &'a Spawner,
-        launched: Instant,
-    ) -> std::io::Result<Self> {
+impl Supervisor {
+    fn new(control: StdUnixStream, launched: Instant) -> std::io::Result<Self> {
         control.set_nonblocking(true)?;
         let socket = UnixStream::from_std(control)?;
-        Ok(Self {
-            socket,
-            spawner,
-            buffer: Vec::new(),
-            reaper: None,
-            launched,
-            start: Duration::ZERO,
-            stopped: false,
-        })
+        let start = Duration::ZERO;
+        Ok(Self { socket, buffer: Vec::new(), began: false, launched, start, stopped: false })
     }
 
     /// Listens to the reaper until the end is told. May be dropped and called again.
@@ -209,10 +197,8 @@ impl<'a> Supervisor<'a> {
             tokio::select! {
                 message = next_message(&mut self.socket, &mut self.buffer) => {
                     match message? {
-                        Some(Message::Hello { pid }) => {
-                            self.reaper = Some(pid);
-                            self.spawner.note_reaper(pid);
-                        }
+                        Some(Message::Hello { .. } | Message::Ready) => {}
+                        Some(Message::Accepted) => self.began = true,
                         Some(Message::Started) => {
                             self.start = self.launched.elapsed();
                         }
@@ -220,8 +206,8 @@ impl<'a> Supervisor<'a> {
                         Some(Message::Failed { step, errno }) => {
                             return Err(Fault::Step { step, errno });
                         }
-                        // A reaper greets before it does anything.
-                        None if self.reaper.is_some() => return Err(Fault::Lost),
+                        // A reaper accepts before it does anything.
+                        None if self.began => return Err(Fault::Lost),
                         None => return Err(Fault::LostEarly),
                     }
                 }
@@ -236,29 +222,6 @@ impl<'a> Supervisor<'a> {
         self.stopped = true;
         // One byte always fits; if the reaper is gone, so is the run.
         self.socket.try_write(&[why.byte()]).unwrap_or_default();
-    }
-
-    /// After a fault: waits until nothing of the run can be left.
-    async fn settle(&self, fault: Fault) -> Fault {
-        if matches!(fault, Fault::Step { .. }) {
-            return fault;
-        }
-        // Without a reaper there never was anything.
-        let Some(reaper) = self.reaper else { return fault };
-        let spawner = self.spawner.clone();
-        spawner.forget_reaper(reaper);
-        match tokio::task::spawn_blocking(move || spawner.settle(reaper)).await {
-            Ok(true) => fault,
-            Ok(false) | Err(_) => Fault::Unclean,
-        }
-    }
-}
-
-impl Drop for Supervisor<'_> {
-    fn drop(&mut self) {
-        if let Some(pid) = self.reaper {
-            self.spawner.forget_reaper(pid);
-        }
     }
 }
 

@@ -13,16 +13,17 @@ use protocol::{
 use tokio::sync::watch;
 
 use crate::cache::Artifact;
+use crate::cells::Workspace;
 use crate::compile::{Compiled, Sources};
 use crate::core::{Admitted, Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
-use crate::process::{self, Fault, Finished, Traffic};
+use crate::process::{Fault, Finished, Traffic};
 use crate::slots::Slot;
 use crate::template::UnknownPlaceholder;
 use crate::tree::{self, WalkBounds};
 use crate::verdict;
-use crate::workspace::Workspace;
+use crate::workspace::Directories;
 
 /// Why we could not finish a run: never the program's fault.
 #[derive(Debug, thiserror::Error)]
@@ -161,7 +162,7 @@ impl Order {
             execution_time: 0.0,
             cpu_time: 0.0,
             memory_used: 0,
-            approximate: true,
+            approximate: false,
             exit_code: None,
             signal: None,
             compile: None,
@@ -265,34 +266,42 @@ impl Running<'_> {
         args: &[String],
     ) -> Result<CaseOutcome, RunFault> {
         self.log.add(RunEvent::Stage { stage: Stage::Run, case }).await;
-        let workspace = self.core.state.workspace(&self.program.files, self.slot.uid())?;
-        let policy = self.policy(&workspace, args)?;
-        let traffic =
-            Traffic { input, output: self.core.output, cancelled: self.cancelled.clone() };
-        let mut finished = None;
-        for attempt in 0..2 {
-            let sinks = (self.log.sink(case), self.log.sink(case));
-            match process::run(&self.core.spawner, &policy, traffic.clone(), sinks).await {
-                Err(Fault::LostEarly) if attempt == 0 => {}
-                outcome => {
-                    finished = Some(outcome?);
-                    break;
-                }
-            }
-        }
-        let finished = finished.ok_or(Fault::LostEarly)?;
+        let first = self.attempt(case, input.clone(), args).await;
+        let (finished, workspace) = match first {
+            Err(RunFault::Process(Fault::LostEarly)) => self.attempt(case, input, args).await?,
+            outcome => outcome?,
+        };
         let memory = &self.core.spec.memory;
         let status = verdict::status(&finished.ended, &finished.stderr.tail, &memory.exhausted);
-        let files = self.files(&workspace)?;
-        drop(tokio::task::spawn_blocking(move || drop(workspace)).await);
+        let files = self.files(&workspace.directories)?;
+        workspace.close().await;
         Ok(CaseOutcome { finished, status, files })
     }
 
-    fn policy(&self, workspace: &Workspace, args: &[String]) -> Result<sandbox::Policy, RunFault> {
+    async fn attempt(
+        &self,
+        case: Option<usize>,
+        input: Bytes,
+        args: &[String],
+    ) -> Result<(Finished, Workspace), RunFault> {
+        let mut workspace = self.core.workspace(self.slot, &self.program.files).await?;
+        let policy = self.policy(&workspace.directories, args)?;
+        let traffic =
+            Traffic { input, output: self.core.output, cancelled: self.cancelled.clone() };
+        let sinks = (self.log.sink(case), self.log.sink(case));
+        let finished = workspace.run(&policy, traffic, sinks).await?;
+        Ok((finished, workspace))
+    }
+
+    fn policy(
+        &self,
+        directories: &Directories,
+        args: &[String],
+    ) -> Result<sandbox::Policy, RunFault> {
         let request = &self.order.request;
         let run = &self.core.spec.run;
         let memory_bytes = request.memory_bytes;
-        let mut values = self.core.values(self.runtime, self.program, workspace, memory_bytes);
+        let mut values = self.core.values(self.runtime, self.program, directories, memory_bytes);
         let artifact = self.artifact.map(|it| it.path().to_owned());
         if let Some(artifact) = &artifact {
             values.set("out", artifact.to_string_lossy());
@@ -300,16 +309,16 @@ impl Running<'_> {
         let mut words = values.words(&run.command)?;
         words.extend(args.iter().cloned());
         let argv0 = run.argv0.as_ref().map(|it| values.fill(it)).transpose()?;
-        let env = self.core.environment(&values, workspace, &run.env, &request.env)?;
+        let env = self.core.environment(&values, directories, &run.env, &request.env)?;
         let readable = artifact.into_iter().collect();
         let command = Command { words, argv0, env, readable, writable: Vec::new() };
         let allowance = Allowance { wall: request.timeout, cpu: request.cpu_time, memory_bytes };
-        Ok(self.core.policy(self.runtime, workspace, command, allowance))
+        Ok(self.core.policy(self.runtime, directories, command, allowance))
     }
 
     /// The files of the work directory that the request asked for. Everything that could write
     /// there is dead.
-    fn files(&self, workspace: &Workspace) -> Result<Vec<OutputFile>, RunFault> {
+    fn files(&self, directories: &Directories) -> Result<Vec<OutputFile>, RunFault> {
         let patterns = &self.order.admitted.patterns;
         if patterns.is_empty() {
             return Ok(Vec::new());
@@ -318,8 +327,8 @@ impl Running<'_> {
         let bounds = WalkBounds { entries: 10_000, depth: 32, bytes: u64::MAX };
         let mut left = bytes_max;
         let mut files = Vec::new();
-        let directory = tree::open_directory(&workspace.work_dir())?;
-        tree::walk(directory.as_fd(), workspace.owner(), bounds, &mut |found| {
+        let directory = directories.open_work()?;
+        tree::walk(directory.as_fd(), directories.owner(), bounds, &mut |found| {
             if patterns.is_match(&found.path) && found.size <= left && files.len() < FILES_MAX {
                 left -= found.size;
                 let bytes = tree::read_file(&found.file, found.size)?;
@@ -355,6 +364,7 @@ fn fill(report: &mut RunReport, outcome: &CaseOutcome, base64: bool) {
     report.execution_time = seconds(ended.wall_us);
     report.cpu_time = seconds(ended.cpu_us);
     report.memory_used = ended.memory_bytes;
+    report.approximate = !ended.exact;
     (report.exit_code, report.signal) = verdict::exit_fields(ended.exit);
 }
 
@@ -369,6 +379,7 @@ fn add_case(report: &mut RunReport, name: String, outcome: &CaseOutcome) {
     report.execution_time += seconds(ended.wall_us);
     report.cpu_time += seconds(ended.cpu_us);
     report.memory_used = report.memory_used.max(ended.memory_bytes);
+    report.approximate |= !ended.exact;
     report.cases.push(CaseReport {
         name,
         status: outcome.status,

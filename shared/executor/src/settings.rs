@@ -57,6 +57,10 @@ pub(crate) struct Settings {
     pub(crate) output_kill_bytes: u64,
     /// All files that a run may hand back, in bytes.
     pub(crate) output_files_bytes_max: u64,
+    /// All files that a run may write, in bytes, where it has a file system in memory.
+    pub(crate) files_bytes_max: u64,
+    /// Processors that a run may use at a time, where they can be shared out; 0 takes all.
+    pub(crate) run_processors: u64,
     /// Size of the compile cache, in bytes.
     pub(crate) cache_bytes_max: u64,
     /// What is logged, such as `info` or `executor=debug`.
@@ -89,6 +93,8 @@ impl Default for Settings {
             output_bytes_max: 1024 * 1024,
             output_kill_bytes: 64 * 1024 * 1024,
             output_files_bytes_max: 8 * 1024 * 1024,
+            files_bytes_max: 256 * 1024 * 1024,
+            run_processors: 0,
             cache_bytes_max: 512 * 1024 * 1024,
             log: "info".to_owned(),
         }

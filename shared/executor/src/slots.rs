@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::cells::NextCell;
+
 /// Why there is no slot for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoSlot {
@@ -37,10 +39,11 @@ struct Shared {
     wait: Duration,
 }
 
-/// A slot's lasting part: its user, and the claim on that user.
+/// A slot's lasting part: its user, the claim on that user, and the cell of its next run.
 #[derive(Debug)]
 struct Place {
     uid: Option<u32>,
+    next: NextCell,
     _claim: Option<UnixListener>,
 }
 
@@ -77,9 +80,9 @@ impl Slots {
                 Some(from) => {
                     let (uid, claim) = claim_user(from)?;
                     next = Some(uid + 1);
-                    Place { uid: Some(uid), _claim: Some(claim) }
+                    Place { uid: Some(uid), next: NextCell::default(), _claim: Some(claim) }
                 }
-                None => Place { uid: None, _claim: None },
+                None => Place { uid: None, next: NextCell::default(), _claim: None },
             };
             free.push(place);
         }
@@ -144,9 +147,15 @@ impl Slot {
         self.place.as_ref().and_then(|place| place.uid)
     }
 
+    /// The cell that was made for its next run.
+    pub(crate) fn next_cell(&self) -> Option<&NextCell> {
+        self.place.as_ref().map(|place| &place.next)
+    }
+
     /// Takes the slot out of service for good: something of its run is left.
     pub(crate) fn quarantine(mut self) {
         self.slots.shared.quarantined.fetch_add(1, Ordering::AcqRel);
+        drop(self.next_cell().and_then(NextCell::take));
         // The claim on the user is kept for as long as this process lives.
         std::mem::forget(self.place.take());
         if let Some(permit) = self.permit.take() {

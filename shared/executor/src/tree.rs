@@ -47,6 +47,11 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, directory_flags(), Mode::empty())?)
 }
 
+/// Opens the directory `name` of `parent`.
+pub(crate) fn open_below(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    Ok(openat(parent, name, directory_flags(), Mode::empty())?)
+}
+
 /// Makes the directory `name` and opens it.
 pub(crate) fn make_directory(parent: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<OwnedFd> {
     mkdirat(parent, name, Mode::from_raw_mode(mode))?;

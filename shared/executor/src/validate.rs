@@ -13,7 +13,7 @@ use crate::compile::commands_for;
 use crate::core::{Admitted, Allowance, Command, Core};
 use crate::language::Program;
 use crate::log::Log;
-use crate::process::{self, Finished, Traffic};
+use crate::process::{Finished, Traffic};
 use crate::run::RunFault;
 use crate::slots::Slot;
 use crate::spec::ValidateSpec;
@@ -68,12 +68,13 @@ impl Core {
         let Some(runtime) = self.runtimes.get(runtime) else {
             return Err(RunFault::Files(std::io::Error::other("the runtime is gone")));
         };
-        let workspace = self.state.workspace(&program.files, slot.uid())?;
+        let mut workspace = self.workspace(slot, &program.files).await?;
+        let work_dir = workspace.directories.work_dir();
         let memory_mb = self.spec.compile.as_ref().map_or(MEMORY_MB, |it| it.memory_mb);
         let seconds = self.spec.compile.as_ref().map_or(SECONDS_MAX, |it| it.timeout_seconds);
-        let values = self.values(runtime, program, &workspace, memory_mb << 20);
+        let values = self.values(runtime, program, &workspace.directories, memory_mb << 20);
         let phase = self.spec.compile.as_ref().map(|it| it.env.clone()).unwrap_or_default();
-        let env = self.environment(&values, &workspace, &phase, &BTreeMap::new())?;
+        let env = self.environment(&values, &workspace.directories, &phase, &BTreeMap::new())?;
         let wall = Duration::from_secs(seconds);
         let mut findings = Findings::default();
         for command in commands_for(program, &spec.commands, &spec.with_file) {
@@ -82,16 +83,16 @@ impl Core {
                 argv0: None,
                 env: env.clone(),
                 readable: Vec::new(),
-                writable: vec![workspace.out()],
+                writable: vec![workspace.directories.out()],
             };
             let allowance = Allowance { wall, cpu: wall * 4, memory_bytes: memory_mb << 20 };
-            let policy = self.policy(runtime, &workspace, command, allowance);
+            let policy = self.policy(runtime, &workspace.directories, command, allowance);
             let traffic =
                 Traffic { input: Bytes::new(), output: self.output, cancelled: cancelled.clone() };
             let sinks = (Log::no_sink(), Log::no_sink());
-            let finished = process::run(&self.spawner, &policy, traffic, sinks).await?;
+            let finished = workspace.run(&policy, traffic, sinks).await?;
             let failed = finished.ended.exit != sandbox::Exit::Code(0);
-            read(spec, pattern, &finished, &workspace.work_dir(), &mut findings);
+            read(spec, pattern, &finished, &work_dir, &mut findings);
             if failed {
                 if findings.0.is_empty() {
                     findings.0.push(without_words(&finished));
@@ -99,7 +100,7 @@ impl Core {
                 break;
             }
         }
-        drop(tokio::task::spawn_blocking(move || drop(workspace)).await);
+        workspace.close().await;
         Ok(findings)
     }
 }

@@ -102,7 +102,8 @@ mod tests {
 
     #[track_caller]
     fn check(exit: Exit, reason: EndReason, words: &str, expected: Status) {
-        let ended = Ended { exit, reason, wall_us: 0, cpu_us: 0, memory_bytes: 0, clean: true };
+        let (wall_us, cpu_us, memory_bytes) = (0, 0, 0);
+        let ended = Ended { exit, reason, wall_us, cpu_us, memory_bytes, exact: true, clean: true };
         let exhausted = ["MemoryError".to_owned()];
         assert_eq!(status(&ended, words.as_bytes(), &exhausted), expected);
     }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,9 +38,11 @@ impl StateDir {
         fs::set_permissions(path.join("lock"), fs::Permissions::from_mode(0o600))?;
         // Entered by name, never listed: the names of runs are secrets of their own.
         let work = tree::make_directory(directory.as_fd(), "work", 0o711)?;
-        for shared in ["cache", "mirror", "support"] {
+        for shared in ["mirror", "root", "support"] {
             tree::make_directory(directory.as_fd(), shared, 0o755)?;
         }
+        // Whoever does not know what a program was compiled from does not know its name in here.
+        tree::make_directory(directory.as_fd(), "cache", 0o711)?;
         Ok(Self { path, parent: parent_fd, name, work: Arc::new(work), _lock: lock })
     }
 
@@ -49,24 +51,19 @@ impl StateDir {
         self.path.join(name)
     }
 
-    /// Makes the directories of one run: its work directory with `files`, its directory for
-    /// temporary files, and, for a compile, one for the result. All belong to `owner`.
-    pub(crate) fn workspace(&self, files: &[SourceFile], owner: Owner) -> io::Result<Workspace> {
+    /// Makes the directories of one run: for its work, for temporary files, and for what a compile
+    /// makes. All belong to `owner`.
+    pub(crate) fn directories(&self, owner: Owner) -> io::Result<Directories> {
         let name = random_name()?;
         let run = tree::make_directory(self.work.as_fd(), &name, 0o711)?;
-        let path = self.path.join("work").join(&name);
-        let workspace = Workspace { path, name, parent: Arc::clone(&self.work), owner };
         // From here on, dropping it deletes what is there.
-        let boxed = tree::make_directory(run.as_fd(), BOX, 0o700)?;
-        for file in files {
-            tree::write_file(boxed.as_fd(), &file.path, &file.content, owner)?;
-        }
-        tree::give(boxed.as_fd(), owner)?;
-        for name in [TEMPORARY, OUT] {
+        let on_disk = OnDisk { name, parent: Arc::clone(&self.work) };
+        let seen = self.path.join("work").join(&on_disk.name);
+        for name in [WORK, TEMPORARY, OUT] {
             let directory = tree::make_directory(run.as_fd(), name, 0o700)?;
             tree::give(directory.as_fd(), owner)?;
         }
-        Ok(workspace)
+        Ok(Directories { root: run, seen, _on_disk: Some(on_disk), owner })
     }
 }
 
@@ -78,42 +75,75 @@ impl Drop for StateDir {
     }
 }
 
-const BOX: &str = "box";
+const WORK: &str = "work";
 const TEMPORARY: &str = "tmp";
 const OUT: &str = "out";
 
 /// The directories of one run. Deleted when dropped; everything of the run must be dead then.
 #[derive(Debug)]
-pub(crate) struct Workspace {
-    path: PathBuf,
-    name: String,
-    parent: Arc<OwnedFd>,
+pub(crate) struct Directories {
+    root: OwnedFd,
+    /// Where programs see them.
+    seen: PathBuf,
+    _on_disk: Option<OnDisk>,
     owner: Owner,
 }
 
-impl Workspace {
-    /// The work directory.
+/// Directories on the disk of the host. Those in memory go with their cell.
+#[derive(Debug)]
+struct OnDisk {
+    name: String,
+    parent: Arc<OwnedFd>,
+}
+
+impl Directories {
+    /// Those of a file system that belongs to the run alone, whose root is `root`.
+    pub(crate) fn in_memory(root: BorrowedFd<'_>, owner: Owner) -> io::Result<Self> {
+        let root = root.try_clone_to_owned()?;
+        Ok(Self { root, seen: PathBuf::from("/"), _on_disk: None, owner })
+    }
+
+    /// Writes the sources into the work directory.
+    pub(crate) fn write(&self, files: &[SourceFile]) -> io::Result<()> {
+        let work = self.open_work()?;
+        for file in files {
+            tree::write_file(work.as_fd(), &file.path, &file.content, self.owner)?;
+        }
+        Ok(())
+    }
+
+    /// The work directory, as programs see it.
     pub(crate) fn work_dir(&self) -> PathBuf {
-        self.path.join(BOX)
+        self.seen.join(WORK)
     }
 
-    /// Where temporary files go.
+    /// Where temporary files go, as programs see it.
     pub(crate) fn temporary(&self) -> PathBuf {
-        self.path.join(TEMPORARY)
+        self.seen.join(TEMPORARY)
     }
 
-    /// Where a compile puts its result.
+    /// Where a compile puts its result, as programs see it.
     pub(crate) fn out(&self) -> PathBuf {
-        self.path.join(OUT)
+        self.seen.join(OUT)
     }
 
-    /// The user that everything in it belongs to.
+    /// The work directory itself.
+    pub(crate) fn open_work(&self) -> io::Result<OwnedFd> {
+        tree::open_below(self.root.as_fd(), WORK)
+    }
+
+    /// The directory of results itself.
+    pub(crate) fn open_out(&self) -> io::Result<OwnedFd> {
+        tree::open_below(self.root.as_fd(), OUT)
+    }
+
+    /// The user that everything in them belongs to.
     pub(crate) fn owner(&self) -> Owner {
         self.owner
     }
 }
 
-impl Drop for Workspace {
+impl Drop for OnDisk {
     fn drop(&mut self) {
         if let Err(error) = tree::erase(self.parent.as_fd(), &self.name) {
             tracing::warn!(%error, "a work directory could not be deleted");
@@ -122,7 +152,7 @@ impl Drop for Workspace {
 }
 
 /// Deletes directories whose executor is gone: nobody holds their lock.
-fn remove_stale(parent: &Path, parent_fd: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
+fn remove_stale(parent: &Path, parent_fd: BorrowedFd<'_>) -> io::Result<()> {
     for entry in fs::read_dir(parent)?.flatten() {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let Ok(lock) = File::open(entry.path().join("lock")) else { continue };
@@ -147,13 +177,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_workspace_is_gone_when_it_is_dropped_and_the_state_too() {
+    fn directories_are_gone_when_they_are_dropped_and_the_state_too() {
         let parent = tempfile::tempdir().unwrap();
         let state = StateDir::make(parent.path(), "service").unwrap();
         let file = SourceFile { path: "a/b".to_owned(), content: b"x".to_vec() };
-        let workspace = state.workspace(&[file], None).unwrap();
-        assert_eq!(fs::read(workspace.work_dir().join("a/b")).unwrap(), b"x");
-        drop(workspace);
+        let directories = state.directories(None).unwrap();
+        directories.write(&[file]).unwrap();
+        assert_eq!(fs::read(directories.work_dir().join("a/b")).unwrap(), b"x");
+        drop(directories);
         assert_eq!(fs::read_dir(state.join("work")).unwrap().count(), 0);
         drop(state);
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::workspace::Workspace;
+use sandbox::Mechanisms;
+
+use crate::workspace::Directories;
 
 /// Files and directories that runs may read and execute. None holds a secret of a host that
 /// follows the usual layout, and none lists processes. `/proc` itself is not among them.
@@ -37,26 +39,41 @@ const READABLE: &[&str] = &[
 /// The one device that runs may write to.
 const WRITABLE: &[&str] = &["/dev/null"];
 
-/// What every run may read, and `more`.
-pub(crate) fn readable(more: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
-    READABLE.iter().map(PathBuf::from).chain(more).collect()
+/// The parts of the host that runs see, where they see nothing else, and `more`.
+pub(crate) fn shown(more: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
+    READABLE.iter().chain(WRITABLE).map(PathBuf::from).chain(more).collect()
 }
 
-/// What a run may write: its own directories.
-pub(crate) fn writable(own: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
-    WRITABLE.iter().map(PathBuf::from).chain(own).collect()
+/// What every run may read, and `more`.
+pub(crate) fn readable(
+    mechanisms: &Mechanisms,
+    more: impl IntoIterator<Item = PathBuf>,
+) -> Vec<PathBuf> {
+    // Where it shows the run's own processes alone.
+    let own = mechanisms.own_proc.then(|| PathBuf::from("/proc"));
+    READABLE.iter().map(PathBuf::from).chain(own).chain(more).collect()
+}
+
+/// What a run may write: its own directories, and a private place for shared memory if it has
+/// one.
+pub(crate) fn writable(
+    mechanisms: &Mechanisms,
+    own: impl IntoIterator<Item = PathBuf>,
+) -> Vec<PathBuf> {
+    let memory = mechanisms.namespaces.then(|| PathBuf::from(sandbox::SHARED_MEMORY));
+    WRITABLE.iter().map(PathBuf::from).chain(memory).chain(own).collect()
 }
 
 /// The environment of every phase; later entries of `more` win.
 pub(crate) fn environment<'a>(
-    workspace: &Workspace,
+    directories: &Directories,
     more: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> Vec<(String, String)> {
     let own = |path: PathBuf| path.to_string_lossy().into_owned();
     let mut environment: BTreeMap<String, String> = [
         ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        ("HOME", own(workspace.work_dir())),
-        ("TMPDIR", own(workspace.temporary())),
+        ("HOME", own(directories.work_dir())),
+        ("TMPDIR", own(directories.temporary())),
         ("LANG", "C.UTF-8".to_owned()),
         ("TZ", "UTC".to_owned()),
     ]

@@ -6,64 +6,81 @@ use crate::{Mechanisms, Probe};
 
 /// What a run cannot do here, and what stops it. Names no kernel version, path or user.
 pub fn guarantees(mechanisms: &Mechanisms) -> Vec<Guarantee> {
-    let Mechanisms { seccomp, landlock_files, landlock_scope, user_switch, data_limit } =
-        *mechanisms;
-    let files = match (landlock_files, user_switch) {
-        (true, true) => "landlock, slot user",
-        (true, false) => "landlock",
-        (false, _) => "none",
-    };
-    let separation = match (landlock_scope, user_switch) {
-        (true, true) => "landlock scope, slot user, system-call filter",
-        (true, false) => "landlock scope, system-call filter",
-        (false, true) => "slot user, system-call filter",
-        (false, false) => "none",
-    };
-    let separated = seccomp && (landlock_scope || user_switch);
-    let filter = |yes: bool| if yes { "system-call filter" } else { "none" };
-    let clean_up = match (landlock_scope, user_switch) {
-        (true, _) => "kill inside the landlock scope",
-        (false, true) => "kill as the slot user",
-        (false, false) => "walk of the process tree",
-    };
-    let memory = if data_limit { "data limit of each process" } else { "tree watch" };
-    let processes = if user_switch {
-        "process limit of the slot user"
-    } else {
-        "process limit of the shared user"
-    };
+    use Strength::{Enforced, Watched};
+
+    let it = *mechanisms;
+    let filter = (it.seccomp, "system-call filter");
+    let user = (it.user_switch, "slot user");
+    let scope = (it.landlock_scope, "landlock scope");
+    let processes = (it.namespaces, "process namespace");
+    let group = (it.cgroup, "control group");
+    let separated = it.seccomp && it.separates();
+    let own_user = it.user_switch || it.namespaces;
     vec![
-        guarantee("files", enforced(landlock_files), files),
-        guarantee(
+        by(
+            "files",
+            enforced(it.landlock_files || it.namespaces),
+            &[(it.landlock_files, "landlock"), (it.namespaces, "file tree of its own"), user],
+        ),
+        by(
             "process_secrets",
-            enforced(seccomp && (landlock_files || user_switch)),
-            separation,
+            enforced(it.seccomp && (it.landlock_files || it.user_switch || it.namespaces)),
+            &[scope, user, processes, filter],
         ),
-        guarantee("network", enforced(seccomp), filter(seccomp)),
-        guarantee("signals", enforced(separated), if separated { separation } else { "none" }),
-        guarantee(
+        by(
+            "network",
+            enforced(it.seccomp || it.namespaces),
+            &[filter, (it.namespaces, "empty network namespace")],
+        ),
+        by("signals", enforced(separated), &[scope, user, processes, filter]),
+        by(
             "clean_up",
-            if separated { Strength::Enforced } else { Strength::Watched },
-            clean_up,
+            if separated { Enforced } else { Watched },
+            &[
+                (it.namespaces, "end of the process namespace"),
+                (it.landlock_scope, "kill inside the landlock scope"),
+                (it.user_switch, "kill by user"),
+                (!separated && it.seccomp, "kill of the process group, walk of the process tree"),
+                (!separated && !it.seccomp, "walk of the process tree"),
+            ],
         ),
-        guarantee(
+        by(
             "memory_per_process",
-            if data_limit { Strength::Enforced } else { Strength::Watched },
-            memory,
+            if it.data_limit || it.cgroup { Enforced } else { Watched },
+            &[(it.data_limit, "data limit of each process"), group, (true, "tree watch")],
         ),
-        guarantee("memory_total", Strength::Watched, "tree watch every 10 ms"),
-        guarantee(
+        by(
+            "memory_total",
+            if it.cgroup { Enforced } else { Watched },
+            &[group, (!it.cgroup, "tree watch every 10 ms")],
+        ),
+        by(
             "processes",
-            if user_switch { Strength::Enforced } else { Strength::Watched },
-            processes,
+            if own_user || it.cgroup { Enforced } else { Watched },
+            &[
+                group,
+                (it.user_switch, "process limit of the slot user"),
+                (!it.user_switch && it.namespaces, "process limit of the user namespace"),
+                (!own_user, "process limit of the shared user"),
+            ],
         ),
-        guarantee("disk", Strength::Watched, "size limit of each file; work directory removed"),
-        guarantee(
+        by(
+            "disk",
+            if it.namespaces { Enforced } else { Watched },
+            &[
+                (it.namespaces, "bounded file system in memory"),
+                (true, "size limit of each file; work directory removed"),
+            ],
+        ),
+        by(
             "cpu",
-            Strength::Watched,
-            "tree watch every 10 ms, processor limit of each process",
+            if it.cgroup { Enforced } else { Watched },
+            &[
+                (it.cgroup, "time and fair share of the control group"),
+                (true, "watch every 10 ms, processor limit of each process"),
+            ],
         ),
-        guarantee("kernel_surface", enforced(seccomp), filter(seccomp)),
+        by("kernel_surface", enforced(it.seccomp), &[filter]),
     ]
 }
 
@@ -77,8 +94,12 @@ pub fn raise(probe: &Probe) -> Vec<String> {
         .collect()
 }
 
-fn guarantee(name: &str, strength: Strength, mechanism: &str) -> Guarantee {
-    Guarantee { name: name.to_owned(), strength, mechanism: mechanism.to_owned() }
+/// A guarantee by those of the mechanisms that are there.
+fn by(name: &str, strength: Strength, mechanisms: &[(bool, &str)]) -> Guarantee {
+    let there: Vec<&str> = mechanisms.iter().filter(|it| it.0).map(|it| it.1).collect();
+    let nothing = there.is_empty() || strength == Strength::None;
+    let mechanism = if nothing { "none".to_owned() } else { there.join(", ") };
+    Guarantee { name: name.to_owned(), strength, mechanism }
 }
 
 fn enforced(yes: bool) -> Strength {
@@ -96,20 +117,38 @@ mod tests {
         }
     }
 
+    fn strength(mechanisms: Mechanisms, name: &str) -> Strength {
+        guarantees(&mechanisms).into_iter().find(|it| it.name == name).unwrap().strength
+    }
+
     #[test]
-    fn totals_are_watched_even_with_every_mechanism() {
-        let all = Mechanisms {
+    fn totals_are_watched_without_a_group() {
+        let separated = Mechanisms {
             seccomp: true,
             landlock_files: true,
             landlock_scope: true,
             user_switch: true,
             data_limit: true,
+            ..Mechanisms::default()
         };
-        let strength =
-            |name: &str| guarantees(&all).into_iter().find(|it| it.name == name).unwrap().strength;
-        assert_eq!(strength("memory_total"), Strength::Watched);
-        assert_eq!(strength("files"), Strength::Enforced);
-        assert_eq!(strength("network"), Strength::Enforced);
-        assert_eq!(strength("signals"), Strength::Enforced);
+        for name in ["memory_total", "disk", "cpu"] {
+            assert_eq!(strength(separated, name), Strength::Watched, "{name}");
+        }
+        for name in ["files", "network", "signals", "processes"] {
+            assert_eq!(strength(separated, name), Strength::Enforced, "{name}");
+        }
+        let bounded = Mechanisms { cgroup: true, namespaces: true, ..separated };
+        for name in ["memory_total", "disk", "cpu"] {
+            assert_eq!(strength(bounded, name), Strength::Enforced, "{name}");
+        }
+    }
+
+    #[test]
+    fn namespaces_stand_in_for_landlock() {
+        let apart = Mechanisms { seccomp: true, namespaces: true, ..Mechanisms::default() };
+        for name in ["files", "process_secrets", "signals", "clean_up", "disk", "processes"] {
+            assert_eq!(strength(apart, name), Strength::Enforced, "{name}");
+        }
+        assert_eq!(strength(apart, "memory_total"), Strength::Watched);
     }
 }

@@ -7,12 +7,16 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior};
+use rustix::process::{
+    DumpableBehavior, Pid, getegid, geteuid, getpid, set_child_subreaper, set_dumpable_behavior,
+};
 use rustix::stdio::dup2_stdin;
 
 use crate::packet::{self, Request};
-use crate::reaper::{self, Ends};
+use crate::reaper::{self, Apart};
+use crate::sys::namespaces::{fork_apart, needs_user_namespace};
 use crate::sys::process::{Fork, exit, fork};
+use crate::view::Foundation;
 use crate::warden::{PATIENCE, pause, reap_one, sweep};
 
 /// First argument of a process that is the spawner.
@@ -25,6 +29,13 @@ pub(crate) fn serve() -> ! {
     if prepared.is_err() {
         exit(1);
     }
+    let apart = match std::env::args().nth(2).map(|it| leave(&it)).transpose() {
+        Ok(apart) => apart,
+        Err(error) => {
+            complain(&error);
+            exit(1);
+        }
+    };
     let socket = io::stdin();
     let mut reapers = HashSet::new();
     loop {
@@ -34,7 +45,7 @@ pub(crate) fn serve() -> ! {
             continue;
         }
         match packet::receive(socket.as_fd()) {
-            Ok(Some((Request::Launch, far))) => launch(far, &mut reapers),
+            Ok(Some((Request::Launch, far))) => launch(far, apart.as_ref(), &mut reapers),
             Ok(Some((Request::Settle(reaper), far))) => {
                 answer(far, settle(reaper, &mut reapers));
             }
@@ -42,6 +53,19 @@ pub(crate) fn serve() -> ! {
             Ok(None) | Err(_) => exit(0),
         }
     }
+}
+
+/// Leaves the host's namespaces for a file tree that runs share.
+fn leave(foundation: &str) -> Result<Apart, String> {
+    let foundation: Foundation = serde_json::from_str(foundation).map_err(|it| it.to_string())?;
+    let user = needs_user_namespace().then(|| (geteuid().as_raw(), getegid().as_raw()));
+    foundation.lay().map_err(|it| format!("{}: {}", it.step, it.error))?;
+    Ok(Apart { root: foundation.root, user })
+}
+
+/// Tells on standard error why this process ends.
+fn complain(error: &str) {
+    writeln!(io::stderr(), "the spawner could not start: {error}").unwrap_or_default();
 }
 
 /// Waits for a packet; while reapers live it looks up now and then to reap them.
@@ -80,16 +104,16 @@ fn settle(reaper: i32, reapers: &mut HashSet<Pid>) -> bool {
     sweep(reapers)
 }
 
-fn launch(far: Vec<OwnedFd>, reapers: &mut HashSet<Pid>) {
-    let Ok([control, stdin, stdout, stderr]) = <[OwnedFd; 4]>::try_from(far) else { return };
-    match fork() {
+fn launch(control: OwnedFd, apart: Option<&Apart>, reapers: &mut HashSet<Pid>) {
+    let forked = if apart.is_some() { fork_apart() } else { fork() };
+    match forked {
         Ok(Fork::Child) => {
             // The spawner's socket is the spawner's alone: it must close when that dies. Its
             // standard output leads nowhere, which is as good an input.
             if dup2_stdin(io::stdout()).is_err() {
                 exit(1);
             }
-            reaper::serve(Ends { control, stdin, stdout, stderr })
+            reaper::serve(control, apart)
         }
         Ok(Fork::Parent(pid)) => {
             reapers.insert(pid);
@@ -99,8 +123,7 @@ fn launch(far: Vec<OwnedFd>, reapers: &mut HashSet<Pid>) {
     }
 }
 
-fn answer(far: Vec<OwnedFd>, clean: bool) {
-    let Some(far) = far.into_iter().next() else { return };
+fn answer(far: OwnedFd, clean: bool) {
     let answer = if clean { b"y" } else { b"n" };
     // Perhaps nobody waits for it any more.
     UnixStream::from(far).write_all(answer).unwrap_or_default();

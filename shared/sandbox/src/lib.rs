@@ -30,9 +30,12 @@
 //! Nothing in here knows languages, HTTP or queues.
 
 mod apply;
+mod cell;
+mod cgroup;
 mod enforcement;
 mod launcher;
 mod mechanisms;
+mod meter;
 mod packet;
 mod plan;
 mod policy;
@@ -42,18 +45,23 @@ mod spawner;
 mod sys;
 mod tool;
 mod tree;
+mod view;
 mod warden;
+mod watch;
 mod wire;
 
+pub use cell::{Cell, Running};
+pub use cgroup::Cgroups;
 pub use enforcement::{guarantees, raise};
 pub use mechanisms::Mechanisms;
-pub use plan::Step;
-pub use policy::{Limits, Policy};
+pub use plan::{CountedWith, Step};
+pub use policy::{CellSpec, Limits, Policy};
 pub use probe::{Probe, ProbeResult, probe};
-pub use spawner::{LaunchError, Running, Spawner};
+pub use spawner::{Grounds, LaunchError, Spawner};
 pub use sys::identity::{current_uid, is_root};
-pub use sys::seccomp::Owns;
+pub use sys::seccomp::Surface;
 pub use tool::{ToolOutput, start_tool};
+pub use view::{Foundation, OUT, SHARED_MEMORY, TEMPORARY, WORK};
 pub use wire::{EndReason, Ended, Exit, Message, Stop};
 
 /// Becomes one of the sandbox's own processes if this program was started as one, and then never

@@ -8,14 +8,23 @@ use serde::{Deserialize, Serialize};
 pub struct Mechanisms {
     /// A system-call filter takes hold, under `no_new_privs`.
     pub seccomp: bool,
-    /// Landlock refuses files outside its list and truncation.
+    /// Landlock refuses files outside its list.
     pub landlock_files: bool,
+    /// Landlock refuses truncation, too.
+    pub landlock_truncate: bool,
     /// A Landlock domain cannot signal processes outside it.
     pub landlock_scope: bool,
     /// We can become another user for good (root with the usual container's capabilities).
     pub user_switch: bool,
     /// The kernel refuses private memory beyond `RLIMIT_DATA`.
     pub data_limit: bool,
+    /// A program can have processes, mounts, network, host name and System V objects of its own,
+    /// and a file tree that holds nothing but what it needs.
+    pub namespaces: bool,
+    /// In them it can have a `/proc` of its own.
+    pub own_proc: bool,
+    /// A control group bounds and counts memory and processes of a whole run.
+    pub cgroup: bool,
 }
 
 impl Mechanisms {
@@ -24,10 +33,27 @@ impl Mechanisms {
         if !self.seccomp {
             return Level::Bare;
         }
-        if !self.landlock_files {
+        if !self.landlock_files && !self.namespaces {
             return Level::Filtered;
         }
-        if self.landlock_scope || self.user_switch { Level::Separated } else { Level::Confined }
+        if !self.separates() {
+            return Level::Confined;
+        }
+        match (self.cgroup, self.namespaces) {
+            (true, _) => Level::Bounded,
+            (false, true) => Level::Namespaced,
+            (false, false) => Level::Separated,
+        }
+    }
+
+    /// Whether files outside a run can be truncated, unless the filter refuses it.
+    pub(crate) fn truncates_files_outside(&self) -> bool {
+        !self.landlock_truncate && !self.namespaces
+    }
+
+    /// Whether a run cannot reach processes outside it, where the filter takes hold too.
+    pub fn separates(&self) -> bool {
+        self.landlock_scope || self.user_switch || self.namespaces
     }
 }
 
@@ -38,20 +64,37 @@ mod tests {
     const ALL: Mechanisms = Mechanisms {
         seccomp: true,
         landlock_files: true,
+        landlock_truncate: true,
         landlock_scope: true,
         user_switch: true,
         data_limit: true,
+        namespaces: true,
+        own_proc: true,
+        cgroup: true,
     };
 
     #[test]
     fn a_level_needs_every_mechanism_below_it() {
         let check = |mechanisms: Mechanisms, level| assert_eq!(mechanisms.level(), level);
-        check(Mechanisms::default(), Level::Bare);
+        check(ALL, Level::Bounded);
+        check(Mechanisms { cgroup: false, ..ALL }, Level::Namespaced);
+        check(Mechanisms { namespaces: false, ..ALL }, Level::Bounded);
+        let bare = Mechanisms { cgroup: false, namespaces: false, ..ALL };
+        check(bare, Level::Separated);
+        check(Mechanisms { landlock_scope: false, ..bare }, Level::Separated);
+        check(Mechanisms { user_switch: false, ..bare }, Level::Separated);
+        let none_apart = Mechanisms { landlock_scope: false, user_switch: false, ..bare };
+        check(none_apart, Level::Confined);
+        check(Mechanisms { cgroup: true, ..none_apart }, Level::Confined);
+        check(Mechanisms { landlock_files: false, ..bare }, Level::Filtered);
         check(Mechanisms { seccomp: false, ..ALL }, Level::Bare);
-        check(Mechanisms { landlock_files: false, ..ALL }, Level::Filtered);
-        check(Mechanisms { landlock_scope: false, user_switch: false, ..ALL }, Level::Confined);
-        check(Mechanisms { landlock_scope: false, ..ALL }, Level::Separated);
-        check(Mechanisms { user_switch: false, ..ALL }, Level::Separated);
-        check(ALL, Level::Separated);
+        check(Mechanisms::default(), Level::Bare);
+    }
+
+    #[test]
+    fn a_file_tree_of_its_own_stands_in_for_landlock() {
+        let without = Mechanisms { landlock_files: false, landlock_scope: false, ..ALL };
+        assert_eq!(without.level(), Level::Bounded);
+        assert_eq!(Mechanisms { user_switch: false, ..without }.level(), Level::Bounded);
     }
 }

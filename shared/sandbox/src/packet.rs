@@ -1,4 +1,4 @@
-//! What the server asks the spawner for: one packet a request, with descriptors.
+//! What the server asks the spawner for: one packet a request, with a descriptor.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,10 +9,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-/// A request, with the descriptors that go with it.
+/// A request, with the descriptor that goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// Fork a reaper; with its control socket and the program's three streams.
+    /// Fork a reaper; with its control socket.
     Launch,
     /// Tell when nothing is left of the run of this reaper, which died; with a socket for that.
     Settle(i32),
@@ -21,14 +21,14 @@ pub(crate) enum Request {
 const LAUNCH: u8 = b'l';
 const SETTLE: u8 = b's';
 
-/// Most descriptors that go with a request.
-const DESCRIPTORS_MAX: usize = 4;
+/// Descriptors that go with a request.
+const DESCRIPTORS_MAX: usize = 1;
 
 /// Sends a request.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     request: Request,
-    far: &[BorrowedFd<'_>],
+    far: BorrowedFd<'_>,
 ) -> rustix::io::Result<()> {
     let (kind, process) = match request {
         Request::Launch => (LAUNCH, 0),
@@ -38,13 +38,14 @@ pub(crate) fn send(
     let packet = [kind, one, two, three, four];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(far));
+    let far = [far];
+    ancillary.push(SendAncillaryMessage::ScmRights(&far));
     sendmsg(socket, &[IoSlice::new(&packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
 /// Receives a request; none when the server is gone.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Request, Vec<OwnedFd>)>> {
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Request, OwnedFd)>> {
     let mut packet = [0; 5];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -53,12 +54,15 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Request, Vec
     if received.bytes == 0 {
         return Ok(None);
     }
-    let mut far = Vec::new();
+    let mut far = None;
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            far.extend(descriptors);
+            far = descriptors.last();
         }
     }
+    let Some(far) = far else {
+        return Err(io::Error::other("a request came without its descriptor"));
+    };
     match packet {
         [LAUNCH, ..] => Ok(Some((Request::Launch, far))),
         [SETTLE, process @ ..] => Ok(Some((Request::Settle(i32::from_le_bytes(process)), far))),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Policy;
-use crate::sys::seccomp::Owns;
+use crate::sys::seccomp::Surface;
+use crate::{CellSpec, Policy};
 
 /// One restriction, applied in the program's process before it is executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +31,15 @@ pub enum Step {
     },
     /// Becomes the slot's user, without groups or capabilities.
     Identity(u32),
+    /// Gives up capabilities, where the user stays the same.
+    Capabilities,
     /// Processes and threads of the user. After the change of user: before it, the count would
     /// be ours, and the later execution would fail.
     Processes {
         /// How many the run may have.
         limit: u64,
-        /// Whether the user has other processes, which count too.
-        shared_user: bool,
+        /// Who counts as well.
+        counted_with: CountedWith,
     },
     /// No execution grants rights from here on; needed by the two steps below.
     NoNewPrivileges,
@@ -51,7 +53,18 @@ pub enum Step {
         scope: bool,
     },
     /// Takes away system calls. Last, because it forbids most of the steps above.
-    Seccomp(Owns),
+    Seccomp(Surface),
+}
+
+/// Whom the kernel counts together with a run's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CountedWith {
+    /// The run has its user to itself.
+    Nobody,
+    /// The run has its user namespace to itself, but for the supervisor.
+    Supervisor,
+    /// Everything else that the user has.
+    OthersOfItsUser,
 }
 
 /// A resource that the kernel limits for each process.
@@ -77,28 +90,43 @@ pub enum Resource {
     Stack,
 }
 
-/// The steps for `policy`, in order.
-pub(crate) fn plan(policy: &Policy) -> Vec<Step> {
+/// The steps for `policy` in a cell, in order.
+pub(crate) fn plan(policy: &Policy, cell: &CellSpec) -> Vec<Step> {
+    let mechanisms = &cell.mechanisms;
     let mut steps =
         vec![Step::NewSession, Step::OomScore, Step::Umask, Step::WorkDir(policy.work_dir.clone())];
     steps.extend(limits(policy));
-    if let Some(uid) = policy.uid.filter(|_| policy.mechanisms.user_switch) {
-        steps.push(Step::Identity(uid));
-    }
-    let shared_user = policy.uid.is_none() || !policy.mechanisms.user_switch;
-    steps.push(Step::Processes { limit: policy.limits.processes, shared_user });
+    steps.push(cell.slot_user().map_or(Step::Capabilities, Step::Identity));
+    let counted_with = match (cell.slot_user(), mechanisms.namespaces) {
+        (Some(_), _) => CountedWith::Nobody,
+        (None, true) => CountedWith::Supervisor,
+        (None, false) => CountedWith::OthersOfItsUser,
+    };
+    steps.push(Step::Processes { limit: policy.limits.processes, counted_with });
     steps.push(Step::NoNewPrivileges);
-    if policy.mechanisms.landlock_files {
+    if mechanisms.landlock_files {
         steps.push(Step::Landlock {
             readable: policy.readable.clone(),
             writable: policy.writable.clone(),
-            scope: policy.mechanisms.landlock_scope,
+            scope: mechanisms.landlock_scope,
         });
     }
-    if policy.mechanisms.seccomp {
-        steps.push(Step::Seccomp(if shared_user { Owns::More } else { Owns::ItsRun }));
+    if mechanisms.seccomp {
+        steps.push(Step::Seccomp(surface(cell)));
     }
     steps
+}
+
+/// What the other mechanisms leave for the filter to take away.
+fn surface(cell: &CellSpec) -> Surface {
+    let mechanisms = &cell.mechanisms;
+    Surface {
+        owns_more_than_its_run: cell.slot_user().is_none() && !mechanisms.namespaces,
+        sees_names_of_others: !mechanisms.namespaces,
+        memory_is_counted: mechanisms.cgroup,
+        can_truncate: mechanisms.truncates_files_outside(),
+        keeps_its_group: !mechanisms.separates(),
+    }
 }
 
 fn limits(policy: &Policy) -> impl Iterator<Item = Step> {
@@ -125,7 +153,11 @@ mod tests {
     use super::*;
     use crate::{Limits, Mechanisms};
 
-    fn policy(mechanisms: Mechanisms, uid: Option<u32>) -> Policy {
+    fn cell(mechanisms: Mechanisms, uid: Option<u32>) -> CellSpec {
+        CellSpec { mechanisms, uid, files_bytes: 7, writable: Vec::new() }
+    }
+
+    fn policy() -> Policy {
         Policy {
             program: "/bin/true".into(),
             argv: vec!["true".to_owned()],
@@ -133,18 +165,17 @@ mod tests {
             work_dir: "/work".into(),
             readable: vec!["/usr".into()],
             writable: vec!["/work".into()],
-            uid,
             limits: Limits {
                 wall_ms: 1000,
                 cpu_ms: 1500,
                 memory_bytes: 1,
                 data_bytes: 2,
                 processes: 3,
+                processors: 1,
                 open_files: 4,
                 file_bytes: 5,
                 stack_bytes: 6,
             },
-            mechanisms,
         }
     }
 
@@ -159,42 +190,60 @@ mod tests {
             landlock_files: true,
             landlock_scope: true,
             user_switch: true,
-            data_limit: true,
+            ..Mechanisms::default()
         };
-        let steps = plan(&policy(all, Some(7)));
+        let steps = plan(&policy(), &cell(all, Some(7)));
         let order = [
             position(&steps, |it| matches!(it, Step::WorkDir(_))),
             position(&steps, |it| matches!(it, Step::Limit { .. })),
             position(&steps, |it| matches!(it, Step::Identity(7))),
-            position(&steps, |it| matches!(it, Step::Processes { shared_user: false, .. })),
+            position(&steps, |it| {
+                matches!(it, Step::Processes { counted_with: CountedWith::Nobody, .. })
+            }),
             position(&steps, |it| matches!(it, Step::NoNewPrivileges)),
             position(&steps, |it| matches!(it, Step::Landlock { scope: true, .. })),
             position(&steps, |it| matches!(it, Step::Seccomp(_))),
         ];
         assert!(order.is_sorted(), "{order:?}");
-        assert_eq!(steps.last(), Some(&Step::Seccomp(Owns::ItsRun)));
+        assert!(matches!(steps.last(), Some(Step::Seccomp(_))));
     }
 
     #[test]
     fn what_was_not_proven_is_not_planned() {
-        let steps = plan(&policy(Mechanisms::default(), Some(7)));
+        let steps = plan(&policy(), &cell(Mechanisms::default(), Some(7)));
         assert!(!steps.iter().any(|it| matches!(it, Step::Landlock { .. } | Step::Seccomp(_))));
         assert!(!steps.iter().any(|it| matches!(it, Step::Identity(_))));
-        assert!(steps.contains(&Step::Processes { limit: 3, shared_user: true }));
+        let counted_with = CountedWith::OthersOfItsUser;
+        assert!(steps.contains(&Step::Processes { limit: 3, counted_with }));
         assert!(steps.contains(&Step::NoNewPrivileges));
     }
 
     #[test]
-    fn a_shared_user_changes_no_file_s_rights() {
+    fn the_filter_takes_what_nothing_else_does() {
         let filtered = Mechanisms { seccomp: true, ..Mechanisms::default() };
-        assert!(plan(&policy(filtered, None)).contains(&Step::Seccomp(Owns::More)));
+        let alone = surface(&cell(filtered, None));
+        assert!(alone.owns_more_than_its_run && alone.sees_names_of_others);
+        assert!(alone.keeps_its_group && !alone.memory_is_counted);
         let switched = Mechanisms { user_switch: true, ..filtered };
-        assert!(plan(&policy(switched, Some(7))).contains(&Step::Seccomp(Owns::ItsRun)));
+        let switched = surface(&cell(switched, Some(7)));
+        assert!(!switched.owns_more_than_its_run && !switched.keeps_its_group);
+        let apart = Mechanisms { namespaces: true, cgroup: true, ..filtered };
+        let apart = surface(&cell(apart, None));
+        assert!(!apart.owns_more_than_its_run && !apart.sees_names_of_others);
+        assert!(!apart.keeps_its_group && apart.memory_is_counted);
+    }
+
+    #[test]
+    fn a_user_namespace_counts_the_supervisor() {
+        let apart = Mechanisms { namespaces: true, ..Mechanisms::default() };
+        let counted_with = CountedWith::Supervisor;
+        let steps = plan(&policy(), &cell(apart, None));
+        assert!(steps.contains(&Step::Processes { limit: 3, counted_with }));
     }
 
     #[test]
     fn processor_seconds_are_rounded_up_behind_the_watch() {
-        let steps = plan(&policy(Mechanisms::default(), None));
+        let steps = plan(&policy(), &cell(Mechanisms::default(), None));
         assert!(steps.contains(&Step::Limit { resource: Resource::Cpu, soft: 3, hard: 4 }));
     }
 }

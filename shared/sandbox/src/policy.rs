@@ -22,12 +22,29 @@ pub struct Policy {
     pub readable: Vec<PathBuf>,
     /// Files, and directories with all below, that it may change.
     pub writable: Vec<PathBuf>,
-    /// The user it becomes; none where the server cannot switch users.
-    pub uid: Option<u32>,
     /// What it may spend.
     pub limits: Limits,
+}
+
+/// The part of a run's confinement that does not depend on its program, so that it can be made
+/// before there is one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellSpec {
     /// The mechanisms to use: those that were proven at boot.
     pub mechanisms: Mechanisms,
+    /// The user that programs become; none where the server cannot switch users.
+    pub uid: Option<u32>,
+    /// All that programs may write, in bytes, where they have a file system of their own.
+    pub files_bytes: u64,
+    /// Directories of the host that programs may change, by the same path, beside their own.
+    pub writable: Vec<PathBuf>,
+}
+
+impl CellSpec {
+    /// The user that programs become, if they change it.
+    pub(crate) fn slot_user(&self) -> Option<u32> {
+        self.uid.filter(|_| self.mechanisms.user_switch)
+    }
 }
 
 /// What a run may spend. There is no "unlimited".
@@ -43,6 +60,8 @@ pub struct Limits {
     pub data_bytes: u64,
     /// Processes and threads.
     pub processes: u64,
+    /// Processors at a time, where they can be shared out.
+    pub processors: u64,
     /// Open descriptors of one process.
     pub open_files: u64,
     /// Size of one file, in bytes.

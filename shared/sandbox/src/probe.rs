@@ -1,6 +1,9 @@
 //! Finds out what this host grants, by doing: in a child for each mechanism, the forbidden thing
 //! must fail and the allowed thing must work.
 
+mod group;
+mod namespaces;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,20 +14,26 @@ use rustix::process::{Pid, WaitOptions, getpid, getppid, test_kill_process, wait
 use rustix::thread::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
-use crate::Mechanisms;
 use crate::plan::Resource;
 use crate::sys::process::{Fork, exit, fork};
 use crate::sys::{attempts, identity, landlock, limits, seccomp};
 use crate::wire;
+use crate::{Cgroups, Mechanisms};
 
 /// First argument of a process that probes.
 pub(crate) const ARGUMENT: &str = "sandbox-probe";
 
+/// The mechanism that is claimed before it is proven.
+const GROUP: &str = "cgroup";
+
 /// What the probes found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Probe {
     /// Each mechanism and how its probe went.
     pub results: Vec<ProbeResult>,
+    /// Where control groups can be made, if that was proven.
+    #[serde(skip)]
+    pub cgroups: Option<Cgroups>,
 }
 
 /// How one probe went.
@@ -46,9 +55,13 @@ impl Probe {
         Mechanisms {
             seccomp: proven("seccomp"),
             landlock_files: proven("landlock_files"),
+            landlock_truncate: proven("landlock_truncate"),
             landlock_scope: proven("landlock_scope"),
             user_switch: proven("user_switch"),
             data_limit: proven("data_limit"),
+            namespaces: proven("namespaces"),
+            own_proc: proven("own_proc"),
+            cgroup: proven(GROUP),
         }
     }
 }
@@ -65,9 +78,14 @@ const ATTEMPTS: &[Attempt] = &[
     ),
     (
         "landlock_files",
-        "a kernel of at least 6.2 with Landlock enabled (`landlock` in its LSM list), and an outer \
-         filter that allows the landlock calls",
+        "a kernel of at least 5.13 with Landlock enabled (`landlock` in its LSM list), and an \
+         outer filter that allows the landlock calls",
         files_outside_are_refused,
+    ),
+    (
+        "landlock_truncate",
+        "a kernel of at least 6.2 with Landlock enabled",
+        truncation_outside_is_refused,
     ),
     (
         "landlock_scope",
@@ -80,11 +98,31 @@ const ATTEMPTS: &[Attempt] = &[
         another_user_cannot_come_back,
     ),
     ("data_limit", "a kernel of at least 4.7", memory_beyond_the_limit_is_refused),
+    (
+        "namespaces",
+        "the capability SYS_ADMIN as root, or user namespaces for everybody on a kernel of at \
+         least 5.14, and an outer filter that allows `clone`, `mount` and `pivot_root`; ordinary \
+         containers have neither",
+        namespaces::hold,
+    ),
+    (
+        "own_proc",
+        "namespaces, and a `/proc` that nothing is mounted over",
+        namespaces::hold_with_own_proc,
+    ),
+    (
+        GROUP,
+        "a control group that is ours, with the controllers of memory and processes: as root of \
+         the machine, or handed over (systemd: `Delegate=yes`)",
+        group::holds,
+    ),
 ];
 
 /// Probes this host, in a process of its own that is gone when this returns. `scratch` is a
 /// directory that this process may write to. Call it while there is one thread.
 pub fn probe(scratch: &Path) -> io::Result<Probe> {
+    // Before the prober is started, so that it finds itself where groups can be made.
+    let claimed = Cgroups::claim();
     #[expect(clippy::disallowed_methods, reason = "the probe is a process of the sandbox")]
     let output = Command::new("/proc/self/exe")
         .arg(ARGUMENT)
@@ -93,7 +131,14 @@ pub fn probe(scratch: &Path) -> io::Result<Probe> {
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
-    wire::receive(output.stdout.as_slice())
+    let mut probe: Probe = wire::receive(output.stdout.as_slice())?;
+    for result in &mut probe.results {
+        if let (GROUP, Err(why)) = (result.mechanism.as_str(), &claimed) {
+            result.fault = Some(why.clone());
+        }
+    }
+    probe.cgroups = claimed.ok().filter(|_| probe.mechanisms().cgroup);
+    Ok(probe)
 }
 
 /// The probing process itself.
@@ -107,28 +152,15 @@ pub(crate) fn serve() -> ! {
             grant: (*grant).to_owned(),
         })
         .collect();
-    let told = wire::send(io::stdout().lock(), &Probe { results });
+    let told = wire::send(io::stdout().lock(), &Probe { results, cgroups: None });
     exit(i32::from(told.is_err()))
 }
 
 /// Makes one attempt in a child, whose restrictions go with it.
 fn in_child(scratch: &Path, attempt: fn(&Path) -> Result<(), String>) -> Result<(), String> {
-    let told = |error: rustix::io::Errno| error.to_string();
-    let (reader, writer) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(told)?;
     let file = scratch.join(format!("probe-{}", getpid().as_raw_nonzero()));
     fs::write(&file, "probe").map_err(|error| format!("cannot write a file: {error}"))?;
-    let outcome = match fork().map_err(|error| error.to_string())? {
-        Fork::Child => {
-            drop(reader);
-            let told = wire::send(File::from(writer), &attempt(&file));
-            exit(i32::from(told.is_err()));
-        }
-        Fork::Parent(child) => {
-            drop(writer);
-            outcome_of(child, reader)
-        }
-    };
+    let outcome = told_by_child(|| attempt(&file));
     fs::remove_file(&file).map_err(|error| format!("cannot remove a file: {error}"))?;
     outcome
 }
@@ -144,7 +176,7 @@ fn outcome_of(child: Pid, reader: OwnedFd) -> Result<(), String> {
 
 fn filter_refuses_sockets(_: &Path) -> Result<(), String> {
     set_no_new_privs(true).map_err(|error| error.to_string())?;
-    seccomp::install(seccomp::Owns::More).map_err(|error| error.to_string())?;
+    seccomp::install(seccomp::Surface::WHOLE).map_err(|error| error.to_string())?;
     refused("a socket", attempts::open_socket())?;
     // The allowed thing: a file and a child still work.
     File::open("/proc/self/status").or_else(|_| File::open("/")).map_err(|it| it.to_string())?;
@@ -175,49 +207,61 @@ fn foreign_convention_is_fatal() -> Result<(), String> {
 }
 
 fn files_outside_are_refused(file: &Path) -> Result<(), String> {
+    inside_landlock(file, |file, inside| {
+        refused("reading a file outside the list", File::open(file))?;
+        let writing = OpenOptions::new().write(true).open(file);
+        refused("writing to a file outside the list", writing)?;
+        let within = fs::write(inside.join("a"), "a");
+        within.map_err(|error| format!("a file inside the list could not be written: {error}"))
+    })
+}
+
+fn truncation_outside_is_refused(file: &Path) -> Result<(), String> {
+    inside_landlock(file, |file, _| {
+        let name = file.as_os_str().as_encoded_bytes();
+        refused("truncating a file outside the list", attempts::truncate(name))
+    })
+}
+
+/// Tries something in a child that may use nothing but a new directory.
+fn inside_landlock(
+    file: &Path,
+    attempt: fn(&Path, &Path) -> Result<(), String>,
+) -> Result<(), String> {
     set_no_new_privs(true).map_err(|error| error.to_string())?;
     let directory = file.parent().ok_or("the scratch file has no directory")?;
     let inside = directory.join(format!("inside-{}", getpid().as_raw_nonzero()));
     fs::create_dir(&inside).map_err(|error| error.to_string())?;
-    let outcome = try_files(file, &inside);
+    let outcome = told_by_child(|| {
+        let listed = [inside.clone()];
+        match landlock::enter_files(&[], &listed, landlock::Scoped::No) {
+            Ok(true) => attempt(file, &inside),
+            Ok(false) => Err("no domain could be entered".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    });
     fs::remove_dir_all(&inside).map_err(|error| error.to_string())?;
     outcome
 }
 
-fn try_files(file: &Path, inside: &Path) -> Result<(), String> {
-    let child = fork().map_err(|error| error.to_string())?;
-    let Fork::Parent(child) = child else {
-        let code = match try_files_inside(file, inside) {
-            Ok(()) => 0,
-            Err(step) => step,
-        };
-        exit(code);
-    };
-    let status = waitpid(Some(child), WaitOptions::empty()).ok().flatten();
-    match status.and_then(|(_, status)| status.exit_status()) {
-        Some(0) => Ok(()),
-        Some(1) => Err("no domain could be entered".to_owned()),
-        Some(2) => Err("a file outside the list could be read".to_owned()),
-        Some(3) => Err("a file outside the list could be truncated".to_owned()),
-        Some(4) => Err("a file inside the list could not be written".to_owned()),
-        _ => Err("the attempt ended without a word".to_owned()),
+/// What a child says of its attempt.
+fn told_by_child(attempt: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let told = |error: rustix::io::Errno| error.to_string();
+    let (reader, writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(told)?;
+    match fork().map_err(|error| error.to_string())? {
+        Fork::Child => tell(writer, &attempt()),
+        Fork::Parent(child) => {
+            drop(writer);
+            outcome_of(child, reader)
+        }
     }
 }
 
-fn try_files_inside(file: &Path, inside: &Path) -> Result<(), i32> {
-    if !landlock::enter_files(&[], &[inside.to_owned()], false).unwrap_or(false) {
-        return Err(1);
-    }
-    if File::open(file).is_ok() {
-        return Err(2);
-    }
-    // Landlock before ABI 3 lets this through.
-    if OpenOptions::new().write(true).truncate(true).open(file).is_ok()
-        || rustix::fs::open(file, rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty()).is_ok()
-    {
-        return Err(3);
-    }
-    fs::write(inside.join("a"), "a").map_err(|_refused| 4)
+/// Ends this process with what came of an attempt.
+fn tell(writer: OwnedFd, outcome: &Result<(), String>) -> ! {
+    let told = wire::send(File::from(writer), outcome);
+    exit(i32::from(told.is_err()))
 }
 
 fn signals_outside_are_refused(_: &Path) -> Result<(), String> {
@@ -249,6 +293,6 @@ fn memory_beyond_the_limit_is_refused(_: &Path) -> Result<(), String> {
 }
 
 /// Turns a forbidden thing around: it must have failed.
-fn refused<E>(what: &str, outcome: Result<(), E>) -> Result<(), String> {
+fn refused<T, E>(what: &str, outcome: Result<T, E>) -> Result<(), String> {
     outcome.err().map(drop).ok_or_else(|| format!("{what} was let through"))
 }

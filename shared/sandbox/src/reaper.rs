@@ -1,125 +1,183 @@
-//! The per-run supervisor. It has one thread, outlives its program, and tells how it ended.
+//! The supervisor of one cell. It has one thread, makes the cell, outlives each program in it,
+//! and tells how it ended.
 
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, getppid,
-    kill_process, pidfd_open, set_child_subreaper, set_dumpable_behavior,
-    set_parent_process_death_signal, waitpid,
+    DumpableBehavior, Pid, Signal, getpid, getppid, set_child_subreaper, set_dumpable_behavior,
+    set_parent_process_death_signal,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use rustix::thread::set_no_new_privs;
 
 use crate::apply::{Failure, become_program};
-use crate::sys::process::{Fork, children_usage, default_signals, exit, fork};
-use crate::sys::{identity, landlock};
-use crate::tree::{self, Sample};
-use crate::warden::{PATIENCE, Reach, end_all, pause, reap_one};
-use crate::wire::{self, EndReason, Ended, Exit, Message, Stop};
-use crate::{Limits, Policy};
+use crate::cell::CellRequest;
+use crate::meter::Meter;
+use crate::sys::landlock;
+use crate::sys::namespaces::{hide_cgroups, keep_user};
+use crate::sys::process::{Fork, default_signals, exit, fork};
+use crate::view;
+use crate::warden::{Reach, end_all};
+use crate::watch::Watch;
+use crate::wire::{self, EndReason, Message};
+use crate::{CellSpec, Policy};
 
-/// How often a tree is looked at. A hog dirties some 30 MB in this time.
-const WATCH_INTERVAL: Duration = Duration::from_millis(10);
-
-/// The far ends that the spawner hands to a reaper.
-pub(crate) struct Ends {
-    pub(crate) control: OwnedFd,
-    pub(crate) stdin: OwnedFd,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
+/// What the reaper of a cell keeps of it.
+struct Cell {
+    spec: CellSpec,
+    reach: Reach,
+    meter: Meter,
 }
 
-/// Supervises one run, from its policy to its end, and ends this process.
-pub(crate) fn serve(ends: Ends) -> ! {
-    let control = UnixStream::from(ends.control);
-    let streams = [ends.stdin, ends.stdout, ends.stderr];
-    // A server that is gone needs no answer: the run is over and cleaned up in any case.
-    match run(&control, streams) {
+/// What a reaper has around it that is the first process of its own namespaces.
+#[derive(Debug, Clone)]
+pub(crate) struct Apart {
+    /// Where the tree of its runs was begun.
+    pub(crate) root: PathBuf,
+    /// User and group to be kept, where the user namespace is its own too.
+    pub(crate) user: Option<(u32, u32)>,
+}
+
+/// Makes a cell, runs in it what the server asks for until that closes the socket, and ends this
+/// process.
+pub(crate) fn serve(control: OwnedFd, apart: Option<&Apart>) -> ! {
+    let control = UnixStream::from(control);
+    // A server that is gone needs no answer: the runs are over and cleaned up in any case.
+    match supervise(&control, apart) {
         Ok(()) => exit(0),
         Err(_) => exit(1),
     }
 }
 
-fn run(control: &UnixStream, streams: [OwnedFd; 3]) -> io::Result<()> {
-    let hello = Message::Hello { pid: getpid().as_raw_nonzero().get() };
-    wire::send(control, &hello)?;
-    let policy: Policy = wire::receive(control)?;
-    set_child_subreaper(Some(getpid()))?;
-    set_no_new_privs(true)?;
-    let reach = enter_reach(&policy);
-    let launched = launch(&policy, streams);
-    // From here on the program cannot read us, whatever its user is.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    match launched {
-        Ok(program) => {
-            let started = Instant::now();
-            let told = wire::send(control, &Message::Started);
-            let mut watch = Watch::new(program, started, policy.limits);
-            let reason = match told {
-                Ok(()) => watch.until_end(control),
-                Err(_) => EndReason::Cancelled,
-            };
-            wire::send(control, &Message::Ended(watch.finish(reason, reach)))
+fn supervise(control: &UnixStream, apart: Option<&Apart>) -> io::Result<()> {
+    let Some((request, _)) = wire::receive_with::<CellRequest>(control)? else { return Ok(()) };
+    let (mut cell, files) = match make(request, control, apart) {
+        Ok(made) => made,
+        Err(Failure { step, errno }) => {
+            return wire::send(control, &Message::Failed { step, errno });
         }
-        Err(failure) => {
-            end_all(reach);
-            let Failure { step, errno } = failure;
-            wire::send(control, &Message::Failed { step, errno })
-        }
+    };
+    let files: Vec<_> = files.iter().map(|it| it.as_fd()).collect();
+    wire::send_with(control, &Message::Ready, &files)?;
+    drop(files);
+    while let Some((policy, streams)) = wire::receive_with::<Policy>(control)? {
+        wire::send(control, &Message::Accepted)?;
+        let streams = <[OwnedFd; 3]>::try_from(streams)
+            .map_err(|_few| io::Error::other("a policy came without its streams"))?;
+        wire::send(control, &cell.run(&policy, streams, control))?;
     }
+    Ok(())
 }
 
-/// Finds how the run can be killed whole, and enters the scope that makes the best way safe.
-fn enter_reach(policy: &Policy) -> Reach {
-    if policy.mechanisms.landlock_scope && landlock::enter_scope().is_ok() {
+/// Makes everything that a run needs around it before it is known.
+fn make(
+    request: CellRequest,
+    control: &UnixStream,
+    apart: Option<&Apart>,
+) -> Result<(Cell, Option<OwnedFd>), Failure> {
+    let CellRequest { spec, group } = request;
+    let failed = |step: &'static str| move |error: io::Error| Failure::of(step, &error);
+    if let Some((uid, gid)) = apart.and_then(|it| it.user) {
+        keep_user(uid, gid).map_err(failed("keep the user"))?;
+    }
+    let mut meter = Meter::open(group.as_ref()).map_err(failed("find what to measure"))?;
+    let pid = meter.processes().own().unwrap_or(getpid()).as_raw_nonzero().get();
+    wire::send(control, &Message::Hello { pid }).map_err(failed("greet"))?;
+    if let Some(group) = &group {
+        group.join().map_err(failed("enter the control group"))?;
+    }
+    set_child_subreaper(Some(getpid()))
+        .map_err(|it| Failure::of("become a subreaper", &it.into()))?;
+    set_no_new_privs(true).map_err(|it| Failure::of("give up new privileges", &it.into()))?;
+    let mut files = None;
+    if let Some(Apart { root, .. }) = apart {
+        if group.is_some() {
+            // Kernels without such namespaces tell the names of groups, and nothing else.
+            hide_cgroups().unwrap_or_default();
+        }
+        let made = view::enter(root, &spec).map_err(|it| Failure::of(it.step, &it.error))?;
+        if group.is_none() {
+            let ours = made.try_clone().map_err(failed("keep the files"))?;
+            meter.count_files(ours);
+        }
+        files = Some(made);
+    }
+    let reach = enter_reach(&spec, apart);
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|it| Failure::of("hide the supervisor", &it.into()))?;
+    Ok((Cell { spec, reach, meter }, files))
+}
+
+/// Finds how a run can be killed whole, and enters the scope that makes the best way safe.
+fn enter_reach(spec: &CellSpec, apart: Option<&Apart>) -> Reach {
+    if apart.is_some() {
+        return Reach::Namespace;
+    }
+    if spec.mechanisms.landlock_scope && landlock::enter_scope().is_ok() {
         return Reach::Scope;
     }
-    match policy.uid {
-        Some(uid) if policy.mechanisms.user_switch => Reach::User(uid),
-        _ => Reach::Tree,
+    match spec.slot_user() {
+        Some(uid) => Reach::User(uid),
+        // The filter keeps every process of the run in the group of the first.
+        None if spec.mechanisms.seccomp => Reach::Group,
+        None => Reach::Tree,
     }
 }
 
-/// Forks the program and waits until it was executed, or until a step failed.
-fn launch(policy: &Policy, streams: [OwnedFd; 3]) -> Result<Pid, Failure> {
-    let error = |step: &str, error: io::Error| Failure {
-        step: step.to_owned(),
-        errno: error.raw_os_error().unwrap_or_default(),
-    };
-    if let Some(uid) = policy.uid.filter(|_| identity::is_root()) {
-        // A program may open its own streams again by name, as `/dev/stdin`, if it owns them.
-        let owner = Some(rustix::fs::Uid::from_raw(uid));
-        for stream in &streams {
-            rustix::fs::fchown(stream, owner, None)
-                .map_err(|it| error("hand over the streams", it.into()))?;
+impl Cell {
+    /// Runs one program to its end, and says how that was.
+    fn run(&mut self, policy: &Policy, streams: [OwnedFd; 3], control: &UnixStream) -> Message {
+        self.meter.reset();
+        match self.launch(policy, streams) {
+            Ok(program) => {
+                let mut watch = Watch::new(program, policy.limits, &self.meter);
+                let reason = match wire::send(control, &Message::Started) {
+                    Ok(()) => watch.until_end(control),
+                    Err(_) => EndReason::Cancelled,
+                };
+                Message::Ended(watch.finish(reason, self.reach))
+            }
+            Err(Failure { step, errno }) => {
+                end_all(self.reach, None);
+                Message::Failed { step, errno }
+            }
         }
     }
-    let (failure_reader, failure_writer) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(|it| error("make a pipe", it.into()))?;
-    let parent = getpid();
-    match fork().map_err(|it| error("fork the program", it))? {
-        Fork::Child => {
-            let failure = match take_streams(parent, streams) {
-                Ok(()) => become_program(policy),
-                Err(it) => error("take over the streams", it),
-            };
-            let told = wire::send(
-                std::fs::File::from(failure_writer),
-                &Message::Failed { step: failure.step, errno: failure.errno },
-            );
-            exit(i32::from(told.is_err()));
+
+    /// Forks the program and waits until it was executed, or until a step failed.
+    fn launch(&self, policy: &Policy, streams: [OwnedFd; 3]) -> Result<Pid, Failure> {
+        if let Some(uid) = self.spec.slot_user() {
+            // A program may open its own streams again by name, as `/dev/stdin`, if it owns them.
+            let owner = Some(rustix::fs::Uid::from_raw(uid));
+            for stream in &streams {
+                rustix::fs::fchown(stream, owner, None)
+                    .map_err(|it| Failure::of("hand over the streams", &it.into()))?;
+            }
         }
-        Fork::Parent(program) => {
-            drop((failure_writer, streams));
-            // Nothing but the end of the pipe means that the program was executed.
-            match wire::receive(std::fs::File::from(failure_reader)) {
-                Ok(Message::Failed { step, errno }) => Err(Failure { step, errno }),
-                Ok(_) | Err(_) => Ok(program),
+        let (failure_reader, failure_writer) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|it| Failure::of("make a pipe", &it.into()))?;
+        let parent = getpid();
+        match fork().map_err(|it| Failure::of("fork the program", &it))? {
+            Fork::Child => {
+                let Failure { step, errno } = match take_streams(parent, streams) {
+                    Ok(()) => become_program(policy, &self.spec, self.meter.processes()),
+                    Err(it) => Failure::of("take over the streams", &it),
+                };
+                let failed = Message::Failed { step, errno };
+                let told = wire::send(std::fs::File::from(failure_writer), &failed);
+                exit(i32::from(told.is_err()));
+            }
+            Fork::Parent(program) => {
+                drop((failure_writer, streams));
+                // Nothing but the end of the pipe means that the program was executed.
+                match wire::receive(std::fs::File::from(failure_reader)) {
+                    Ok(Message::Failed { step, errno }) => Err(Failure { step, errno }),
+                    Ok(_) | Err(_) => Ok(program),
+                }
             }
         }
     }
@@ -136,150 +194,4 @@ fn take_streams(parent: Pid, streams: [OwnedFd; 3]) -> io::Result<()> {
     dup2_stdout(stdout)?;
     dup2_stderr(stderr)?;
     Ok(())
-}
-
-/// One program under watch.
-struct Watch {
-    program: Pid,
-    started: Instant,
-    limits: Limits,
-    exit: Option<Exit>,
-    memory_peak: u64,
-}
-
-impl Watch {
-    fn new(program: Pid, started: Instant, limits: Limits) -> Self {
-        Self { program, started, limits, exit: None, memory_peak: 0 }
-    }
-
-    /// Watches until the program ends or has to be ended, and says why.
-    fn until_end(&mut self, control: &UnixStream) -> EndReason {
-        let handle = pidfd_open(self.program, PidfdFlags::empty()).ok();
-        let deadline = self.started + Duration::from_millis(self.limits.wall_ms);
-        let mut watch_at = self.started + WATCH_INTERVAL;
-        loop {
-            let now = Instant::now();
-            self.reap();
-            if self.exit.is_some() {
-                return EndReason::Exited;
-            }
-            if now >= deadline {
-                return EndReason::WallTime;
-            }
-            if now >= watch_at {
-                if let Some(reason) = self.look() {
-                    return reason;
-                }
-                watch_at = Instant::now() + WATCH_INTERVAL;
-            }
-            let pause = watch_at.min(deadline).saturating_duration_since(Instant::now());
-            if let Some(reason) = wait_for_event(control, handle.as_ref(), pause) {
-                return reason;
-            }
-        }
-    }
-
-    /// Takes the exit of the program, and orphans that ended.
-    fn reap(&mut self) {
-        while let Some((pid, status)) = reap_one() {
-            if pid == self.program {
-                self.exit = Some(exit_of(status));
-            }
-        }
-    }
-
-    /// Looks at the tree once; says why it must end, if it must.
-    fn look(&mut self) -> Option<EndReason> {
-        let processes = tree::below(getpid());
-        let Sample { mut memory_bytes, cpu, processes: count } = tree::sample(&processes);
-        if memory_bytes > self.limits.memory_bytes && count > 1 {
-            // Pages that a fork shares were counted for each process.
-            memory_bytes = tree::proportional_memory(&processes).unwrap_or(memory_bytes);
-        }
-        self.memory_peak = self.memory_peak.max(memory_bytes);
-        if memory_bytes > self.limits.memory_bytes {
-            return Some(EndReason::Memory);
-        }
-        let cpu = cpu + children_usage().0;
-        (cpu > Duration::from_millis(self.limits.cpu_ms)).then_some(EndReason::CpuTime)
-    }
-
-    /// Kills what is left and adds up what the run spent.
-    fn finish(mut self, reason: EndReason, reach: Reach) -> Ended {
-        let wall = self.started.elapsed();
-        self.end_program();
-        let clean = end_all(reach);
-        let (cpu, largest) = children_usage();
-        Ended {
-            exit: self.exit.unwrap_or(Exit::Signal(Signal::KILL.as_raw())),
-            reason: self.reason_by_kernel(reason, cpu),
-            wall_us: micros(wall),
-            cpu_us: micros(cpu),
-            memory_bytes: self.memory_peak.max(largest),
-            clean,
-        }
-    }
-
-    /// Kills the program before the rest goes, so that its own status is kept.
-    fn end_program(&mut self) {
-        if self.exit.is_some() || kill_process(self.program, Signal::KILL).is_err() {
-            return;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            match waitpid(Some(self.program), WaitOptions::NOHANG) {
-                Ok(None) => pause(Duration::from_micros(200)),
-                Ok(Some((_, status))) => {
-                    self.exit = Some(exit_of(status));
-                    return;
-                }
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// The kernel ends a process that used up its processor time before we look.
-    fn reason_by_kernel(&self, reason: EndReason, cpu: Duration) -> EndReason {
-        let spent = cpu >= Duration::from_millis(self.limits.cpu_ms);
-        let by_kernel = [Signal::XCPU.as_raw(), Signal::KILL.as_raw()].map(Exit::Signal);
-        let killed = self.exit.is_some_and(|exit| by_kernel.contains(&exit));
-        if reason == EndReason::Exited && spent && killed { EndReason::CpuTime } else { reason }
-    }
-}
-
-/// Waits for the program's end, a command, or `pause`. Says why the run must end, if it must.
-fn wait_for_event(
-    control: &UnixStream,
-    program: Option<&OwnedFd>,
-    pause: Duration,
-) -> Option<EndReason> {
-    let mut polled = vec![PollFd::new(control, PollFlags::IN)];
-    if let Some(program) = program {
-        polled.push(PollFd::from_borrowed_fd(program.as_fd(), PollFlags::IN));
-    }
-    let timeout = Timespec::try_from(pause).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 1_000_000 });
-    if poll(&mut polled, Some(&timeout)).is_err() {
-        return None;
-    }
-    if polled.first().is_none_or(|it| it.revents().is_empty()) {
-        return None;
-    }
-    let mut byte = [0];
-    match (&mut &*control).read(&mut byte) {
-        // The server is gone, or does not want the run any more.
-        Ok(0) | Err(_) => Some(EndReason::Cancelled),
-        Ok(_) => Stop::reason(u8::from_le_bytes(byte)),
-    }
-}
-
-fn exit_of(status: WaitStatus) -> Exit {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Signal(Signal::KILL.as_raw()),
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -5,21 +5,27 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command as Program, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     DumpableBehavior, Pid, WaitOptions, getpid, set_child_subreaper, set_dumpable_behavior, wait,
 };
 
+use crate::cell::Cell;
+use crate::cgroup::{Cgroup, Cgroups};
 use crate::packet::{self, Request};
-use crate::warden::{pause, sweep};
-use crate::{Policy, launcher, tree, wire};
+use crate::view::Foundation;
+use crate::warden::{children, pause, sweep};
+use crate::{CellSpec, launcher};
 
 /// How long a launch may wait for the spawner to take it, a restart included.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A spawner that ends before this is not started again at once.
+const SHORT_LIFE: Duration = Duration::from_millis(200);
 
 /// Why a run could not be launched.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +41,26 @@ pub enum LaunchError {
     /// The spawner is gone and could not be started again in time.
     #[error("the spawner does not answer; see the log for why it ended")]
     NoSpawner,
+    /// A step of making a cell failed.
+    #[error("the step `{step}` of making a cell failed (error {errno})")]
+    Cell {
+        /// Which one.
+        step: String,
+        /// The system's error number.
+        errno: i32,
+    },
+    /// The supervisor of the cell is gone; nothing was launched.
+    #[error("the supervisor of the cell is gone")]
+    Lost,
+}
+
+/// What runs of a spawner stand on, as far as the host grants it.
+#[derive(Debug, Clone, Default)]
+pub struct Grounds {
+    /// The file tree of runs that have namespaces of their own.
+    pub foundation: Option<Foundation>,
+    /// Where each cell gets a control group.
+    pub cgroups: Option<Cgroups>,
 }
 
 /// The server's handle to its spawner. Clones share one spawner.
@@ -47,6 +73,9 @@ pub struct Spawner {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    grounds: Grounds,
+    /// Control groups of cells that are gone.
+    emptied: Sender<Cgroup>,
 }
 
 #[derive(Debug)]
@@ -58,23 +87,10 @@ struct State {
     restarts: u64,
 }
 
-/// A run that was launched: the near ends of its streams.
-#[derive(Debug)]
-pub struct Running {
-    /// Write end of standard input.
-    pub stdin: OwnedFd,
-    /// Read end of standard output.
-    pub stdout: OwnedFd,
-    /// Read end of standard error.
-    pub stderr: OwnedFd,
-    /// Where the reaper tells [`crate::Message`]s and takes a [`crate::Stop`]. Closing it kills the
-    /// run.
-    pub control: UnixStream,
-}
-
 impl Spawner {
-    /// Starts the spawner and the thread that keeps it alive. Call it while there is one thread.
-    pub fn start() -> Result<Self, LaunchError> {
+    /// Starts the spawner and the threads that keep it alive and clean up. Call it while there is
+    /// one thread.
+    pub fn start(grounds: Grounds) -> Result<Self, LaunchError> {
         let system = |what| {
             move |source: rustix::io::Errno| LaunchError::System { what, source: source.into() }
         };
@@ -82,41 +98,53 @@ impl Spawner {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(system("hide this process"))?;
         let state = State { socket: None, spawner: None, reapers: HashSet::new(), restarts: 0 };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let (emptied, to_remove) = channel();
+        let changed = Condvar::new();
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed, grounds, emptied });
         let spawner = start_process(&shared)?;
         let keeper = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("spawner-keeper".to_owned())
             .spawn(move || keep_alive(&keeper, spawner))
             .map_err(|source| LaunchError::System { what: "start a thread", source })?;
+        std::thread::Builder::new()
+            .name("cgroup-remover".to_owned())
+            .spawn(move || remove_groups(&to_remove))
+            .map_err(|source| LaunchError::System { what: "start a thread", source })?;
         Ok(Self { shared })
     }
 
-    /// Launches one run. Returns as soon as a reaper was asked for; what becomes of it is told on
-    /// the control socket.
-    pub fn launch(&self, policy: &Policy) -> Result<Running, LaunchError> {
-        let pipe = || {
-            pipe_with(PipeFlags::CLOEXEC)
-                .map_err(|it| LaunchError::System { what: "make a pipe", source: it.into() })
-        };
-        let (stdin_far, stdin) = pipe()?;
-        let (stdout, stdout_far) = pipe()?;
-        let (stderr, stderr_far) = pipe()?;
+    /// Makes a cell, in which a run can be launched later. Blocks until it is ready.
+    pub fn cell(&self, spec: &CellSpec) -> Result<Cell, LaunchError> {
+        Cell::make(self.clone(), spec)
+    }
+
+    /// Has a reaper forked, and returns the near end of its control socket.
+    pub(crate) fn reaper(&self) -> Result<UnixStream, LaunchError> {
         let (control, control_far) = control_pair()?;
-        let far = [control_far.as_fd(), stdin_far.as_fd(), stdout_far.as_fd(), stderr_far.as_fd()];
-        self.request(Request::Launch, &far)?;
-        drop((control_far, stdin_far, stdout_far, stderr_far));
-        wire::send(&control, policy)
-            .map_err(|source| LaunchError::System { what: "send the policy", source })?;
-        Ok(Running { stdin, stdout, stderr, control })
+        self.request(Request::Launch, control_far.as_fd())?;
+        Ok(control)
+    }
+
+    /// Makes the control group of a cell, where cells have one.
+    pub(crate) fn make_group(&self, spec: &CellSpec) -> Result<Option<Cgroup>, LaunchError> {
+        let cgroups = self.shared.grounds.cgroups.as_ref().filter(|_| spec.mechanisms.cgroup);
+        let group = cgroups.map(Cgroups::make).transpose();
+        group.map_err(|source| LaunchError::System { what: "make a control group", source })
+    }
+
+    /// Removes a control group once everything in it is gone.
+    pub(crate) fn remove_later(&self, group: Cgroup) {
+        // Without its thread, this process is at its end.
+        self.shared.emptied.send(group).unwrap_or_default();
     }
 
     /// Waits until nothing is left of a run whose reaper died, and says whether that is so. Its
     /// orphans come to the spawner, or to this process if the spawner died first. Blocks for at
     /// most some seconds.
-    pub fn settle(&self, reaper: i32) -> bool {
+    pub(crate) fn settle(&self, reaper: i32) -> bool {
         let Ok((mut near, far)) = control_pair() else { return false };
-        if self.request(Request::Settle(reaper), &[far.as_fd()]).is_err() {
+        if self.request(Request::Settle(reaper), far.as_fd()).is_err() {
             return false;
         }
         drop(far);
@@ -132,7 +160,7 @@ impl Spawner {
         while Instant::now() < deadline {
             let state = self.shared.lock();
             let expected = |pid: &Pid| state.reapers.contains(pid) || state.spawner == Some(*pid);
-            if tree::children(getpid()).iter().all(expected) {
+            if children().iter().all(expected) {
                 return true;
             }
             drop(state);
@@ -142,14 +170,14 @@ impl Spawner {
     }
 
     /// Notes that a reaper lives.
-    pub fn note_reaper(&self, pid: i32) {
+    pub(crate) fn note_reaper(&self, pid: i32) {
         if let Some(pid) = Pid::from_raw(pid) {
             self.shared.lock().reapers.insert(pid);
         }
     }
 
     /// Notes that a reaper ended.
-    pub fn forget_reaper(&self, pid: i32) {
+    pub(crate) fn forget_reaper(&self, pid: i32) {
         if let Some(pid) = Pid::from_raw(pid) {
             self.shared.lock().reapers.remove(&pid);
         }
@@ -161,7 +189,7 @@ impl Spawner {
     }
 
     /// Hands a request to the spawner; if it died, to the next one.
-    fn request(&self, request: Request, far: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+    fn request(&self, request: Request, far: BorrowedFd<'_>) -> Result<(), LaunchError> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.shared.lock();
         loop {
@@ -206,9 +234,12 @@ fn start_process(shared: &Shared) -> Result<Pid, LaunchError> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|it| LaunchError::System { what: "make a socket pair", source: it.into() })?;
+    let foundation = shared.grounds.foundation.as_ref().map(serde_json::to_string).transpose();
+    let foundation = foundation.map_err(|it| system("describe the file tree")(it.into()))?;
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts the spawner")]
     let child = Program::new("/proc/self/exe")
         .arg(launcher::ARGUMENT)
+        .args(foundation)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(far))
@@ -228,6 +259,7 @@ fn start_process(shared: &Shared) -> Result<Pid, LaunchError> {
 
 /// Reaps what comes to the server, and starts the spawner again when it ends.
 fn keep_alive(shared: &Shared, mut spawner: Pid) {
+    let mut started = Instant::now();
     loop {
         let ended = match wait(WaitOptions::empty()) {
             Ok(Some((pid, _))) => pid,
@@ -246,15 +278,37 @@ fn keep_alive(shared: &Shared, mut spawner: Pid) {
             state.reapers.clone()
         };
         while ended == spawner {
-            match start_process(shared) {
-                Ok(pid) => spawner = pid,
-                Err(_) => pause(Duration::from_millis(200)),
+            if started.elapsed() < SHORT_LIFE {
+                pause(SHORT_LIFE);
+            }
+            started = Instant::now();
+            if let Ok(pid) = start_process(shared) {
+                spawner = pid;
             }
         }
         // Whatever came to us when a spawner or a reaper of its died is a stray; reapers that live
         // go on with their runs.
         keep.insert(spawner);
         sweep(&keep);
+    }
+}
+
+/// Removes control groups as soon as they are empty. One that stays in use is given up after a
+/// while; the next server removes it.
+fn remove_groups(groups: &Receiver<Cgroup>) {
+    let mut waiting: Vec<(Cgroup, Instant)> = Vec::new();
+    loop {
+        let next = if waiting.is_empty() {
+            groups.recv().map_err(|_closed| RecvTimeoutError::Disconnected)
+        } else {
+            groups.recv_timeout(Duration::from_millis(2))
+        };
+        match next {
+            Ok(group) => waiting.push((group, Instant::now() + PATIENCE)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        waiting.retain(|(group, until)| !group.remove() && Instant::now() < *until);
     }
 }
 

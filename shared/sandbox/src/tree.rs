@@ -1,10 +1,11 @@
 //! Reads the process tree below a process from `/proc`: who is in it and what they use.
 
-use std::fs;
-use std::io::Read as _;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
 use rustix::process::Pid;
 
 use crate::sys::process::ticks_per_second;
@@ -23,64 +24,121 @@ pub(crate) struct Sample {
     pub(crate) processes: usize,
 }
 
-/// Every process below `root`, parents first. Those that end meanwhile may be missing.
-pub(crate) fn below(root: Pid) -> Vec<Pid> {
-    let mut found = children(root);
-    let mut next = 0;
-    while let Some(pid) = found.get(next).copied() {
-        if found.len() > PROCESSES_MAX {
-            break;
-        }
-        found.extend(children(pid));
-        next += 1;
-    }
-    found
-}
+/// The processes of a machine, as one mount of `/proc` shows them. It goes on showing them to a
+/// process that left the file tree of that mount, and by the same numbers.
+#[derive(Debug)]
+pub(crate) struct Processes(OwnedFd);
 
-/// The children of one process, whichever of its threads made them.
-pub(crate) fn children(pid: Pid) -> Vec<Pid> {
-    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
-    let Ok(entries) = fs::read_dir(&tasks) else { return Vec::new() };
-    let mut found = Vec::new();
-    for task in entries.flatten() {
-        let Some(text) = read(&task.path().join("children")) else { continue };
-        found.extend(text.split_ascii_whitespace().filter_map(parse_pid));
+impl Processes {
+    /// Those that `/proc` shows now.
+    pub(crate) fn open() -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open("/proc", flags, Mode::empty())?))
     }
-    found
-}
 
-/// What the processes use together.
-pub(crate) fn sample(processes: &[Pid]) -> Sample {
-    let mut sum = Sample { processes: processes.len(), ..Sample::default() };
-    for pid in processes {
-        let directory = format!("/proc/{}", pid.as_raw_nonzero());
-        let directory = Path::new(&directory);
-        sum.memory_bytes += read(&directory.join("status")).map_or(0, |it| parse_memory(&it));
-        sum.cpu += read(&directory.join("stat")).map_or(Duration::ZERO, |it| parse_cpu(&it));
+    /// This process.
+    pub(crate) fn own(&self) -> Option<Pid> {
+        let name = readlinkat(&self.0, "self", Vec::new()).ok()?;
+        parse_pid(name.to_str().ok()?)
     }
-    sum
-}
 
-/// The memory of the processes with shared pages counted in proportion; none if the kernel does
-/// not tell. Dearer than [`sample`], and exact where it counts shared pages twice.
-pub(crate) fn proportional_memory(processes: &[Pid]) -> Option<u64> {
-    let mut sum = 0;
-    for pid in processes {
-        let path = format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero());
-        // A process that ended since uses nothing.
-        let Ok(text) = fs::read_to_string(&path) else {
-            if Path::new(&path).exists() {
-                return None;
+    /// Every process below `root`, parents first. Those that end meanwhile may be missing.
+    pub(crate) fn below(&self, root: Pid) -> Vec<Pid> {
+        let mut found = self.children(root);
+        let mut next = 0;
+        while let Some(pid) = found.get(next).copied() {
+            if found.len() > PROCESSES_MAX {
+                break;
             }
-            continue;
-        };
-        sum += field_kib(&text, "Pss_Anon:") + field_kib(&text, "Pss_Shmem:");
-        sum += field_kib(&text, "SwapPss:");
-        // Page tables are never shared.
-        let status = read(&Path::new(&path).with_file_name("status"));
-        sum += status.map_or(0, |it| field_kib(&it, "VmPTE:"));
+            found.extend(self.children(pid));
+            next += 1;
+        }
+        found
     }
-    Some(sum)
+
+    /// The children of one process, whichever of its threads made them.
+    pub(crate) fn children(&self, pid: Pid) -> Vec<Pid> {
+        let pid = pid.as_raw_nonzero();
+        let mut found = Vec::new();
+        for thread in self.names(&format!("{pid}/task")) {
+            let Some(text) = self.read(&format!("{pid}/task/{thread}/children")) else { continue };
+            found.extend(text.split_ascii_whitespace().filter_map(parse_pid));
+        }
+        found
+    }
+
+    /// What the processes use together.
+    pub(crate) fn sample(&self, processes: &[Pid]) -> Sample {
+        let mut sum = Sample { processes: processes.len(), ..Sample::default() };
+        for pid in processes {
+            let pid = pid.as_raw_nonzero();
+            sum.memory_bytes +=
+                self.read(&format!("{pid}/status")).map_or(0, |it| parse_memory(&it));
+            sum.cpu +=
+                self.read(&format!("{pid}/stat")).map_or(Duration::ZERO, |it| parse_cpu(&it));
+        }
+        sum
+    }
+
+    /// The memory of the processes with shared pages counted in proportion; none if the kernel
+    /// does not tell. Dearer than [`Self::sample`], and exact where it counts shared pages twice.
+    pub(crate) fn proportional_memory(&self, processes: &[Pid]) -> Option<u64> {
+        let mut sum = 0;
+        for pid in processes {
+            let pid = pid.as_raw_nonzero();
+            // Page tables are never shared. A process that ended since uses nothing.
+            let Some(status) = self.read(&format!("{pid}/status")) else { continue };
+            let Some(text) = self.read(&format!("{pid}/smaps_rollup")) else {
+                if self.read(&format!("{pid}/status")).is_some() {
+                    return None;
+                }
+                continue;
+            };
+            sum += field_kib(&text, "Pss_Anon:") + field_kib(&text, "Pss_Shmem:");
+            sum += field_kib(&text, "SwapPss:") + field_kib(&status, "VmPTE:");
+        }
+        Some(sum)
+    }
+
+    /// Processes and threads of the user `uid`, without the process `except`. Those of other
+    /// containers are not seen.
+    pub(crate) fn tasks_of(&self, uid: u32, except: Option<Pid>) -> u64 {
+        self.names(".")
+            .iter()
+            .filter_map(|name| parse_pid(name))
+            .filter(|pid| Some(*pid) != except)
+            .filter_map(|pid| self.read(&format!("{}/status", pid.as_raw_nonzero())))
+            .filter(|status| field(status, "Uid:") == Some(u64::from(uid)))
+            .filter_map(|status| field(&status, "Threads:"))
+            .sum()
+    }
+
+    /// Makes the kernel prefer this process when memory runs out.
+    pub(crate) fn offer_to_oom_killer(&self) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&self.0, "self/oom_score_adj", flags, Mode::empty())?;
+        rustix::io::write(&file, b"1000")?;
+        Ok(())
+    }
+
+    /// A small file in few reads.
+    fn read(&self, path: &str) -> Option<String> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&self.0, path, flags, Mode::empty()).ok()?);
+        let mut text = String::with_capacity(2048);
+        file.read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    /// The names in a directory.
+    fn names(&self, path: &str) -> Vec<String> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(directory) = openat(&self.0, path, flags, Mode::empty()) else { return Vec::new() };
+        let Ok(entries) = Dir::read_from(directory) else { return Vec::new() };
+        let names =
+            entries.flatten().filter_map(|it| it.file_name().to_str().ok().map(str::to_owned));
+        names.filter(|name| name.starts_with(|it: char| it.is_ascii_digit())).collect()
+    }
 }
 
 fn parse_pid(text: &str) -> Option<Pid> {
@@ -98,9 +156,13 @@ fn parse_memory(status: &str) -> u64 {
 
 /// A field in KiB, as bytes; 0 if it is not there.
 fn field_kib(text: &str, name: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.split_ascii_whitespace().next());
-    number.and_then(|it| it.parse::<u64>().ok()).unwrap_or_default() * 1024
+    field(text, name).unwrap_or_default() * 1024
+}
+
+/// The first number of a line.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// User and system time of one `stat` file, of waited-for children too. The second field is a
@@ -115,14 +177,6 @@ fn parse_cpu(stat: &str) -> Duration {
         .filter_map(|it| it.parse::<u64>().ok())
         .sum();
     Duration::from_millis(ticks * 1000 / ticks_per_second())
-}
-
-/// A small file of `/proc` in one read.
-fn read(path: &Path) -> Option<String> {
-    let mut file = fs::File::open(path).ok()?;
-    let mut buffer = String::with_capacity(2048);
-    file.read_to_string(&mut buffer).ok()?;
-    Some(buffer)
 }
 
 #[cfg(test)]
@@ -144,8 +198,13 @@ mod tests {
 
     #[test]
     fn we_are_a_child_of_our_parent() {
+        let all = Processes::open().unwrap();
+        let own = all.own().unwrap();
+        assert_eq!(own, rustix::process::getpid());
         let parent = rustix::process::getppid().unwrap();
-        assert!(children(parent).contains(&rustix::process::getpid()));
-        assert!(below(parent).contains(&rustix::process::getpid()));
+        assert!(all.children(parent).contains(&own));
+        assert!(all.below(parent).contains(&own));
+        let user = rustix::process::geteuid().as_raw();
+        assert!(all.tasks_of(user, None) > all.tasks_of(user, Some(own)));
     }
 }

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, test_kill_process, wait,
-    waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, kill_process_group,
+    test_kill_process, wait, waitpid,
 };
 use rustix::thread::set_no_new_privs;
 
 use crate::sys::identity::become_warden_of;
 use crate::sys::process::{Fork, exit, fork, kill_everybody};
-use crate::tree;
+use crate::tree::Processes;
 
 /// How long a killed tree may take to go. Beyond it, something hangs inside the kernel.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,18 +25,34 @@ pub(crate) enum Reach {
     Scope,
     /// The run has a user of its own.
     User(u32),
+    /// This process is the first one of a namespace that holds the run, and nobody else.
+    Namespace,
+    /// No process of the run can leave the process group of its program.
+    Group,
     /// Only by walking the tree.
     Tree,
 }
 
-/// Kills everything below this process and reaps it. Returns whether nothing is left.
-pub(crate) fn end_all(reach: Reach) -> bool {
+/// Kills everything below this process and reaps it; `program` was the first process of the run.
+/// Returns whether nothing is left.
+pub(crate) fn end_all(reach: Reach, program: Option<Pid>) -> bool {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match reach {
             Reach::Scope if outside_is_safe() => kill_everybody(),
+            Reach::Namespace if is_first() => kill_everybody(),
             Reach::User(uid) => kill_user(uid),
-            Reach::Scope | Reach::Tree => kill_below(getpid(), &HashSet::new()),
+            Reach::Group if program.is_some() => {
+                // The number stays the group's for as long as anybody is in it.
+                program
+                    .map(|it| kill_process_group(it, Signal::KILL))
+                    .transpose()
+                    .unwrap_or_default();
+                kill_below(getpid(), &HashSet::new());
+            }
+            Reach::Scope | Reach::Namespace | Reach::Group | Reach::Tree => {
+                kill_below(getpid(), &HashSet::new());
+            }
         }
         // Whatever was killed is reaped in one go; a survivor needs another round.
         let round = Instant::now() + Duration::from_millis(100);
@@ -59,8 +75,7 @@ pub(crate) fn end_all(reach: Reach) -> bool {
 pub(crate) fn sweep(keep: &HashSet<Pid>) -> bool {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let strays: Vec<Pid> =
-            tree::children(getpid()).into_iter().filter(|pid| !keep.contains(pid)).collect();
+        let strays: Vec<Pid> = children().into_iter().filter(|pid| !keep.contains(pid)).collect();
         if strays.is_empty() {
             return true;
         }
@@ -84,6 +99,12 @@ pub(crate) fn reap_one() -> Option<(Pid, WaitStatus)> {
 /// Whether this process really cannot signal the outside: only then may it signal everybody.
 fn outside_is_safe() -> bool {
     getppid().is_some_and(|parent| test_kill_process(parent) == Err(Errno::PERM))
+}
+
+/// Whether this process is the first one of its namespace: only then is everybody that it can see
+/// of its run.
+fn is_first() -> bool {
+    getpid() == Pid::INIT
 }
 
 /// Kills every process of the user `uid`, from a process that may signal them and that they may
@@ -126,12 +147,18 @@ fn kill_below(root: Pid, keep: &HashSet<Pid>) {
 }
 
 fn victims(root: Pid, keep: &HashSet<Pid>) -> Vec<Pid> {
+    let Ok(processes) = Processes::open() else { return Vec::new() };
     let mut found = Vec::new();
-    for child in tree::children(root).into_iter().filter(|pid| !keep.contains(pid)) {
+    for child in processes.children(root).into_iter().filter(|pid| !keep.contains(pid)) {
         found.push(child);
-        found.extend(tree::below(child));
+        found.extend(processes.below(child));
     }
     found
+}
+
+/// The children of this process; none where the host does not tell.
+pub(crate) fn children() -> Vec<Pid> {
+    Processes::open().map(|it| it.children(getpid())).unwrap_or_default()
 }
 
 fn signal(pid: Pid, signal: Signal) {

@@ -1,8 +1,15 @@
-//! What the server and a reaper tell each other over the control socket: length-prefixed JSON
-//! towards the server and for the policy, single bytes for commands.
+//! What the server and a reaper tell each other over the control socket: length-prefixed JSON,
+//! some of it with descriptors, and single bytes for commands.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +53,11 @@ pub struct Ended {
     pub wall_us: u64,
     /// Processor time of the whole tree, in microseconds.
     pub cpu_us: u64,
-    /// Peak memory of the tree, in bytes; sampled, so possibly a little low.
+    /// Peak memory of the tree, in bytes.
     pub memory_bytes: u64,
+    /// Whether the kernel counted memory and processor time of the whole tree. If not, they were
+    /// sampled, and are possibly a little low.
+    pub exact: bool,
     /// Whether nothing of the run is left. If not, its slot must not be used again.
     pub clean: bool,
 }
@@ -60,16 +70,21 @@ pub enum Message {
         /// Process id of the reaper.
         pid: i32,
     },
+    /// The cell is ready for a policy. Where it has a file system of its own, the root of that
+    /// goes with it.
+    Ready,
+    /// A policy arrived; what comes of it is told next.
+    Accepted,
     /// The program was executed.
     Started,
-    /// A step of the launch failed; nothing of the program ran.
+    /// A step of the cell or of the launch failed; nothing of the program ran.
     Failed {
         /// Which step.
         step: String,
         /// The system's error number.
         errno: i32,
     },
-    /// The run ended, and everything of it is gone.
+    /// The run ended, and everything of it is gone. The cell takes another policy.
     Ended(Ended),
 }
 
@@ -120,20 +135,70 @@ impl Stop {
     }
 }
 
+/// Most descriptors that go with a message.
+const DESCRIPTORS_MAX: usize = 3;
+
 /// Writes one message.
 pub(crate) fn send<T: Serialize>(mut to: impl Write, message: &T) -> io::Result<()> {
-    let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    let mut packet = length.to_le_bytes().to_vec();
-    packet.extend(body);
-    to.write_all(&packet)?;
+    to.write_all(&packet(message)?)?;
     to.flush()
+}
+
+/// Writes one message and passes descriptors on with it.
+pub(crate) fn send_with<T: Serialize>(
+    mut to: &UnixStream,
+    message: &T,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let packet = packet(message)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    let sent = sendmsg(to.as_fd(), &[IoSlice::new(&packet)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    to.write_all(packet.get(sent..).unwrap_or_default())
 }
 
 /// Reads one message.
 pub(crate) fn receive<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
+    receive_body(from, length)
+}
+
+/// Reads one message and the descriptors that came with it; none when nobody will write any
+/// more.
+pub(crate) fn receive_with<T: DeserializeOwned>(
+    mut from: &UnixStream,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut length = [0; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut head = [IoSliceMut::new(&mut length)];
+    let received = recvmsg(from.as_fd(), &mut head, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    if received == 0 {
+        return Ok(None);
+    }
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            descriptors.extend(more);
+        }
+    }
+    from.read_exact(length.get_mut(received..).unwrap_or_default())?;
+    Ok(Some((receive_body(from, length)?, descriptors)))
+}
+
+fn packet<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut packet = length.to_le_bytes().to_vec();
+    packet.extend(body);
+    Ok(packet)
+}
+
+fn receive_body<T: DeserializeOwned>(mut from: impl Read, length: [u8; 4]) -> io::Result<T> {
     let length = u32::from_le_bytes(length) as usize;
     if length > BYTES_MAX {
         return Err(io::Error::other("a message is too long"));

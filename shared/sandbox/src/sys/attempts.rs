@@ -25,3 +25,20 @@ pub(crate) fn map_memory(bytes: usize) -> io::Result<()> {
     let mapped = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Truncates a file by its name.
+pub(crate) fn truncate(name: &[u8]) -> io::Result<()> {
+    let name = std::ffi::CString::new(name)?;
+    // SAFETY: the name ends with a NUL and lives.
+    let done = unsafe { libc::truncate(name.as_ptr(), 0) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Maps `bytes` of private memory and writes to each page.
+pub(crate) fn touch_memory(bytes: usize) -> io::Result<()> {
+    let mut memory: Vec<u8> = Vec::new();
+    memory.try_reserve_exact(bytes).map_err(io::Error::other)?;
+    memory.resize(bytes, 1);
+    std::hint::black_box(&memory);
+    Ok(())
+}

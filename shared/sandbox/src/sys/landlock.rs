@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, RestrictionStatus, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
-/// The rights on files that we know of. Kernels that know fewer enforce those that they know;
+/// The rights that we know of. Kernels that know fewer enforce those that they know;
 /// the probe proves by trying that these are enough.
-const FILES: ABI = ABI::V5;
+const KNOWN: ABI = ABI::V9;
 
 /// Enters a domain that may signal nobody outside itself. Fails where the kernel has no such
 /// scope. It leaves files alone; but a domain that says nothing of moving them between
@@ -26,21 +26,31 @@ pub(crate) fn enter_scope() -> Result<(), RulesetError> {
     Ok(())
 }
 
+/// Whether a domain limits signals as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scoped {
+    Yes,
+    No,
+}
+
 /// Enters a domain that may read and execute what is below `readable`, change what is below
-/// `writable`, and nothing else; with `scope` it may signal nobody outside either. Returns
+/// `writable`, and nothing else; if it is scoped it may signal nobody outside either. Returns
 /// whether anything is enforced.
 pub(crate) fn enter_files(
     readable: &[PathBuf],
     writable: &[PathBuf],
-    scope: bool,
+    scoped: Scoped,
 ) -> Result<bool, RulesetError> {
-    let mut ruleset = Ruleset::default().handle_access(AccessFs::from_all(FILES))?;
-    if scope {
+    // No address may be bound or connected to; the filter lets nobody come so far.
+    let mut ruleset = Ruleset::default()
+        .handle_access(AccessFs::from_all(KNOWN))?
+        .handle_access(AccessNet::from_all(KNOWN))?;
+    if scoped == Scoped::Yes {
         ruleset = ruleset.scope(Scope::Signal)?.scope(Scope::AbstractUnixSocket)?;
     }
     let status = ruleset
         .create()?
-        .add_rules(path_beneath_rules(readable, AccessFs::from_read(FILES)))?
+        .add_rules(path_beneath_rules(readable, AccessFs::from_read(KNOWN)))?
         .add_rules(path_beneath_rules(writable, writable_rights()))?
         .restrict_self()?;
     Ok(enforced(&status))
@@ -48,7 +58,7 @@ pub(crate) fn enter_files(
 
 /// Everything but devices: nobody makes or controls one.
 fn writable_rights() -> landlock::BitFlags<AccessFs> {
-    AccessFs::from_all(FILES) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
+    AccessFs::from_all(KNOWN) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
 }
 
 fn enforced(status: &RestrictionStatus) -> bool {

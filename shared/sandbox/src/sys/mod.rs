@@ -6,5 +6,6 @@ pub(crate) mod descriptors;
 pub(crate) mod identity;
 pub(crate) mod landlock;
 pub(crate) mod limits;
+pub(crate) mod namespaces;
 pub(crate) mod process;
 pub(crate) mod seccomp;

@@ -89,7 +89,6 @@ const DENIED: &[(i64, &str)] = &[
     (libc::SYS_msgctl, "queues that outlive a run"),
     (libc::SYS_mq_open, "queues that outlive a run"),
     (libc::SYS_mq_unlink, "queues that outlive a run"),
-    (libc::SYS_memfd_create, "memory that no limit counts"),
     (libc::SYS_memfd_secret, "memory that no limit counts"),
     (libc::SYS_migrate_pages, "moves other processes' memory"),
     (libc::SYS_move_pages, "moves other processes' memory"),
@@ -125,14 +124,23 @@ const DENIED_HERE: &[(i64, &str)] = &[];
 const ABSENT: &[(i64, &str)] = &[
     (libc::SYS_clone3, "its flags cannot be looked at; `clone` is used instead"),
     (libc::SYS_io_uring_setup, "event loops use epoll instead"),
-    (libc::SYS_inotify_init1, "watches tell the names in any directory that the user may read"),
 ];
 
-/// Absent too, where the architecture has them.
-#[cfg(target_arch = "x86_64")]
-const ABSENT_HERE: &[(i64, &str)] = &[(libc::SYS_inotify_init, "as inotify_init1")];
-#[cfg(not(target_arch = "x86_64"))]
-const ABSENT_HERE: &[(i64, &str)] = &[];
+/// Absent too where directories of others have names.
+const WATCHES: &[(i64, &str)] = &[
+    (libc::SYS_inotify_init1, "watches tell the names in any directory that the user may read"),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_inotify_init, "as inotify_init1"),
+];
+
+/// Denied too where Landlock does not know truncation: it stops writing, and these are other ways.
+const TRUNCATES: &[(i64, &str)] = &[
+    (libc::SYS_truncate, "Landlock does not cover it yet"),
+    (libc::SYS_openat2, "its flags cannot be looked at; `openat` is used instead"),
+];
+
+/// Answered with success and without effect where only the process group holds a run together.
+const LEAVES_GROUP: &[i64] = &[libc::SYS_setsid, libc::SYS_setpgid];
 
 /// Answered with success and without effect where the user owns more than its run: these calls
 /// need no right but to own the file, and Landlock does not cover them, so a run could close our
@@ -153,51 +161,91 @@ const SYS_FCHMODAT2: i64 = 452;
 const SYS_STATMOUNT: i64 = 457;
 const SYS_LISTMOUNT: i64 = 458;
 
-/// Whose files a program's user owns.
+/// What the filter must take away because nothing else does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Owns {
-    /// Those of its run alone.
-    ItsRun,
-    /// Ours and those of other runs, too.
-    More,
+pub struct Surface {
+    /// The program's user owns our files and those of other runs, too.
+    pub owns_more_than_its_run: bool,
+    /// Directories of others have names for the program.
+    pub sees_names_of_others: bool,
+    /// The kernel counts memory that no process maps against the run.
+    pub memory_is_counted: bool,
+    /// Files outside the run can be truncated.
+    pub can_truncate: bool,
+    /// The run is held together by its process group alone.
+    pub keeps_its_group: bool,
+}
+
+impl Surface {
+    /// Everything is left to the filter.
+    pub(crate) const WHOLE: Self = Self {
+        owns_more_than_its_run: true,
+        sees_names_of_others: true,
+        memory_is_counted: false,
+        can_truncate: true,
+        keeps_its_group: true,
+    };
 }
 
 /// The filter as programs for the kernel: installed in this order, all of them decide.
-pub(crate) fn programs(owns: Owns) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
-    let always = |calls: &mut dyn Iterator<Item = i64>| calls.map(|it| (it, Vec::new())).collect();
-    let absent = always(&mut ABSENT.iter().chain(ABSENT_HERE).map(|(call, _)| *call));
+pub(crate) fn programs(surface: Surface) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
+    let mut absent = unconditional(ABSENT.iter().map(|(call, _)| *call));
+    if surface.sees_names_of_others {
+        absent.extend(unconditional(WATCHES.iter().map(|(call, _)| *call)));
+    }
+    let mut without_effect = Rules::new();
+    if surface.owns_more_than_its_run {
+        let calls = WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE);
+        without_effect.extend(unconditional(calls.copied()));
+    }
+    if surface.keeps_its_group {
+        without_effect.extend(unconditional(LEAVES_GROUP.iter().copied()));
+    }
     let mut programs = vec![
         convention_guard(),
         compile(absent, libc::ENOSYS)?,
-        compile(denied_rules()?, libc::EPERM)?,
+        compile(denied_rules(surface)?, libc::EPERM)?,
     ];
-    if owns == Owns::More {
-        let ignored = WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE).copied();
-        programs.push(compile(always(&mut { ignored }), 0)?);
+    if !without_effect.is_empty() {
+        programs.push(compile(without_effect, 0)?);
     }
     Ok(programs)
 }
 
 /// Installs the filter on this process, for good. It must have no new privileges already.
-pub(crate) fn install(owns: Owns) -> Result<(), seccompiler::Error> {
-    for program in programs(owns)? {
+pub(crate) fn install(surface: Surface) -> Result<(), seccompiler::Error> {
+    for program in programs(surface)? {
         apply_filter(&program)?;
     }
     Ok(())
 }
 
-fn compile(
-    rules: BTreeMap<i64, Vec<SeccompRule>>,
-    errno: i32,
-) -> Result<BpfProgram, seccompiler::BackendError> {
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn unconditional(calls: impl Iterator<Item = i64>) -> Rules {
+    calls.map(|call| (call, Vec::new())).collect()
+}
+
+fn compile(rules: Rules, errno: i32) -> Result<BpfProgram, seccompiler::BackendError> {
     let errno = SeccompAction::Errno(errno.unsigned_abs());
     let architecture = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules, SeccompAction::Allow, errno, architecture)?.try_into()
 }
 
-fn denied_rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        DENIED.iter().chain(DENIED_HERE).map(|(call, _)| (*call, Vec::new())).collect();
+fn denied_rules(surface: Surface) -> Result<Rules, seccompiler::BackendError> {
+    let mut rules = unconditional(DENIED.iter().chain(DENIED_HERE).map(|(call, _)| *call));
+    if surface.can_truncate {
+        rules.extend(unconditional(TRUNCATES.iter().map(|(call, _)| *call)));
+        // Opening for reading truncates, too, if asked to.
+        let truncating = |index| {
+            let mask = u64::from((libc::O_ACCMODE | libc::O_TRUNC).cast_unsigned());
+            let flags = condition(index, &SeccompCmpOp::MaskedEq(mask), libc::O_TRUNC)?;
+            Ok::<_, seccompiler::BackendError>(vec![SeccompRule::new(vec![flags])?])
+        };
+        rules.insert(libc::SYS_openat, truncating(2)?);
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_open, truncating(1)?);
+    }
 
     // Pairs of connected local streams are pipes; anything else would reach something. One end
     // of a datagram pair (raw ones are datagrams too) can be sent to, or joined with, any local
@@ -210,9 +258,13 @@ fn denied_rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Backen
     }
     rules.insert(libc::SYS_socketpair, pairs);
 
-    // Shared memory without a file: pages that are unmapped again stay, and are counted nowhere.
-    let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-    rules.insert(libc::SYS_mmap, all_bits(3, shared)?);
+    if !surface.memory_is_counted {
+        // Shared memory without a file: pages that are unmapped again stay, and are counted
+        // nowhere; nor is a file that nobody maps.
+        let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        rules.insert(libc::SYS_mmap, all_bits(3, shared)?);
+        rules.insert(libc::SYS_memfd_create, Vec::new());
+    }
 
     // A new namespace by `clone` is the same as by `unshare`.
     let namespaces = [
@@ -336,24 +388,32 @@ mod tests {
 
     #[test]
     fn the_filter_compiles_and_fits_the_kernel() {
-        let check = |owns, count| {
-            let programs = programs(owns).unwrap();
+        let check = |surface, count| {
+            let programs = programs(surface).unwrap();
             assert_eq!(programs.len(), count);
             assert!(programs.iter().all(|program| program.len() < 4096));
         };
-        check(Owns::ItsRun, 3);
-        check(Owns::More, 4);
+        check(Surface::WHOLE, 4);
+        let least = Surface {
+            owns_more_than_its_run: false,
+            sees_names_of_others: false,
+            memory_is_counted: true,
+            can_truncate: false,
+            keeps_its_group: false,
+        };
+        check(least, 3);
+        check(Surface { keeps_its_group: true, ..least }, 4);
     }
 
     #[test]
     fn no_call_is_listed_twice_and_each_has_its_reason() {
-        let tables = [DENIED, DENIED_HERE, ABSENT, ABSENT_HERE].into_iter().flatten();
-        let mut calls: Vec<i64> = tables.map(|(call, _)| *call).collect();
-        calls.extend(WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE));
+        let tables = [DENIED, DENIED_HERE, ABSENT, WATCHES, TRUNCATES].into_iter().flatten();
+        let mut calls: Vec<i64> = tables.clone().map(|(call, _)| *call).collect();
+        calls.extend(WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE).chain(LEAVES_GROUP));
         let listed = calls.len();
         calls.sort_unstable();
         calls.dedup();
         assert_eq!(calls.len(), listed);
-        assert!(DENIED.iter().chain(DENIED_HERE).all(|(_, why)| !why.is_empty()));
+        assert!(tables.into_iter().all(|(_, why)| !why.is_empty()));
     }
 }

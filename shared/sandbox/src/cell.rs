@@ -1,0 +1,155 @@
+//! The server's handle to a cell: the part of a run's confinement that is made before there is a
+//! program, and the supervisor that waits in it.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::{Cgroup, Directories, GroupLimits};
+use crate::spawner::{LaunchError, Spawner};
+use crate::wire::{self, Message};
+use crate::{CellSpec, Limits, Policy};
+
+/// What the reaper of a cell is told first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CellRequest {
+    pub(crate) spec: CellSpec,
+    pub(crate) group: Option<Directories>,
+}
+
+/// A cell, in which programs of one run are run one after the other. Dropping it kills what is in
+/// it and gives everything back; that goes on after this returns.
+#[derive(Debug)]
+pub struct Cell {
+    spawner: Spawner,
+    control: UnixStream,
+    reaper: i32,
+    files: Option<OwnedFd>,
+    group: Option<Cgroup>,
+    limits: Option<GroupLimits>,
+}
+
+/// A run that was launched: the near ends of its streams.
+#[derive(Debug)]
+pub struct Running {
+    /// Write end of standard input.
+    pub stdin: OwnedFd,
+    /// Read end of standard output.
+    pub stdout: OwnedFd,
+    /// Read end of standard error.
+    pub stderr: OwnedFd,
+    /// Where the reaper tells [`crate::Message`]s and takes a [`crate::Stop`]; a second handle of
+    /// the cell's own.
+    pub control: UnixStream,
+}
+
+impl Cell {
+    /// Makes a cell. Blocks until it is ready.
+    pub(crate) fn make(spawner: Spawner, spec: &CellSpec) -> Result<Self, LaunchError> {
+        let group = spawner.make_group(spec)?;
+        let control = match spawner.reaper() {
+            Ok(control) => control,
+            Err(error) => {
+                if let Some(group) = group {
+                    spawner.remove_later(group);
+                }
+                return Err(error);
+            }
+        };
+        let mut cell = Self { spawner, control, reaper: 0, files: None, group, limits: None };
+        cell.prepare(spec)?;
+        Ok(cell)
+    }
+
+    fn prepare(&mut self, spec: &CellSpec) -> Result<(), LaunchError> {
+        let group = self.group.as_ref().map(|it| it.directories().clone());
+        wire::send(&self.control, &CellRequest { spec: spec.clone(), group })
+            .map_err(|source| LaunchError::System { what: "ask for a cell", source })?;
+        loop {
+            let told = wire::receive_with(&self.control)
+                .map_err(|source| LaunchError::System { what: "hear of a cell", source })?;
+            match told {
+                Some((Message::Hello { pid }, _)) => {
+                    self.reaper = pid;
+                    self.spawner.note_reaper(pid);
+                }
+                Some((Message::Ready, files)) => {
+                    self.files = files.into_iter().next();
+                    return Ok(());
+                }
+                Some((Message::Failed { step, errno }, _)) => {
+                    return Err(LaunchError::Cell { step, errno });
+                }
+                Some(_) | None => return Err(LaunchError::Lost),
+            }
+        }
+    }
+
+    /// The root of the file system that programs write to, if the cell has one: it holds `work`,
+    /// `tmp` and `out`.
+    pub fn files(&self) -> Option<BorrowedFd<'_>> {
+        self.files.as_ref().map(|it| it.as_fd())
+    }
+
+    /// Waits until nothing is left of a cell whose supervisor died, and says whether that is so.
+    /// Blocks for at most some seconds.
+    pub fn settle(self) -> bool {
+        self.spawner.forget_reaper(self.reaper);
+        self.spawner.settle(self.reaper)
+    }
+
+    /// Launches one program. Returns as soon as it was asked for; what becomes of it is told on
+    /// the control socket. The one before must have been told as ended.
+    pub fn launch(&mut self, policy: &Policy) -> Result<Running, LaunchError> {
+        self.limit(policy.limits)?;
+        let pipe = || {
+            pipe_with(PipeFlags::CLOEXEC)
+                .map_err(|it| LaunchError::System { what: "make a pipe", source: it.into() })
+        };
+        let (stdin_far, stdin) = pipe()?;
+        let (stdout, stdout_far) = pipe()?;
+        let (stderr, stderr_far) = pipe()?;
+        let far = [stdin_far.as_fd(), stdout_far.as_fd(), stderr_far.as_fd()];
+        match wire::send_with(&self.control, policy, &far) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                return Err(LaunchError::Lost);
+            }
+            Err(source) => return Err(LaunchError::System { what: "send the policy", source }),
+        }
+        let control = self.control.try_clone();
+        let control = control
+            .map_err(|source| LaunchError::System { what: "share the control socket", source })?;
+        Ok(Running { stdin, stdout, stderr, control })
+    }
+
+    fn limit(&mut self, limits: Limits) -> Result<(), LaunchError> {
+        let Some(group) = &self.group else { return Ok(()) };
+        // The supervisor is in the group, too.
+        let limits = GroupLimits {
+            memory_bytes: limits.memory_bytes,
+            processes: limits.processes + 1,
+            processors: limits.processors,
+        };
+        if self.limits == Some(limits) {
+            return Ok(());
+        }
+        self.limits = Some(limits);
+        group
+            .limit(limits)
+            .map_err(|source| LaunchError::System { what: "bound the control group", source })
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        self.spawner.forget_reaper(self.reaper);
+        // The reaper ends when it sees that; only then can the group be removed.
+        self.control.shutdown(std::net::Shutdown::Both).unwrap_or_default();
+        if let Some(group) = self.group.take() {
+            self.spawner.remove_later(group);
+        }
+    }
+}

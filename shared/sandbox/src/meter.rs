@@ -1,0 +1,188 @@
+//! What a run has spent so far: counted by its control group where it has one, sampled from its
+//! process tree otherwise.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+use rustix::fs::fstatvfs;
+use rustix::process::Pid;
+
+use crate::cgroup::Directories;
+use crate::sys::process::children_usage;
+use crate::tree::{Processes, Sample};
+
+/// What a run has spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// Memory in use when last looked at, in bytes; with a group, the most there ever was.
+    pub(crate) memory_bytes: u64,
+    /// Whether the kernel ended a process of it because its group's memory ran out.
+    pub(crate) out_of_memory: bool,
+    /// Processor time of the whole tree.
+    pub(crate) cpu: Duration,
+}
+
+/// Measures one run after another in the same cell.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    processes: Processes,
+    /// This process, as `processes` knows it.
+    own: Option<Pid>,
+    group: Option<Group>,
+    /// What programs write to, where it is in memory.
+    files: Option<OwnedFd>,
+    cpu_before: Duration,
+    kills_before: u64,
+}
+
+/// The open files of a control group, which stay readable in whatever file tree.
+#[derive(Debug)]
+struct Group {
+    events: File,
+    /// The most memory that there was; where nobody remembers that, what there is.
+    memory: File,
+    tells_peak: bool,
+    cpu: File,
+    pids: File,
+}
+
+impl Meter {
+    /// Finds everything that it will look at, while that has names.
+    pub(crate) fn open(group: Option<&Directories>) -> io::Result<Self> {
+        let processes = Processes::open()?;
+        let own = processes.own();
+        let group = group.map(Group::open).transpose()?;
+        Ok(Self { processes, own, group, files: None, cpu_before: Duration::ZERO, kills_before: 0 })
+    }
+
+    /// From now on, what is in this file system counts too.
+    pub(crate) fn count_files(&mut self, files: OwnedFd) {
+        self.files = Some(files);
+    }
+
+    /// The processes of this machine.
+    pub(crate) fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    /// Whether the kernel counts the whole run.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.tells_peak)
+    }
+
+    /// Begins anew: what was spent before now is not the next run's.
+    pub(crate) fn reset(&mut self) {
+        if let Some(group) = &self.group {
+            self.cpu_before = group.cpu();
+            self.kills_before = group.kills();
+            // Kernels that cannot forget a peak were given a group that is new.
+            group.memory.write_at(b"0", 0).unwrap_or_default();
+        } else {
+            self.cpu_before = children_usage().0;
+        }
+    }
+
+    /// Looks at the run, below `memory_max` bytes as cheaply as can be.
+    pub(crate) fn look(&self, memory_max: u64) -> Spent {
+        if let Some(group) = &self.group {
+            return Spent {
+                memory_bytes: read_number(&group.memory).unwrap_or_default(),
+                out_of_memory: group.kills() > self.kills_before,
+                cpu: group.cpu().saturating_sub(self.cpu_before),
+            };
+        }
+        let Some(own) = self.own else { return Spent::default() };
+        let processes = self.processes.below(own);
+        let Sample { mut memory_bytes, cpu, processes: count } = self.processes.sample(&processes);
+        let files = self.files_bytes();
+        if memory_bytes + files > memory_max && count > 1 {
+            // Pages that a fork shares were counted for each process.
+            let exact = self.processes.proportional_memory(&processes);
+            memory_bytes = exact.unwrap_or(memory_bytes);
+        }
+        let reaped = children_usage().0.saturating_sub(self.cpu_before);
+        Spent { memory_bytes: memory_bytes + files, out_of_memory: false, cpu: cpu + reaped }
+    }
+
+    /// What the run spent, once all of it is dead.
+    pub(crate) fn total(&self) -> Spent {
+        if self.group.is_some() {
+            return self.look(u64::MAX);
+        }
+        let (cpu, largest) = children_usage();
+        let cpu = cpu.saturating_sub(self.cpu_before);
+        Spent { memory_bytes: largest, out_of_memory: false, cpu }
+    }
+
+    /// Whether this process is alone, as far as the group knows.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.group.as_ref().is_none_or(|group| read_number(&group.pids).is_none_or(|it| it <= 1))
+    }
+
+    fn files_bytes(&self) -> u64 {
+        let Some(files) = &self.files else { return 0 };
+        fstatvfs(files).map_or(0, |it| (it.f_blocks - it.f_bfree) * it.f_frsize)
+    }
+}
+
+impl Group {
+    fn open(directories: &Directories) -> io::Result<Self> {
+        let [events, peak, cpu, pids] = directories.usage_files();
+        // Kernels before 6.12 only let us read a peak, and those before 5.19 tell none.
+        let forgetful = File::options().read(true).write(true).open(&peak);
+        let tells_peak = peak.exists();
+        let now = peak.with_file_name("memory.current");
+        Ok(Self {
+            events: File::open(events)?,
+            memory: forgetful.or_else(|_| File::open(&peak)).or_else(|_| File::open(now))?,
+            tells_peak,
+            cpu: File::open(cpu)?,
+            pids: File::open(pids)?,
+        })
+    }
+
+    fn kills(&self) -> u64 {
+        let text = read(&self.events);
+        number_behind(&text, "oom_kill ").unwrap_or_default()
+    }
+
+    fn cpu(&self) -> Duration {
+        let text = read(&self.cpu);
+        match number_behind(&text, "usage_usec ") {
+            Some(micros) => Duration::from_micros(micros),
+            None => Duration::from_nanos(text.trim().parse().unwrap_or_default()),
+        }
+    }
+}
+
+fn read(file: &File) -> String {
+    let mut bytes = [0; 1024];
+    let length = file.read_at(&mut bytes, 0).unwrap_or_default();
+    String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned()
+}
+
+fn read_number(file: &File) -> Option<u64> {
+    read(file).trim().parse().ok()
+}
+
+/// The number on the line that begins with `name`.
+fn number_behind(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_by_its_whole_name() {
+        let events = "low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n";
+        assert_eq!(number_behind(events, "oom_kill "), Some(1));
+        let control = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        assert_eq!(number_behind(control, "oom_kill "), Some(3));
+        assert_eq!(number_behind("usage_usec 15\n", "usage_usec "), Some(15));
+    }
+}
