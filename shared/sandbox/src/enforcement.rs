@@ -6,57 +6,62 @@ use crate::{Mechanisms, Probe};
 
 /// What a run cannot do here, and what stops it. Names no kernel version, path or user.
 pub fn guarantees(mechanisms: &Mechanisms) -> Vec<Guarantee> {
-    use Strength::{Enforced, Watched};
+    reach(mechanisms).into_iter().chain(totals(mechanisms)).collect()
+}
 
+/// What a run can reach outside it.
+fn reach(mechanisms: &Mechanisms) -> [Guarantee; 6] {
     let it = *mechanisms;
     let filter = (it.seccomp, "system-call filter");
     let user = (it.user_switch, "slot user");
     let scope = (it.landlock_scope, "landlock scope");
+    let landlock = (it.landlock_files, "landlock");
+    let tree = (it.namespaces, "file tree of its own");
     let processes = (it.namespaces, "process namespace");
-    let group = (it.cgroup, "control group");
+    let network = (it.namespaces, "empty network namespace");
+    let files = it.landlock_files || it.namespaces;
     let separated = it.seccomp && it.separates();
-    let own_user = it.user_switch || it.namespaces;
-    vec![
-        by(
-            "files",
-            enforced(it.landlock_files || it.namespaces),
-            &[(it.landlock_files, "landlock"), (it.namespaces, "file tree of its own"), user],
-        ),
-        by(
-            "process_secrets",
-            enforced(it.seccomp && (it.landlock_files || it.user_switch || it.namespaces)),
-            &[scope, user, processes, filter],
-        ),
-        by(
-            "network",
-            enforced(it.seccomp || it.namespaces),
-            &[filter, (it.namespaces, "empty network namespace")],
-        ),
+    let secrets = it.seccomp && (files || it.user_switch);
+    [
+        by("files", enforced(files), &[landlock, tree, user]),
+        by("process_secrets", enforced(secrets), &[scope, user, processes, filter]),
+        by("network", enforced(it.seccomp || it.namespaces), &[filter, network]),
         by("signals", enforced(separated), &[scope, user, processes, filter]),
         by(
             "clean_up",
-            if separated { Enforced } else { Watched },
+            enforced_or_watched(separated),
             &[
                 (it.namespaces, "end of the process namespace"),
                 (it.landlock_scope, "kill inside the landlock scope"),
                 (it.user_switch, "kill by user"),
-                (!separated && it.seccomp, "kill of the process group, walk of the process tree"),
-                (!separated && !it.seccomp, "walk of the process tree"),
+                (!separated && it.seccomp, "kill of the process group"),
+                (!separated, "walk of the process tree"),
             ],
         ),
+        by("kernel_surface", enforced(it.seccomp), &[filter]),
+    ]
+}
+
+/// What a run can use up.
+fn totals(mechanisms: &Mechanisms) -> [Guarantee; 5] {
+    let it = *mechanisms;
+    let group = (it.cgroup, "control group");
+    let own_user = it.user_switch || it.namespaces;
+    let by_process = "watch every 10 ms, processor limit of each process";
+    [
         by(
             "memory_per_process",
-            if it.data_limit || it.cgroup { Enforced } else { Watched },
-            &[(it.data_limit, "data limit of each process"), group, (true, "tree watch")],
+            enforced_or_watched(it.data_limit || it.cgroup),
+            &[(it.data_limit, "data limit of each process"), group, (!it.cgroup, "tree watch")],
         ),
         by(
             "memory_total",
-            if it.cgroup { Enforced } else { Watched },
+            enforced_or_watched(it.cgroup),
             &[group, (!it.cgroup, "tree watch every 10 ms")],
         ),
         by(
             "processes",
-            if own_user || it.cgroup { Enforced } else { Watched },
+            enforced_or_watched(own_user || it.cgroup),
             &[
                 group,
                 (it.user_switch, "process limit of the slot user"),
@@ -66,7 +71,7 @@ pub fn guarantees(mechanisms: &Mechanisms) -> Vec<Guarantee> {
         ),
         by(
             "disk",
-            if it.namespaces { Enforced } else { Watched },
+            enforced_or_watched(it.namespaces),
             &[
                 (it.namespaces, "bounded file system in memory"),
                 (true, "size limit of each file; work directory removed"),
@@ -74,13 +79,9 @@ pub fn guarantees(mechanisms: &Mechanisms) -> Vec<Guarantee> {
         ),
         by(
             "cpu",
-            if it.cgroup { Enforced } else { Watched },
-            &[
-                (it.cgroup, "time and fair share of the control group"),
-                (true, "watch every 10 ms, processor limit of each process"),
-            ],
+            enforced_or_watched(it.cgroup),
+            &[(it.cgroup, "time and fair share of the control group"), (true, by_process)],
         ),
-        by("kernel_surface", enforced(it.seccomp), &[filter]),
     ]
 }
 
@@ -100,6 +101,10 @@ fn by(name: &str, strength: Strength, mechanisms: &[(bool, &str)]) -> Guarantee 
     let nothing = there.is_empty() || strength == Strength::None;
     let mechanism = if nothing { "none".to_owned() } else { there.join(", ") };
     Guarantee { name: name.to_owned(), strength, mechanism }
+}
+
+fn enforced_or_watched(yes: bool) -> Strength {
+    if yes { Strength::Enforced } else { Strength::Watched }
 }
 
 fn enforced(yes: bool) -> Strength {

@@ -130,23 +130,13 @@ impl Foundation {
             }
             if !is_there {
                 if names.peek().is_none() {
-                    return self.bind(&behind, &inside, metadata.is_dir()).map(|()| None);
+                    return bind(&behind, &inside, metadata.is_dir()).map(|()| None);
                 }
                 make_directory(&inside)?;
             }
             outside = behind;
         }
         Ok(None)
-    }
-
-    fn bind(&self, outside: &Path, inside: &Path, is_directory: bool) -> io::Result<()> {
-        if is_directory {
-            make_directory(inside)?;
-        } else {
-            fs::write(inside, "")?;
-        }
-        mount_bind_recursive(outside, inside)?;
-        restrict_mount(inside, &[Attribute::ReadOnly, Attribute::NoSetUser])
     }
 }
 
@@ -161,6 +151,17 @@ impl Failed {
     pub(crate) fn new(step: &'static str, error: impl Into<io::Error>) -> Self {
         Self { step, error: error.into() }
     }
+}
+
+/// Shows one file or directory of the host, not to be changed.
+fn bind(outside: &Path, inside: &Path, is_directory: bool) -> io::Result<()> {
+    if is_directory {
+        make_directory(inside)?;
+    } else {
+        fs::write(inside, "")?;
+    }
+    mount_bind_recursive(outside, inside)?;
+    restrict_mount(inside, &[Attribute::ReadOnly, Attribute::NoSetUser])
 }
 
 /// Adds what is the run's own to the tree at `root`, and makes that the whole tree of this

@@ -31,9 +31,8 @@ fn holds_within(group: &Cgroup) -> Result<(), String> {
         Some(true) => {}
         Some(false) | None => return Err("memory within its bound was refused".to_owned()),
     }
-    match inside(group, || attempts::touch_memory(64 << 20).is_ok())? {
-        Some(true) => return Err("memory beyond its bound was let through".to_owned()),
-        Some(false) | None => {}
+    if inside(group, || attempts::touch_memory(64 << 20).is_ok())? == Some(true) {
+        return Err("memory beyond its bound was let through".to_owned());
     }
     match inside(group, too_many_processes)? {
         Some(true) => Err("processes beyond its bound were let through".to_owned()),

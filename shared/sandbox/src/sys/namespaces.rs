@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
 use std::path::Path;
 
 use rustix::path::Arg as _;
@@ -81,29 +80,29 @@ pub(crate) enum Attribute {
     NoSetUser,
 }
 
+/// `struct mount_attr` of `mount.h`.
+#[repr(C)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
 /// Adds attributes to the mount at `path` and to those below.
 pub(crate) fn restrict_mount(path: &Path, attributes: &[Attribute]) -> io::Result<()> {
-    /// `struct mount_attr` of `mount.h`.
-    #[repr(C)]
-    struct MountAttributes {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        user_namespace: u64,
-    }
     let bit = |attribute: &Attribute| match attribute {
         Attribute::ReadOnly => libc::MOUNT_ATTR_RDONLY,
         Attribute::NoSetUser => libc::MOUNT_ATTR_NOSUID,
     };
     let set = attributes.iter().fold(0, |set, it| set | bit(it));
     let change = MountAttributes { set, clear: 0, propagation: 0, user_namespace: 0 };
-    const HERE: RawFd = libc::AT_FDCWD;
     let done = path.into_with_c_str(|path| {
         // SAFETY: the path ends with a NUL, and the structure lives and has the size told.
         let done = unsafe {
             libc::syscall(
                 libc::SYS_mount_setattr,
-                HERE,
+                libc::AT_FDCWD,
                 path.as_ptr(),
                 libc::AT_RECURSIVE,
                 &raw const change,
