@@ -13,6 +13,7 @@ use sandbox::{Mechanisms, Probe, Spawner};
 
 use crate::cache::Cache;
 use crate::core::{Core, Runtime};
+use crate::house_rules::HouseRules;
 use crate::language::Language;
 use crate::metrics::Metrics;
 use crate::process::OutputBounds;
@@ -92,6 +93,7 @@ pub(crate) fn prepare_host(
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
         samples: SamplesReport::default(),
         notes: search.notes,
+        house_rules: HouseRules::new(spec.modules.as_ref(), &settings.refused_modules)?,
         spec,
     })
 }

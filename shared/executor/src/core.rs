@@ -10,6 +10,7 @@ use regex::Regex;
 use sandbox::{Limits, Mechanisms, Policy, Spawner};
 
 use crate::cache::Cache;
+use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
 use crate::metrics::Metrics;
 use crate::process::OutputBounds;
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) runtimes: Vec<Runtime>,
     pub(crate) samples: SamplesReport,
     pub(crate) notes: Vec<String>,
+    /// What clients' programs are not to import.
+    pub(crate) house_rules: HouseRules,
 }
 
 /// A toolchain, ready to run programs.
@@ -87,6 +90,9 @@ pub(crate) enum NotAdmitted {
     /// Nobody here runs that language.
     #[error("`{0}` is not run here; GET /info names what is")]
     UnknownLanguage(String),
+    /// The program imports what an operator refuses.
+    #[error("the program imports what a rule of this house refuses; see `errors`")]
+    HouseRules(Vec<FieldError>),
     /// Fields are wrong in a way that only this executor can tell.
     #[error("{} of the request's fields cannot be met here; see `errors`", .0.len())]
     Invalid(Vec<FieldError>),

@@ -56,6 +56,9 @@ impl ApiError {
             Self::NotAdmitted(NotAdmitted::UnknownLanguage(_)) => {
                 (StatusCode::NOT_FOUND, "unknown_language")
             }
+            Self::NotAdmitted(NotAdmitted::HouseRules(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "refused_module")
+            }
             Self::NoSlot(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::Told(problem) => {
                 let status = StatusCode::from_u16(problem.status);
@@ -78,7 +81,9 @@ impl ApiError {
     fn fields(&self) -> Vec<FieldError> {
         match self {
             Self::Refused(Refusal::Invalid(fields))
-            | Self::NotAdmitted(NotAdmitted::Invalid(fields)) => fields.clone(),
+            | Self::NotAdmitted(NotAdmitted::Invalid(fields) | NotAdmitted::HouseRules(fields)) => {
+                fields.clone()
+            }
             Self::Refused(Refusal::TooLarge(field)) => vec![field.clone()],
             _ => Vec::new(),
         }

@@ -13,6 +13,7 @@ mod compile;
 mod core;
 mod error;
 mod flags;
+mod house_rules;
 mod language;
 mod log;
 mod metrics;

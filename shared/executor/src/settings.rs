@@ -7,6 +7,8 @@ use protocol::{Bounds, Level};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::house_rules;
+
 /// The settings. Every field is a variable `EXECUTOR_<FIELD>` in capitals.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) output_files_bytes_max: u64,
     /// Size of the compile cache, in bytes.
     pub(crate) cache_bytes_max: u64,
+    /// Modules that programs are not to import, as a rule of the house and no boundary.
+    pub(crate) refused_modules: Vec<String>,
     /// What is logged, such as `info` or `executor=debug`.
     pub(crate) log: String,
 }
@@ -90,6 +94,7 @@ impl Default for Settings {
             output_kill_bytes: 64 * 1024 * 1024,
             output_files_bytes_max: 8 * 1024 * 1024,
             cache_bytes_max: 512 * 1024 * 1024,
+            refused_modules: Vec::new(),
             log: "info".to_owned(),
         }
     }
@@ -98,7 +103,7 @@ impl Default for Settings {
 impl Settings {
     /// Loads the settings, and refuses those that contradict each other.
     pub(crate) fn load() -> anyhow::Result<Self> {
-        let mut settings: Self = ::settings::load("EXECUTOR", &[])?;
+        let mut settings: Self = ::settings::load("EXECUTOR", &["refused_modules"])?;
         if let Some(port) = ::settings::variable("PORT") {
             settings.port = port
                 .parse()
@@ -147,7 +152,7 @@ impl Settings {
             (1000..=4_000_000).contains(&self.uid_base),
             "EXECUTOR_UID_BASE must be from 1000 to 4000000"
         );
-        Ok(())
+        house_rules::check_refused(&self.refused_modules)
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Service, body};
 use crate::core::{Core, Wanted};
 use crate::error::{ApiError, problem_of_fault, status_of_health};
+use crate::house_rules;
 use crate::log::{self, Log};
 use crate::run::{self, Order};
 use crate::slots::Slot;
@@ -114,6 +115,7 @@ async fn try_execute(
         options: &asked.compiler_options,
         output_files: &asked.output_files,
     })?;
+    core.house_rules.check(&admitted.program)?;
     let waiting = Instant::now();
     let slot = core.slots.take().await?;
     let order = Order {
@@ -267,6 +269,8 @@ fn describe(core: &Core) -> ExecutorInfo {
     });
     let features = ["cases", "files", "outputFiles", "stream", "validate"];
     let compiles = core.spec.compile.as_ref().map(|_| "compile");
+    let rules = core.house_rules.note();
+    let ruled = rules.as_ref().map(|_| house_rules::FEATURE);
     ExecutorInfo {
         language: main.map(|it| it.id.clone()).unwrap_or_default(),
         aliases: main.map(|it| it.aliases.clone()).unwrap_or_default(),
@@ -276,9 +280,9 @@ fn describe(core: &Core) -> ExecutorInfo {
         slots: core.slots.count(),
         slots_free: core.slots.free(),
         waiting: core.slots.waiting(),
-        features: features.into_iter().chain(compiles).map(str::to_owned).collect(),
+        features: features.into_iter().chain(compiles).chain(ruled).map(str::to_owned).collect(),
         isolation: core.isolation.clone(),
         samples: core.samples.clone(),
-        notes: core.notes.clone(),
+        notes: core.notes.iter().cloned().chain(rules).collect(),
     }
 }
