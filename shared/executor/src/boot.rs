@@ -18,9 +18,11 @@ use crate::language::Language;
 use crate::metrics::Metrics;
 use crate::process::OutputBounds;
 use crate::samples::Sample;
+use crate::selftest::Standing;
 use crate::settings::Settings;
 use crate::slots::Slots;
 use crate::spec::RuntimeSpec;
+use crate::surroundings;
 use crate::toolchain::{self, SearchPlaces, is_public};
 use crate::workspace::StateDir;
 
@@ -92,6 +94,7 @@ pub(crate) fn prepare_host(
         diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
         samples: SamplesReport::default(),
+        standing: Standing::default(),
         notes: search.notes,
         house_rules: HouseRules::new(spec.modules.as_ref(), &settings.refused_modules)?,
         spec,
@@ -204,6 +207,8 @@ fn isolation_report(
             output_bytes: settings.output_bytes_max as u64,
             output_kill_bytes: settings.output_kill_bytes,
         },
+        outer: surroundings::walls(),
+        self_test: None,
     })
 }
 

@@ -14,6 +14,7 @@ use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
 use crate::metrics::Metrics;
 use crate::process::OutputBounds;
+use crate::selftest::Standing;
 use crate::slots::Slots;
 use crate::spec::{LanguageSpec, RuntimeSpec};
 use crate::template::{UnknownPlaceholder, Values};
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     /// The toolchains that passed their samples, the default one first.
     pub(crate) runtimes: Vec<Runtime>,
     pub(crate) samples: SamplesReport,
+    /// What the self-tests so far say.
+    pub(crate) standing: Standing,
     pub(crate) notes: Vec<String>,
     /// What clients' programs are not to import.
     pub(crate) house_rules: HouseRules,

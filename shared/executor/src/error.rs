@@ -35,6 +35,8 @@ pub(crate) enum ApiError {
     NotJson(String),
     #[error("{0}")]
     NotReady(&'static str),
+    #[error("{0}; no runs are taken until a self-test passes")]
+    IsolationBroken(String),
     #[error("send the fleet's token as `authorization: Bearer …`")]
     Unauthorized,
     #[error("there is nothing at this path; see GET /info")]
@@ -71,6 +73,7 @@ impl ApiError {
             Self::BodyBroken(_) => (StatusCode::BAD_REQUEST, "broken_body"),
             Self::NotJson(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::IsolationBroken(_) => (StatusCode::SERVICE_UNAVAILABLE, "isolation_broken"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

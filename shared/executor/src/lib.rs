@@ -22,10 +22,12 @@ mod prepare;
 mod process;
 mod run;
 mod samples;
+mod selftest;
 mod serve;
 mod settings;
 mod slots;
 mod spec;
+mod surroundings;
 mod template;
 mod text;
 mod toolchain;
@@ -69,6 +71,7 @@ fn start(language: Language) -> anyhow::Result<()> {
             let core = boot::prepare_host(language, spec, &settings)?;
             actix_web::rt::System::new().block_on(async move {
                 let core = boot::prove_runtimes(core, &settings).await?;
+                selftest::at_boot(&core).await?;
                 serve::serve(core, &settings, listener, end_with_stdin).await
             })
         }

@@ -63,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) cache_bytes_max: u64,
     /// Modules that programs are not to import, as a rule of the house and no boundary.
     pub(crate) refused_modules: Vec<String>,
+    /// From one self-test to the next, in seconds.
+    pub(crate) self_test_seconds: u64,
     /// What is logged, such as `info` or `executor=debug`.
     pub(crate) log: String,
 }
@@ -95,6 +97,7 @@ impl Default for Settings {
             output_files_bytes_max: 8 * 1024 * 1024,
             cache_bytes_max: 512 * 1024 * 1024,
             refused_modules: Vec::new(),
+            self_test_seconds: 3600,
             log: "info".to_owned(),
         }
     }
@@ -147,6 +150,10 @@ impl Settings {
             self.host.is_loopback() || !self.token.expose_secret().is_empty(),
             "EXECUTOR_HOST is {}, which others can reach: set EXECUTOR_TOKEN, or listen on 127.0.0.1",
             self.host
+        );
+        anyhow::ensure!(
+            (1..=86_400).contains(&self.self_test_seconds),
+            "EXECUTOR_SELF_TEST_SECONDS must be from 1 to 86400"
         );
         anyhow::ensure!(
             (1000..=4_000_000).contains(&self.uid_base),
