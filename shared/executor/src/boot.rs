@@ -11,6 +11,7 @@ use protocol::{IsolationReport, LimitsInForce, SamplesReport};
 use regex::Regex;
 use sandbox::{Mechanisms, Probe, Spawner};
 
+use crate::admission::admission;
 use crate::cache::Cache;
 use crate::core::{Core, Runtime};
 use crate::house_rules::HouseRules;
@@ -33,9 +34,10 @@ const MORE_PATHS: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/
 /// toolchains, and the start of the spawner.
 pub(crate) fn prepare_host(
     language: Language,
-    spec: RuntimeSpec,
+    mut spec: RuntimeSpec,
     settings: &Settings,
 ) -> anyhow::Result<Core> {
+    let admission = admission(settings, &mut spec)?;
     let parent = state_parent(settings);
     let state = StateDir::make(&parent, &format!("executor-{}", spec.name)).map_err(|error| {
         anyhow::anyhow!(
@@ -69,7 +71,7 @@ pub(crate) fn prepare_host(
     lay_out_support(&language, &state.join("support"))?;
     let spawner = Spawner::start()?;
     let slots = Slots::new(
-        slot_count(settings),
+        admission.slots,
         settings.waiting_max,
         Duration::from_secs(settings.wait_seconds),
         user_switch.then_some(settings.uid_base),
@@ -79,7 +81,7 @@ pub(crate) fn prepare_host(
     let options = compile.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
     Ok(Core {
         language,
-        bounds: settings.bounds(),
+        bounds: admission.bounds,
         output: OutputBounds { keep: settings.output_bytes_max, kill: settings.output_kill_bytes },
         output_files_bytes_max: settings.output_files_bytes_max,
         mechanisms,
@@ -95,7 +97,7 @@ pub(crate) fn prepare_host(
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
         samples: SamplesReport::default(),
         standing: Standing::default(),
-        notes: search.notes,
+        notes: [admission.notes, search.notes].concat(),
         house_rules: HouseRules::new(spec.modules.as_ref(), &settings.refused_modules)?,
         spec,
     })
@@ -216,10 +218,7 @@ fn state_parent(settings: &Settings) -> PathBuf {
     if !settings.state_dir.as_os_str().is_empty() {
         return settings.state_dir.clone();
     }
-    if sandbox::is_root() {
-        return PathBuf::from("/var/lib/flotilla");
-    }
-    std::env::temp_dir().join(format!("flotilla-{}", sandbox::current_uid()))
+    host::state_directory()
 }
 
 fn search_path(settings: &Settings) -> Vec<PathBuf> {
@@ -230,13 +229,6 @@ fn search_path(settings: &Settings) -> Vec<PathBuf> {
     let mut seen = std::collections::BTreeSet::new();
     path.retain(|it| seen.insert(it.clone()));
     path
-}
-
-fn slot_count(settings: &Settings) -> usize {
-    match settings.slots {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        slots => slots,
-    }
 }
 
 fn lay_out_support(language: &Language, directory: &Path) -> anyhow::Result<()> {

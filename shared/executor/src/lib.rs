@@ -7,6 +7,7 @@
 //!
 //! Nothing in here names a language or knows of queues.
 
+mod admission;
 mod boot;
 mod cache;
 mod compile;

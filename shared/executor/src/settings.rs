@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) token: SecretString,
     /// The isolation level below which the executor refuses to start.
     pub(crate) min_isolation: Level,
-    /// Runs at the same time; 0 takes the number of processors.
+    /// Runs at the same time; 0 takes the number of processors, or fewer where memory is short.
     pub(crate) slots: usize,
     /// Requests that may wait for a slot.
     pub(crate) waiting_max: usize,
