@@ -1,6 +1,7 @@
-//! `flotilla`: starts the fleet, runs files through it, measures it.
+//! `flotilla`: starts the fleet, runs files through it, measures it, and examines the host.
 
 mod bench;
+mod doctor;
 mod fleet;
 mod http;
 mod output;
@@ -24,14 +25,29 @@ struct Arguments {
 enum Command {
     Up(up::UpArguments),
     Run(run::RunArguments),
+    Doctor(doctor::DoctorArguments),
     Bench(bench::BenchArguments),
 }
 
 fn main() -> ExitCode {
+    // The doctor's probes are processes of this same binary.
+    sandbox::enter();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
+    match arguments.command {
+        Command::Up(arguments) => with_threads(async { finish(up::up(arguments).await) }),
+        Command::Run(arguments) => {
+            with_threads(async { ExitCode::from(run::run(arguments).await) })
+        }
+        // Its probes fork, so there must be one thread.
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Bench(arguments) => with_threads(async { finish(bench::bench(arguments).await) }),
+    }
+}
+
+fn with_threads(command: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -39,13 +55,7 @@ fn main() -> ExitCode {
             return ExitCode::from(run::INTERNAL);
         }
     };
-    let code = runtime.block_on(async {
-        match arguments.command {
-            Command::Up(arguments) => finish(up::up(arguments).await),
-            Command::Run(arguments) => ExitCode::from(run::run(arguments).await),
-            Command::Bench(arguments) => finish(bench::bench(arguments).await),
-        }
-    });
+    let code = runtime.block_on(command);
     // A write to a terminal that nobody reads must not hold the process back.
     runtime.shutdown_background();
     code

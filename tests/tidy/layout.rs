@@ -11,7 +11,7 @@ const EXECUTOR_MAIN_LINES_MAX: usize = 40;
 
 /// What every folder of a language holds.
 const EXECUTOR_PARTS: &[&str] =
-    &["Cargo.toml", "Dockerfile", "install", "runtime.toml", "samples", "src/main.rs"];
+    &["Cargo.toml", "Dockerfile", "hostile", "install", "runtime.toml", "samples", "src/main.rs"];
 
 /// Left-overs that the compiler lets pass, as code.
 const LEFT_OVERS: &[&str] =

@@ -9,6 +9,7 @@ const LANGUAGE: Language = Language {
         include_str!("../samples/shell.toml"),
         include_str!("../samples/files.toml"),
     ],
+    hostile: &[("hostile.cpp", include_str!("../hostile/hostile.cpp"))],
     support: &[],
     prepare: None,
     validate: None,

@@ -12,6 +12,7 @@ const LANGUAGE: Language = Language {
         include_str!("../samples/files.toml"),
         include_str!("../samples/module.toml"),
     ],
+    hostile: &[("hostile.go", include_str!("../hostile/hostile.go"))],
     support: &[],
     prepare: Some(package::prepare),
     validate: None,

@@ -12,6 +12,7 @@ const LANGUAGE: Language = Language {
         include_str!("../samples/shell.toml"),
         include_str!("../samples/files.toml"),
     ],
+    hostile: &[("Hostile.java", include_str!("../hostile/Hostile.java"))],
     support: &[],
     prepare: Some(entry::prepare),
     validate: None,

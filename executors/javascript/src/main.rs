@@ -21,6 +21,10 @@ const LANGUAGE: Language = Language {
         include_str!("../samples/typescript.toml"),
         include_str!("../samples/typescript-files.toml"),
     ],
+    hostile: &[
+        ("hostile.js", include_str!("../hostile/hostile.js")),
+        ("hostile.ts", include_str!("../hostile/hostile.ts")),
+    ],
     support: &[],
     prepare: Some(prepare::prepare),
     validate: Some(validate::validate),

@@ -9,6 +9,7 @@ const LANGUAGE: Language = Language {
         include_str!("../samples/shell.toml"),
         include_str!("../samples/files.toml"),
     ],
+    hostile: &[("hostile.py", include_str!("../hostile/hostile.py"))],
     support: &[("validate.py", include_str!("../support/validate.py"))],
     prepare: None,
     validate: None,

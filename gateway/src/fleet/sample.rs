@@ -35,6 +35,8 @@ pub(crate) fn info(language: &str) -> ExecutorInfo {
                 output_bytes: 1,
                 output_kill_bytes: 1,
             },
+            outer: Vec::new(),
+            self_test: None,
         },
         samples: SamplesReport::default(),
         notes: Vec::new(),

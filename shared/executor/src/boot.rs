@@ -11,16 +11,20 @@ use protocol::{IsolationReport, LimitsInForce, SamplesReport};
 use regex::Regex;
 use sandbox::{Foundation, Grounds, Mechanisms, Probe, Spawner};
 
+use crate::admission::admission;
 use crate::cache::Cache;
 use crate::core::{Core, Runtime};
+use crate::house_rules::HouseRules;
 use crate::language::Language;
 use crate::metrics::Metrics;
 use crate::process::OutputBounds;
 use crate::samples::Sample;
+use crate::selftest::Standing;
 use crate::settings::Settings;
 use crate::slots::Slots;
 use crate::spec::RuntimeSpec;
-use crate::toolchain::{self, SearchPlaces, is_public};
+use crate::surroundings;
+use crate::toolchain::{self, Search, SearchPlaces, is_public};
 use crate::workspace::StateDir;
 use crate::world;
 
@@ -31,9 +35,10 @@ const MORE_PATHS: &[&str] = &["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/
 /// toolchains, and the start of the spawner.
 pub(crate) fn prepare_host(
     language: Language,
-    spec: RuntimeSpec,
+    mut spec: RuntimeSpec,
     settings: &Settings,
 ) -> anyhow::Result<Core> {
+    let admission = admission(settings, &mut spec)?;
     let parent = state_parent(settings);
     let state = StateDir::make(&parent, &format!("executor-{}", spec.name)).map_err(|error| {
         anyhow::anyhow!(
@@ -45,25 +50,7 @@ pub(crate) fn prepare_host(
     let mechanisms = probe.mechanisms();
     let isolation = isolation_report(&probe, &spec, settings)?;
     let user_switch = mechanisms.user_switch;
-    if user_switch && !is_public(&state.join("work")) {
-        anyhow::bail!(
-            "{} is below a private directory, where the users of slots cannot go; set \
-             EXECUTOR_STATE_DIR",
-            parent.display()
-        );
-    }
-    let places = SearchPlaces {
-        path: search_path(settings),
-        mirror: user_switch.then(|| state.join("mirror")),
-    };
-    let search = toolchain::search(&spec.toolchain, &places)?;
-    anyhow::ensure!(
-        !search.toolchains.is_empty(),
-        "no toolchain was found: looked for {} in {:?}. {}",
-        spec.toolchain.candidates.join(", "),
-        places.path,
-        search.passed_over.join("; ")
-    );
+    let search = search(&spec, settings, &state, user_switch)?;
     lay_out_support(&language, &state.join("support"))?;
     let readable = toolchain::matching(&spec.toolchain.readable)?;
     let prepared_dir = prepared_dir(settings, &state, user_switch);
@@ -71,15 +58,14 @@ pub(crate) fn prepare_host(
         fs::DirBuilder::new().recursive(true).mode(0o755).create(&prepared_dir)?;
     }
     let roots = search.toolchains.iter().map(|it| it.root.clone());
-    let own = ["cache", "mirror", "support"].map(|name| state.join(name));
-    let shown = roots.chain(readable.iter().cloned()).chain(own).chain([prepared_dir.clone()]);
-    let foundation = Foundation { root: state.join("root"), readable: world::shown(shown) };
+    let more = roots.chain(readable.iter().cloned()).chain([prepared_dir.clone()]);
     let spawner = Spawner::start(Grounds {
-        foundation: mechanisms.namespaces.then_some(foundation),
+        foundation: mechanisms.namespaces.then(|| foundation(&state, more)),
         cgroups: probe.cgroups.clone(),
     })?;
     let slots = Slots::new(
-        slot_count(settings),
+        // Where nothing stands between two runs, there is never a second one.
+        if isolation.level < protocol::Level::Separated { 1 } else { admission.slots },
         settings.waiting_max,
         Duration::from_secs(settings.wait_seconds),
         user_switch.then_some(settings.uid_base),
@@ -89,7 +75,7 @@ pub(crate) fn prepare_host(
     let options = compile.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
     Ok(Core {
         language,
-        bounds: settings.bounds(),
+        bounds: admission.bounds,
         output: OutputBounds { keep: settings.output_bytes_max, kill: settings.output_kill_bytes },
         output_files_bytes_max: settings.output_files_bytes_max,
         mechanisms,
@@ -107,9 +93,47 @@ pub(crate) fn prepare_host(
         diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
         samples: SamplesReport::default(),
-        notes: search.notes,
+        standing: Standing::default(),
+        notes: [admission.notes, search.notes].concat(),
+        house_rules: HouseRules::new(spec.modules.as_ref(), &settings.refused_modules)?,
         spec,
     })
+}
+
+/// The toolchains that are here, and that runs can reach.
+fn search(
+    spec: &RuntimeSpec,
+    settings: &Settings,
+    state: &StateDir,
+    user_switch: bool,
+) -> anyhow::Result<Search> {
+    if user_switch && !is_public(&state.join("work")) {
+        anyhow::bail!(
+            "{} is below a private directory, where the users of slots cannot go; set \
+             EXECUTOR_STATE_DIR",
+            state_parent(settings).display()
+        );
+    }
+    let places = SearchPlaces {
+        path: search_path(settings),
+        mirror: user_switch.then(|| state.join("mirror")),
+    };
+    let search = toolchain::search(&spec.toolchain, &places)?;
+    anyhow::ensure!(
+        !search.toolchains.is_empty(),
+        "no toolchain was found: looked for {} in {:?}. {}",
+        spec.toolchain.candidates.join(", "),
+        places.path,
+        search.passed_over.join("; ")
+    );
+    Ok(search)
+}
+
+/// What of the host runs see, where they see nothing else: what programs need of a system, `more`,
+/// and what this executor keeps for them.
+fn foundation(state: &StateDir, more: impl Iterator<Item = PathBuf>) -> Foundation {
+    let own = ["cache", "mirror", "support"].map(|name| state.join(name));
+    Foundation { root: state.join("root"), readable: world::shown(more.chain(own)) }
 }
 
 /// Prepares the toolchains and runs the samples; toolchains that fail are not advertised.
@@ -208,6 +232,8 @@ fn isolation_report(
             output_bytes: settings.output_bytes_max as u64,
             output_kill_bytes: settings.output_kill_bytes,
         },
+        outer: surroundings::walls(),
+        self_test: None,
     })
 }
 
@@ -215,10 +241,7 @@ fn state_parent(settings: &Settings) -> PathBuf {
     if !settings.state_dir.as_os_str().is_empty() {
         return settings.state_dir.clone();
     }
-    if sandbox::is_root() {
-        return PathBuf::from("/var/lib/flotilla");
-    }
-    std::env::temp_dir().join(format!("flotilla-{}", sandbox::current_uid()))
+    host::state_directory()
 }
 
 /// Where prepared toolchains are kept: as the operator wishes, if runs can go there.
@@ -245,13 +268,6 @@ fn search_path(settings: &Settings) -> Vec<PathBuf> {
     let mut seen = std::collections::BTreeSet::new();
     path.retain(|it| seen.insert(it.clone()));
     path
-}
-
-fn slot_count(settings: &Settings) -> usize {
-    match settings.slots {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        slots => slots,
-    }
 }
 
 fn lay_out_support(language: &Language, directory: &Path) -> anyhow::Result<()> {

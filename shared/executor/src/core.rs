@@ -10,9 +10,11 @@ use regex::Regex;
 use sandbox::{Limits, Mechanisms, Policy, Spawner};
 
 use crate::cache::Cache;
+use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
 use crate::metrics::Metrics;
 use crate::process::OutputBounds;
+use crate::selftest::Standing;
 use crate::slots::Slots;
 use crate::spec::{LanguageSpec, RuntimeSpec};
 use crate::template::{UnknownPlaceholder, Values};
@@ -50,7 +52,11 @@ pub(crate) struct Core {
     /// Below which directory prepared toolchains are kept.
     pub(crate) prepared_dir: PathBuf,
     pub(crate) samples: SamplesReport,
+    /// What the self-tests so far say.
+    pub(crate) standing: Standing,
     pub(crate) notes: Vec<String>,
+    /// What clients' programs are not to import.
+    pub(crate) house_rules: HouseRules,
 }
 
 /// A toolchain, ready to run programs.
@@ -93,6 +99,9 @@ pub(crate) enum NotAdmitted {
     /// Nobody here runs that language.
     #[error("`{0}` is not run here; GET /info names what is")]
     UnknownLanguage(String),
+    /// The program imports what an operator refuses.
+    #[error("the program imports what a rule of this house refuses; see `errors`")]
+    HouseRules(Vec<FieldError>),
     /// Fields are wrong in a way that only this executor can tell.
     #[error("{} of the request's fields cannot be met here; see `errors`", .0.len())]
     Invalid(Vec<FieldError>),

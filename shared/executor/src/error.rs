@@ -35,6 +35,8 @@ pub(crate) enum ApiError {
     NotJson(String),
     #[error("{0}")]
     NotReady(&'static str),
+    #[error("{0}; no runs are taken until a self-test passes")]
+    IsolationBroken(String),
     #[error("send the fleet's token as `authorization: Bearer …`")]
     Unauthorized,
     #[error("there is nothing at this path; see GET /info")]
@@ -56,6 +58,9 @@ impl ApiError {
             Self::NotAdmitted(NotAdmitted::UnknownLanguage(_)) => {
                 (StatusCode::NOT_FOUND, "unknown_language")
             }
+            Self::NotAdmitted(NotAdmitted::HouseRules(_)) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "refused_module")
+            }
             Self::NoSlot(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::Told(problem) => {
                 let status = StatusCode::from_u16(problem.status);
@@ -68,6 +73,7 @@ impl ApiError {
             Self::BodyBroken(_) => (StatusCode::BAD_REQUEST, "broken_body"),
             Self::NotJson(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            Self::IsolationBroken(_) => (StatusCode::SERVICE_UNAVAILABLE, "isolation_broken"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -78,7 +84,9 @@ impl ApiError {
     fn fields(&self) -> Vec<FieldError> {
         match self {
             Self::Refused(Refusal::Invalid(fields))
-            | Self::NotAdmitted(NotAdmitted::Invalid(fields)) => fields.clone(),
+            | Self::NotAdmitted(NotAdmitted::Invalid(fields) | NotAdmitted::HouseRules(fields)) => {
+                fields.clone()
+            }
             Self::Refused(Refusal::TooLarge(field)) => vec![field.clone()],
             _ => Vec::new(),
         }

@@ -11,6 +11,10 @@ pub struct Language {
     pub spec: &'static str,
     /// The texts of `samples/*.toml`: each is a body of `POST /execute`, in TOML, and a name.
     pub samples: &'static [&'static str],
+    /// Programs that try to get out, by file name, at least one a language: the self-test lets
+    /// them loose. `selftest/traps.rs` says what they are told, and `selftest/verdict.rs` what they
+    /// attempt and say.
+    pub hostile: &'static [(&'static str, &'static str)],
     /// Support files by name: laid out where every run can read them, as `{support}`.
     pub support: &'static [(&'static str, &'static str)],
     /// Turns the sources into what is compiled or run.

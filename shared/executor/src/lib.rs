@@ -7,6 +7,7 @@
 //!
 //! Nothing in here names a language or knows of queues.
 
+mod admission;
 mod boot;
 mod cache;
 mod cells;
@@ -14,6 +15,7 @@ mod compile;
 mod core;
 mod error;
 mod flags;
+mod house_rules;
 mod language;
 mod log;
 mod metrics;
@@ -22,10 +24,12 @@ mod prepare;
 mod process;
 mod run;
 mod samples;
+mod selftest;
 mod serve;
 mod settings;
 mod slots;
 mod spec;
+mod surroundings;
 mod template;
 mod text;
 mod toolchain;
@@ -69,6 +73,7 @@ fn start(language: Language) -> anyhow::Result<()> {
             let core = boot::prepare_host(language, spec, &settings)?;
             actix_web::rt::System::new().block_on(async move {
                 let core = boot::prove_runtimes(core).await?;
+                selftest::at_boot(&core).await?;
                 serve::serve(core, &settings, listener, end_with_stdin).await
             })
         }

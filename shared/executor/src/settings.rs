@@ -7,6 +7,8 @@ use protocol::{Bounds, Level};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::house_rules;
+
 /// The settings. Every field is a variable `EXECUTOR_<FIELD>` in capitals.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,7 +23,7 @@ pub(crate) struct Settings {
     pub(crate) token: SecretString,
     /// The isolation level below which the executor refuses to start.
     pub(crate) min_isolation: Level,
-    /// Runs at the same time; 0 takes the number of processors.
+    /// Runs at the same time; 0 takes the number of processors, or fewer where memory is short.
     pub(crate) slots: usize,
     /// Requests that may wait for a slot.
     pub(crate) waiting_max: usize,
@@ -63,6 +65,10 @@ pub(crate) struct Settings {
     pub(crate) run_processors: u64,
     /// Size of the compile cache, in bytes.
     pub(crate) cache_bytes_max: u64,
+    /// Modules that programs are not to import, as a rule of the house and no boundary.
+    pub(crate) refused_modules: Vec<String>,
+    /// From one self-test to the next, in seconds.
+    pub(crate) self_test_seconds: u64,
     /// What is logged, such as `info` or `executor=debug`.
     pub(crate) log: String,
 }
@@ -96,6 +102,8 @@ impl Default for Settings {
             files_bytes_max: 256 * 1024 * 1024,
             run_processors: 0,
             cache_bytes_max: 512 * 1024 * 1024,
+            refused_modules: Vec::new(),
+            self_test_seconds: 3600,
             log: "info".to_owned(),
         }
     }
@@ -104,7 +112,7 @@ impl Default for Settings {
 impl Settings {
     /// Loads the settings, and refuses those that contradict each other.
     pub(crate) fn load() -> anyhow::Result<Self> {
-        let mut settings: Self = ::settings::load("EXECUTOR", &[])?;
+        let mut settings: Self = ::settings::load("EXECUTOR", &["refused_modules"])?;
         if let Some(port) = ::settings::variable("PORT") {
             settings.port = port
                 .parse()
@@ -150,10 +158,14 @@ impl Settings {
             self.host
         );
         anyhow::ensure!(
+            (1..=86_400).contains(&self.self_test_seconds),
+            "EXECUTOR_SELF_TEST_SECONDS must be from 1 to 86400"
+        );
+        anyhow::ensure!(
             (1000..=4_000_000).contains(&self.uid_base),
             "EXECUTOR_UID_BASE must be from 1000 to 4000000"
         );
-        Ok(())
+        house_rules::check_refused(&self.refused_modules)
     }
 }
 

@@ -50,6 +50,9 @@ pub struct RuntimeSpec {
     /// How sources are looked at without running them; absent if a hook does it.
     #[serde(default)]
     pub validate: Option<ValidateSpec>,
+    /// How programs import modules, for an operator's house rules; absent if they cannot be told.
+    #[serde(default)]
+    pub modules: Option<ModulesSpec>,
     /// What is particular about its memory.
     #[serde(default)]
     pub memory: MemorySpec,
@@ -190,6 +193,22 @@ pub struct ValidateSpec {
     /// Whether the column is told by a caret two lines below instead.
     #[serde(default)]
     pub caret: bool,
+}
+
+/// How imports look in the text of a program, comments and texts not told apart from code.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModulesSpec {
+    /// What stands between a module's name and those of what is in it.
+    pub separator: String,
+    /// What may stand before a name and means nothing.
+    #[serde(default)]
+    pub optional_prefix: String,
+    /// Patterns of imports. The group `name` is a module, or, where there is a group `names`,
+    /// what is before each of those: a list that commas, semicolons or lines separate, and that
+    /// braces may group, with further words after each name, or quotes around it. No pattern
+    /// may need to look far beyond its match, for the sake of the time that it takes.
+    pub imports: Vec<String>,
 }
 
 /// What is particular about a language's memory.

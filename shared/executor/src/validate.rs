@@ -40,6 +40,7 @@ impl Core {
         request_id: &str,
     ) -> Result<ValidateReport, RunFault> {
         let original = admitted.program.clone();
+        let house_rules = self.house_rules.warnings(&original);
         let (mut errors, mut warnings) = match self.language.validate {
             Some(validate) => validate(&original),
             None => match self.language.prepare.map_or(Ok(original.clone()), |it| it(original)) {
@@ -49,6 +50,7 @@ impl Core {
                 }
             },
         };
+        warnings.splice(..0, house_rules);
         errors.truncate(DIAGNOSTICS_MAX);
         warnings.truncate(DIAGNOSTICS_MAX);
         let request_id = request_id.to_owned();

@@ -118,7 +118,7 @@ pub struct LimitsInForce {
 }
 
 /// What an executor says about its isolation. It holds no kernel version, path or uid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IsolationReport {
     /// The strongest level whose every mechanism was proven.
@@ -131,4 +131,40 @@ pub struct IsolationReport {
     pub raise: Vec<String>,
     /// Limits that hold for every run.
     pub limits: LimitsInForce,
+    /// What is seen around the executor, such as `container`, `virtual machine` or `gvisor`: the
+    /// walls that stand beside ours. Best effort; empty if nothing is seen.
+    #[serde(default)]
+    pub outer: Vec<String>,
+    /// The last self-test that came to an end; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<SelfTestReport>,
+}
+
+/// How the hostile programs of a self-test fared, which ran as every run does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfTestReport {
+    /// Whether every promise held. While it did not, no runs are taken.
+    pub passed: bool,
+    /// When it ended, in RFC 3339.
+    pub time: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// Each attempt of each hostile program.
+    pub results: Vec<SelfTestResult>,
+}
+
+/// How one attempt of one hostile program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfTestResult {
+    /// What was attempted, which is what a guarantee is called, and by whom.
+    pub name: String,
+    /// Whether the guarantee is `enforced` here. What is not is attempted and told all the same.
+    pub promised: bool,
+    /// Whether the attempt was made and led nowhere.
+    pub passed: bool,
+    /// What came of it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }

@@ -17,7 +17,10 @@ mod validation;
 pub use bounds::Bounds;
 pub use health::{ExecutorHealth, HealthStatus};
 pub use info::{ExecutorInfo, LanguageInfo, RuntimeInfo, SampleResult, SamplesReport};
-pub use isolation::{Guarantee, IsolationReport, Level, LimitsInForce, Strength, UnknownLevel};
+pub use isolation::{
+    Guarantee, IsolationReport, Level, LimitsInForce, SelfTestReport, SelfTestResult, Strength,
+    UnknownLevel,
+};
 pub use problem::{FieldError, Problem};
 pub use report::{
     CaseReport, CompileReport, CompileStatus, OutputFile, RunEvent, RunReport, Stage, Status,

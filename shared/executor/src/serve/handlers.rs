@@ -8,8 +8,8 @@ use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use protocol::{
-    ExecutorHealth, ExecutorInfo, HealthStatus, LanguageInfo, RunEvent, RunRequest, RuntimeInfo,
-    ValidateRequest,
+    ExecutorHealth, ExecutorInfo, HealthStatus, IsolationReport, LanguageInfo, RunEvent,
+    RunRequest, RuntimeInfo, ValidateRequest,
 };
 use telemetry::RequestContext;
 use tokio::sync::{mpsc, watch};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Service, body};
 use crate::core::{Core, Wanted};
 use crate::error::{ApiError, problem_of_fault, status_of_health};
+use crate::house_rules;
 use crate::log::{self, Log};
 use crate::run::{self, Order};
 use crate::slots::Slot;
@@ -28,12 +29,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn health(service: web::Data<Service>) -> HttpResponse {
     let slots = &service.core.slots;
     let quarantined = slots.quarantined();
+    let standing = &service.core.standing;
     let (status, output) = if service.is_draining() {
         (HealthStatus::Fail, Some("draining: no new runs are taken".to_owned()))
+    } else if let Some(broken) = standing.broken() {
+        (HealthStatus::Fail, Some(broken))
     } else if quarantined == slots.count() {
         (HealthStatus::Fail, Some("every slot is out of service; restart".to_owned()))
     } else if quarantined > 0 {
         (HealthStatus::Warn, Some(format!("{quarantined} slots are out of service")))
+    } else if let Some(complaint) = standing.complaint(Instant::now()) {
+        (HealthStatus::Warn, Some(complaint))
     } else {
         (HealthStatus::Pass, None)
     };
@@ -114,8 +120,9 @@ async fn try_execute(
         options: &asked.compiler_options,
         output_files: &asked.output_files,
     })?;
+    core.house_rules.check(&admitted.program)?;
     let waiting = Instant::now();
-    let slot = core.slots.take().await?;
+    let slot = slot(core).await?;
     let order = Order {
         request_id: request_id(request),
         request: asked,
@@ -151,7 +158,7 @@ async fn try_validate(
         options: &[],
         output_files: &[],
     })?;
-    let slot = core.slots.take().await?;
+    let slot = slot(core).await?;
     let request_id = request_id(request);
     let (cancel, cancelled) = watch::channel(false);
     let guard = CancelOnDrop(cancel);
@@ -187,8 +194,21 @@ async fn accept(
     if service.is_draining() {
         return Err(ApiError::NotReady("draining: no new runs are taken here"));
     }
+    is_isolated(&service.core)?;
     let bytes_max = service.core.bounds.body_bytes_max();
     body::read(request, payload, bytes_max, service.body_seconds).await
+}
+
+/// Nothing runs while a promise is known to be broken.
+fn is_isolated(core: &Core) -> Result<(), ApiError> {
+    core.standing.broken().map_or(Ok(()), |why| Err(ApiError::IsolationBroken(why)))
+}
+
+/// A slot for a run. Meanwhile a self-test may have failed.
+async fn slot(core: &Core) -> Result<Slot, ApiError> {
+    let slot = core.slots.take().await?;
+    is_isolated(core)?;
+    Ok(slot)
 }
 
 fn reject(core: &Core, error: &ApiError, request: &HttpRequest) -> HttpResponse {
@@ -267,6 +287,8 @@ fn describe(core: &Core) -> ExecutorInfo {
     });
     let features = ["cases", "files", "outputFiles", "stream", "validate"];
     let compiles = core.spec.compile.as_ref().map(|_| "compile");
+    let rules = core.house_rules.note();
+    let ruled = rules.as_ref().map(|_| house_rules::FEATURE);
     ExecutorInfo {
         language: main.map(|it| it.id.clone()).unwrap_or_default(),
         aliases: main.map(|it| it.aliases.clone()).unwrap_or_default(),
@@ -276,9 +298,9 @@ fn describe(core: &Core) -> ExecutorInfo {
         slots: core.slots.count(),
         slots_free: core.slots.free(),
         waiting: core.slots.waiting(),
-        features: features.into_iter().chain(compiles).map(str::to_owned).collect(),
-        isolation: core.isolation.clone(),
+        features: features.into_iter().chain(compiles).chain(ruled).map(str::to_owned).collect(),
+        isolation: IsolationReport { self_test: core.standing.report(), ..core.isolation.clone() },
         samples: core.samples.clone(),
-        notes: core.notes.clone(),
+        notes: core.notes.iter().cloned().chain(rules).collect(),
     }
 }

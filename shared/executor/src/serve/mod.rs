@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::core::Core;
 use crate::error::ApiError;
+use crate::selftest::Rounds;
 use crate::settings::Settings;
 
 /// What the handlers share.
@@ -92,7 +93,9 @@ pub(crate) async fn serve(
     tracing::info!(%address, level = %service.core.isolation.level, "serving");
     let drain = Duration::from_secs(settings.drain_seconds);
     let ending = Ending::listen(end_with_stdin)?;
-    let draining = drain_at_end(server.handle(), service.clone(), drain, ending);
+    let self_tests =
+        Rounds::start(Arc::clone(&core), Duration::from_secs(settings.self_test_seconds));
+    let draining = drain_at_end(server.handle(), service.clone(), drain, (ending, self_tests));
     let (served, ()) = tokio::join!(server, draining);
     drop(service);
     held_by_us_alone(&core).await;
@@ -163,11 +166,12 @@ async fn drain_at_end(
     server: ServerHandle,
     service: web::Data<Service>,
     patience: Duration,
-    mut ending: Ending,
+    (mut ending, self_tests): (Ending, Rounds),
 ) {
     ending.next().await;
     service.draining.store(true, Ordering::Release);
     tracing::info!("draining");
+    self_tests.stop().await;
     let slots = &service.core.slots;
     let all_free = async {
         let mut look = tokio::time::interval(Duration::from_millis(20));

@@ -1,0 +1,116 @@
+//! What the doctor found, with field names that stay.
+
+use host::{Memory, Place, Processes};
+use protocol::{Guarantee, Level, Strength};
+use sandbox::Probe;
+use serde::Serialize;
+
+/// Everything.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DoctorReport {
+    /// Whether the level is the minimum or above it: whether an executor would start.
+    pub(crate) sufficient: bool,
+    pub(crate) isolation: Isolation,
+    pub(crate) mechanisms: Vec<Mechanism>,
+    pub(crate) host: HostReport,
+}
+
+/// As in an executor's `/info`, save for what only an executor knows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Isolation {
+    pub(crate) level: Level,
+    pub(crate) minimum: Level,
+    pub(crate) guarantees: Vec<Guarantee>,
+    pub(crate) raise: Vec<String>,
+}
+
+/// One mechanism, and how its probe went.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Mechanism {
+    pub(crate) name: String,
+    pub(crate) proven: bool,
+    /// What went wrong; null if it was proven.
+    pub(crate) fault: Option<String>,
+    /// What a host must have for it.
+    pub(crate) grant: String,
+    /// What a host that grants it, and nothing else beyond this one, would be better at; null if
+    /// it was proven.
+    pub(crate) would: Option<Gain>,
+}
+
+/// What a mechanism that is missing would add.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Gain {
+    /// Guarantees that would be enforced then, by name.
+    pub(crate) enforce: Vec<String>,
+    /// The level then.
+    pub(crate) reach: Level,
+}
+
+/// What there is to run on.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HostReport {
+    pub(crate) processors: usize,
+    /// Null if the host does not say.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) processes: Processes,
+    pub(crate) state_directory: StateDirectory,
+}
+
+/// Where an executor would keep its files.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StateDirectory {
+    #[serde(flatten)]
+    pub(crate) place: Place,
+    /// Why nothing can be written there; null if it can.
+    pub(crate) unwritable: Option<String>,
+}
+
+impl DoctorReport {
+    /// Sums the probes up.
+    pub(crate) fn new(probe: &Probe, minimum: Level, host: HostReport) -> Self {
+        let proven = probe.mechanisms();
+        let level = proven.level();
+        let mechanisms = probe.results.iter().map(|it| Mechanism {
+            name: it.mechanism.clone(),
+            proven: it.fault.is_none(),
+            fault: it.fault.clone(),
+            grant: it.grant.clone(),
+            would: it.fault.is_some().then(|| gain(probe, &it.mechanism)),
+        });
+        Self {
+            sufficient: level >= minimum,
+            isolation: Isolation {
+                level,
+                minimum,
+                guarantees: sandbox::guarantees(&proven),
+                raise: sandbox::raise(probe),
+            },
+            mechanisms: mechanisms.collect(),
+            host,
+        }
+    }
+}
+
+/// What the same host would be with this mechanism as well.
+fn gain(probe: &Probe, mechanism: &str) -> Gain {
+    let mut granted = probe.clone();
+    for result in granted.results.iter_mut().filter(|it| it.mechanism == mechanism) {
+        result.fault = None;
+    }
+    let mechanisms = granted.mechanisms();
+    let before = enforced(&sandbox::guarantees(&probe.mechanisms()));
+    let after = enforced(&sandbox::guarantees(&mechanisms));
+    let enforce = after.into_iter().filter(|it| !before.contains(it)).collect();
+    Gain { enforce, reach: mechanisms.level() }
+}
+
+fn enforced(guarantees: &[Guarantee]) -> Vec<String> {
+    let enforced = guarantees.iter().filter(|it| it.strength == Strength::Enforced);
+    enforced.map(|it| it.name.clone()).collect()
+}

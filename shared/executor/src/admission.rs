@@ -1,0 +1,200 @@
+//! How many slots there are and what a run may ask for, so that all of them together, the server
+//! and a reserve fit the memory of the container: without that, its kernel ends the server for
+//! what a run did. Pure, save for [`admission`], which reads the host.
+
+use std::path::Path;
+
+use host::{Memory, SERVER_MB, Whose};
+use protocol::Bounds;
+
+use crate::settings::Settings;
+use crate::spec::RuntimeSpec;
+
+/// What was admitted.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Admission {
+    /// Runs at the same time.
+    pub(crate) slots: usize,
+    /// What a submission may ask for.
+    pub(crate) bounds: Bounds,
+    /// What had to be lowered, for the operator.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The memory is too small for what was demanded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TooSmall {
+    /// Slots were demanded that do not fit.
+    #[error(
+        "EXECUTOR_SLOTS is {slots}, but the {whose}'s memory of {has_mb} MB holds {fitting} runs \
+         of {run_mb} MB (EXECUTOR_MEMORY_DEFAULT_MB) beside the server and a reserve of a fifth; \
+         lower EXECUTOR_SLOTS, leave it 0, or grant more memory"
+    )]
+    Slots { slots: usize, whose: &'static str, has_mb: u64, fitting: u64, run_mb: u64 },
+    /// Not even the smallest run fits.
+    #[error(
+        "the {whose}'s memory of {has_mb} MB holds no run beside the server and a reserve of a \
+         fifth; grant at least {needed_mb} MB"
+    )]
+    Nothing { whose: &'static str, has_mb: u64, needed_mb: u64 },
+}
+
+/// What an operator wishes for.
+#[derive(Debug, Clone)]
+struct Wish {
+    /// 0 leaves it to us.
+    slots: usize,
+    processors: usize,
+    bounds: Bounds,
+    /// What a compile may use; 0 if there is none.
+    compile_mb: u64,
+}
+
+/// Fits the settings and the compile phase of `spec` to the memory of this host.
+pub(crate) fn admission(
+    settings: &Settings,
+    spec: &mut RuntimeSpec,
+) -> Result<Admission, TooSmall> {
+    let wish = Wish {
+        slots: settings.slots,
+        processors: host::processors(),
+        bounds: settings.bounds(),
+        compile_mb: spec.compile.as_ref().map_or(0, |it| it.memory_mb),
+    };
+    let (admission, compile_mb) = admit(wish, host::memory(Path::new("/")))?;
+    if let Some(compile) = &mut spec.compile {
+        compile.memory_mb = compile_mb;
+    }
+    for note in &admission.notes {
+        tracing::warn!("{note}");
+    }
+    Ok(admission)
+}
+
+/// Decides; beside the admission, what a compile may use.
+fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmall> {
+    let Wish { slots: demanded, processors, mut bounds, compile_mb } = wish;
+    let wished = if demanded == 0 { processors.max(1) } else { demanded };
+    let Some(memory) = memory else {
+        let notes = vec!["this host does not say how much memory it has".to_owned()];
+        return Ok((Admission { slots: wished, bounds, notes }, compile_mb));
+    };
+    let (whose, has_mb, budget) = (owner(memory), memory.mb(), memory.for_runs_mb());
+    let each = bounds.memory_max_mb.max(compile_mb);
+    let mut notes = Vec::new();
+    let slots = if demanded == 0 {
+        let fitting = usize::try_from(budget / each).unwrap_or(usize::MAX);
+        wished.min(fitting.max(1))
+    } else {
+        demanded
+    };
+    if slots < wished {
+        notes.push(format!(
+            "{slots} of {wished} slots: the {whose}'s memory of {has_mb} MB holds no more runs of \
+             {each} MB"
+        ));
+    }
+    let share = budget / u64::try_from(slots).unwrap_or(u64::MAX);
+    let least = if demanded == 0 { bounds.memory_min_mb } else { bounds.memory_default_mb };
+    if share < least {
+        let run_mb = bounds.memory_default_mb;
+        let fitting = budget / run_mb;
+        let needed_mb = (bounds.memory_min_mb + SERVER_MB + 1) * 6 / 5;
+        return Err(if demanded == 0 || budget < bounds.memory_min_mb {
+            TooSmall::Nothing { whose, has_mb, needed_mb }
+        } else {
+            TooSmall::Slots { slots, whose, has_mb, fitting, run_mb }
+        });
+    }
+    if share < bounds.memory_max_mb {
+        bounds.memory_max_mb = share;
+        bounds.memory_default_mb = bounds.memory_default_mb.min(share);
+        notes.push(format!(
+            "a run may ask for {share} MB at most, as the {whose} has {has_mb} MB for all"
+        ));
+    }
+    if share < compile_mb {
+        notes.push(format!("a compile gets {share} MB, as the {whose} has {has_mb} MB for all"));
+    }
+    Ok((Admission { slots, bounds, notes }, compile_mb.min(share)))
+}
+
+fn owner(memory: Memory) -> &'static str {
+    match memory.of {
+        Whose::Container => "container",
+        Whose::Machine => "machine",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(slots: usize, compile_mb: u64) -> Wish {
+        Wish { slots, processors: 4, bounds: Bounds::default(), compile_mb }
+    }
+
+    fn memory(mb: u64) -> Memory {
+        Memory { bytes: mb << 20, of: Whose::Container, oom_kills_all: false }
+    }
+
+    /// What comes of `slots` and a compile in so many megabytes: slots, the largest and the
+    /// default run, and the compile.
+    #[track_caller]
+    fn check(slots: usize, compile_mb: u64, mb: u64, expected: (usize, u64, u64, u64)) {
+        let (admission, compile) = admit(wish(slots, compile_mb), Some(memory(mb))).unwrap();
+        let Bounds { memory_max_mb, memory_default_mb, .. } = admission.bounds;
+        let found = (admission.slots, memory_max_mb, memory_default_mb, compile);
+        assert_eq!(found, expected, "{slots} slots in {mb} MB");
+        let used = u64::try_from(found.0).unwrap() * found.1.max(compile) + SERVER_MB;
+        assert!(used * 6 / 5 <= mb, "{found:?} do not fit {mb} MB");
+        let is_lowered = found != (if slots == 0 { 4 } else { slots }, 512, 128, compile_mb);
+        assert_eq!(is_lowered, !admission.notes.is_empty(), "{:?}", admission.notes);
+    }
+
+    #[track_caller]
+    fn refused(slots: usize, mb: u64, words: &[&str]) {
+        let error = admit(wish(slots, 0), Some(memory(mb))).unwrap_err().to_string();
+        assert!(words.iter().all(|it| error.contains(it)), "{error}");
+    }
+
+    #[test]
+    fn where_there_is_room_nothing_is_lowered() {
+        check(0, 1024, 8192, (4, 512, 128, 1024));
+        check(2, 0, 2048, (2, 512, 128, 0));
+    }
+
+    #[test]
+    fn automatic_slots_are_as_many_as_fit() {
+        check(0, 0, 2048, (3, 512, 128, 0));
+        check(0, 1024, 4096, (3, 512, 128, 1024));
+    }
+
+    #[test]
+    fn demanded_slots_stay_and_each_gets_less() {
+        check(2, 1024, 2048, (2, 512, 128, 821));
+        check(2, 0, 1024, (2, 394, 128, 0));
+    }
+
+    #[test]
+    fn a_small_machine_still_has_a_slot() {
+        check(0, 1024, 512, (1, 362, 128, 362));
+        check(0, 0, 256, (1, 149, 128, 0));
+        check(0, 0, 128, (1, 42, 42, 0));
+    }
+
+    #[test]
+    fn slots_that_cannot_fit_are_refused_with_a_way_out() {
+        refused(8, 1024, &["EXECUTOR_SLOTS is 8", "holds 6 runs of 128 MB", "lower"]);
+        refused(1, 128, &["holds 0 runs", "grant more memory"]);
+        refused(0, 64, &["holds no run", "grant at least 97 MB"]);
+        let enough = admit(wish(0, 0), Some(memory(97))).unwrap().0;
+        assert_eq!(enough.bounds.memory_max_mb, 16);
+    }
+
+    #[test]
+    fn where_memory_is_unknown_the_wish_stands_and_is_noted() {
+        let (admission, compile) = admit(wish(0, 1024), None).unwrap();
+        assert_eq!((admission.slots, compile, admission.notes.len()), (4, 1024, 1));
+    }
+}
