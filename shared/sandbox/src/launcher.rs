@@ -60,7 +60,7 @@ fn leave(foundation: &str) -> Result<Apart, String> {
     let foundation: Foundation = serde_json::from_str(foundation).map_err(|it| it.to_string())?;
     let user = needs_user_namespace().then(|| (geteuid().as_raw(), getegid().as_raw()));
     foundation.lay().map_err(|it| format!("{}: {}", it.step, it.error))?;
-    Ok(Apart { root: foundation.root, user })
+    Ok(Apart { foundation, user })
 }
 
 /// Tells on standard error why this process ends.

@@ -4,7 +4,6 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -20,7 +19,7 @@ use crate::meter::Meter;
 use crate::sys::landlock;
 use crate::sys::namespaces::{hide_cgroups, keep_user};
 use crate::sys::process::{Fork, default_signals, exit, fork};
-use crate::view;
+use crate::view::{self, Foundation};
 use crate::warden::{Reach, end_all};
 use crate::watch::Watch;
 use crate::wire::{self, EndReason, Message};
@@ -36,8 +35,8 @@ struct Cell {
 /// What a reaper has around it that is the first process of its own namespaces.
 #[derive(Debug, Clone)]
 pub(crate) struct Apart {
-    /// Where the tree of its runs was begun.
-    pub(crate) root: PathBuf,
+    /// What the tree of its runs was begun with.
+    pub(crate) foundation: Foundation,
     /// User and group to be kept, where the user namespace is its own too.
     pub(crate) user: Option<(u32, u32)>,
 }
@@ -94,12 +93,12 @@ fn make(
         .map_err(|it| Failure::of("become a subreaper", &it.into()))?;
     set_no_new_privs(true).map_err(|it| Failure::of("give up new privileges", &it.into()))?;
     let mut files = None;
-    if let Some(Apart { root, .. }) = apart {
+    if let Some(Apart { foundation, .. }) = apart {
         if group.is_some() {
             // Kernels without such namespaces tell the names of groups, and nothing else.
             hide_cgroups().unwrap_or_default();
         }
-        let made = view::enter(root, &spec).map_err(|it| Failure::of(it.step, &it.error))?;
+        let made = view::enter(foundation, &spec).map_err(|it| Failure::of(it.step, &it.error))?;
         if group.is_none() {
             let ours = made.try_clone().map_err(failed("keep the files"))?;
             meter.count_files(ours);

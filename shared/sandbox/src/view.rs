@@ -40,6 +40,14 @@ const HOST_NAME: &[u8] = b"flotilla";
 /// Entries that all of a run's files may take.
 const ENTRIES_MAX: u64 = 100_000;
 
+/// Names by which programs open their own streams.
+const STREAMS: &[(&str, &str)] = &[
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
 /// Longest chain of links that is followed.
 const LINKS_MAX: usize = 40;
 
@@ -91,6 +99,12 @@ impl Foundation {
         for directory in [WORK, TEMPORARY, OUT, "/dev", SHARED_MEMORY, FILES, "/proc"] {
             make_directory(&within(&self.root, Path::new(directory)))?;
         }
+        for (name, target) in STREAMS {
+            let link = within(&self.root, Path::new(name));
+            if fs::symlink_metadata(&link).is_err() {
+                std::os::unix::fs::symlink(target, link)?;
+            }
+        }
         restrict_mount(&self.root, &[Attribute::ReadOnly, Attribute::NoSetUser])
     }
 
@@ -107,6 +121,13 @@ impl Foundation {
             }
         }
         Err(io::Error::other(format!("{} is behind too many links", path.display())))
+    }
+
+    /// Shows again what the run's own directories cover, such as what is kept below `/tmp`.
+    fn show_what_is_covered(&self) -> io::Result<()> {
+        let own = [WORK, TEMPORARY, OUT, SHARED_MEMORY];
+        let is_covered = |path: &&PathBuf| own.iter().any(|place| path.starts_with(place));
+        self.readable.iter().filter(is_covered).try_for_each(|path| self.show(path))
     }
 
     /// As [`Self::show`], up to the first link: makes that, and returns where the rest of the path
@@ -164,15 +185,17 @@ fn bind(outside: &Path, inside: &Path, is_directory: bool) -> io::Result<()> {
     restrict_mount(inside, &[Attribute::ReadOnly, Attribute::NoSetUser])
 }
 
-/// Adds what is the run's own to the tree at `root`, and makes that the whole tree of this
+/// Adds what is the run's own to the tree of `foundation`, and makes that the whole tree of this
 /// process. Returns the root of the file system that programs write to, which holds a directory
 /// for each of [`WORK`], [`TEMPORARY`] and [`OUT`], named like it. This process is the first one
 /// of its namespaces.
-pub(crate) fn enter(root: &Path, spec: &CellSpec) -> Result<OwnedFd, Failed> {
+pub(crate) fn enter(foundation: &Foundation, spec: &CellSpec) -> Result<OwnedFd, Failed> {
+    let root = foundation.root.as_path();
     let tree = || -> io::Result<OwnedFd> {
         // A tree that came from elsewhere is locked in place; a copy of it is ours.
         mount_bind_recursive(root, root)?;
         let files = lay_out_files(root, spec)?;
+        foundation.show_what_is_covered()?;
         for directory in &spec.writable {
             mount_bind(directory, within(root, directory))?;
         }

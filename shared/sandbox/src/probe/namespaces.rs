@@ -48,7 +48,7 @@ fn leave(file: &Path, root: &Path, mechanisms: Mechanisms) -> Result<(), String>
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(told)?;
     match fork_apart().map_err(|error| error.to_string())? {
-        Fork::Child => tell(writer, &live_apart(file, root, mechanisms, user)),
+        Fork::Child => tell(writer, &live_apart(file, &foundation, mechanisms, user)),
         Fork::Parent(child) => {
             drop(writer);
             outcome_of(child, reader)
@@ -59,7 +59,7 @@ fn leave(file: &Path, root: &Path, mechanisms: Mechanisms) -> Result<(), String>
 /// What the reaper does, and then what it must not be able to.
 fn live_apart(
     file: &Path,
-    root: &Path,
+    foundation: &Foundation,
     mechanisms: Mechanisms,
     user: Option<(u32, u32)>,
 ) -> Result<(), String> {
@@ -68,7 +68,7 @@ fn live_apart(
         processes_are_counted_apart()?;
     }
     let spec = CellSpec { mechanisms, uid: None, files_bytes: FILES_BYTES, writable: Vec::new() };
-    enter(root, &spec).map_err(|failed| format!("{}: {}", failed.step, failed.error))?;
+    enter(foundation, &spec).map_err(|failed| format!("{}: {}", failed.step, failed.error))?;
     if getpid() != Pid::INIT || getppid().is_some() {
         return Err("processes are numbered with the host's".to_owned());
     }
