@@ -28,6 +28,7 @@ mod validation;
 mod access;
 mod command_line;
 mod connections;
+mod doctor;
 mod faults;
 mod faulty;
 mod gateway;
