@@ -27,6 +27,7 @@ mod validation;
 
 mod access;
 mod command_line;
+mod compatibility;
 mod connections;
 mod doctor;
 mod faults;
@@ -34,6 +35,7 @@ mod faulty;
 mod gateway;
 mod killed;
 mod load;
+mod module_policy;
 mod resources;
 
 mod languages;
