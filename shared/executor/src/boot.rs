@@ -37,7 +37,6 @@ pub(crate) fn prepare_host(
     mut spec: RuntimeSpec,
     settings: &Settings,
 ) -> anyhow::Result<Core> {
-    let admission = admission(settings, &mut spec)?;
     let parent = state_parent(settings);
     let state = StateDir::make(&parent, &format!("executor-{}", spec.name)).map_err(|error| {
         anyhow::anyhow!(
@@ -48,6 +47,7 @@ pub(crate) fn prepare_host(
     let probe = sandbox::probe(&state.join("work"))?;
     let mechanisms = probe.mechanisms();
     let isolation = isolation_report(&probe, &spec, settings)?;
+    let admission = admission(settings, &mut spec, &isolation.guarantees)?;
     let user_switch = mechanisms.user_switch;
     if user_switch && !is_public(&state.join("work")) {
         anyhow::bail!(
