@@ -10,12 +10,15 @@ use crate::language::{LANGUAGES, Language};
 use crate::languages::start;
 use crate::target::{Target, get};
 
+/// Line, column and module of imports.
+type Places = &'static [(u64, u64, &'static str)];
+
 /// What an operator refuses in a language, and what becomes of programs then.
 struct Policy {
     language: &'static str,
     refused: &'static str,
     /// Programs, and the line, column and module of each import that is refused.
-    breaches: &'static [(&'static str, &'static [(u64, u64, &'static str)])],
+    breaches: &'static [(&'static str, Places)],
     /// Programs that run, and print `ran`: harmless ones, and those that hide what they import.
     runs: &'static [&'static str],
 }

@@ -1,3 +1,5 @@
+//! Files: made, moved, linked, sought, measured and removed.
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Result, Seek, SeekFrom, Write};
 

@@ -1,3 +1,5 @@
+//! Processes with pipes, an environment, an exit code and a signal.
+
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 

@@ -1,3 +1,5 @@
+//! Threads, channels, locks and barriers.
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;

@@ -1,3 +1,5 @@
+//! Panics that are caught, in threads too.
+
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
