@@ -37,5 +37,6 @@ mod killed;
 mod load;
 mod module_policy;
 mod resources;
+mod selftest;
 
 mod languages;
