@@ -382,6 +382,7 @@ async fn the_fleet_is_shown_in_every_form() {
     assert_eq!(json("/v1/languages/alpha-alias").await["executors"], 1);
     let services = json("/api/microservices/health").await;
     assert_eq!(services["services"]["alpha"]["status"], "healthy");
+    assert_eq!(services["services"]["alpha"]["isolation"], "separated");
     let info = json("/api/microservices/info/alpha-alias").await;
     assert_eq!((&info["service"], &info["language"]), (&json!("alpha"), &json!("alpha")));
     let metrics = gateway.get("/metrics").send().await.unwrap().text().await.unwrap();

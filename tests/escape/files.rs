@@ -3,13 +3,19 @@
 
 use serde_json::Value;
 
-use crate::attack::{Attack, Ends, attack};
+use crate::attack::{Ends, attack};
+use crate::promise::DISK;
+use crate::table::Table;
 
-const TANGLES: &[Attack] = &[
-    attack(
-        "a tree 3,000 levels deep",
-        "the work directory (deleted by descriptor)",
-        r#"
+pub(crate) static TANGLES: Table = Table {
+    promise: "no file of a run stays or troubles us",
+    against: &[DISK],
+    scenarios: &[],
+    attacks: &[
+        attack(
+            "a tree 3,000 levels deep",
+            "the work directory (deleted by descriptor)",
+            r#"
 for place in (os.environ["HOME"], os.environ["TMPDIR"]):
     os.chdir(place)
     for level in range(3000):
@@ -18,44 +24,44 @@ for place in (os.environ["HOME"], os.environ["TMPDIR"]):
     open("leaf", "w").close()
 print("done")
 "#,
-    ),
-    attack(
-        "directories that nobody may enter",
-        "the work directory (deleted by descriptor)",
-        r#"
+        ),
+        attack(
+            "directories that nobody may enter",
+            "the work directory (deleted by descriptor)",
+            r#"
 os.makedirs("a/b/c/d")
 open("a/b/c/d/file", "w").close()
 for path in ("a/b/c/d/file", "a/b/c/d", "a/b/c", "a/b", "a", os.environ["TMPDIR"], os.environ["HOME"]):
     os.chmod(path, 0)
 print("done")
 "#,
-    ),
-    attack(
-        "names that are no text, too long, or look like something else",
-        "the work directory (deleted by descriptor)",
-        r#"
+        ),
+        attack(
+            "names that are no text, too long, or look like something else",
+            "the work directory (deleted by descriptor)",
+            r#"
 for name in (b"\xff\xfe", b"line\nbreak", b"x" * 255, b"-rf", b"...", b" ", b"\x1b[31m", b"*", b"a;b", b"$HOME", b"\x01"):
     os.mkdir(b"d" + name[:254])
     open(name, "w").close()
     open(b"d" + name[:254] + b"/" + name, "w").close()
 print("done")
 "#,
-    ),
-    attack(
-        "thousands of files",
-        "the work directory (deleted by descriptor)",
-        r#"
+        ),
+        attack(
+            "thousands of files",
+            "the work directory (deleted by descriptor)",
+            r#"
 for directory in range(10):
     os.mkdir(str(directory))
     for index in range(1000): os.close(os.open(f"{directory}/{index}", os.O_CREAT | os.O_WRONLY))
 for index in range(6000): os.close(os.open(f"file{index}", os.O_CREAT | os.O_WRONLY))
 print("done")
 "#,
-    ),
-    attack(
-        "links, pipes, sockets and loops among its files",
-        "the work directory (deleted by descriptor)",
-        r#"
+        ),
+        attack(
+            "links, pipes, sockets and loops among its files",
+            "the work directory (deleted by descriptor)",
+            r#"
 os.mkdir("d")
 for path in (PRIVATE, OPEN, DROP, VICTIM_DIR, STATE, "/", "/etc", "..", ".", "loop"):
     os.symlink(path, "link" + str(abs(hash(path))))
@@ -72,11 +78,11 @@ attempt("unchangeable", lambda: fcntl.ioctl(os.open("one", os.O_RDONLY), 0x40086
 attempt("only to append to", lambda: fcntl.ioctl(os.open("d", os.O_RDONLY), 0x40086602, struct.pack("l", 0x20)))
 print("done")
 "#,
-    ),
-    attack(
-        "many files kept open and deleted",
-        "the reaper (nothing keeps them open afterwards)",
-        r#"
+        ),
+        attack(
+            "many files kept open and deleted",
+            "the reaper (nothing keeps them open afterwards)",
+            r#"
 for index in range(10):
     file = open("gone", "wb")
     file.write(bytes(1 << 20))
@@ -85,10 +91,15 @@ for index in range(10):
     os.dup(file.fileno())
 print("done")
 "#,
-    ),
-];
+        ),
+    ],
+};
 
-const RESULTS: &[Attack] = &[
+pub(crate) static RESULTS: Table = Table {
+    promise: "results are files of the run",
+    against: &[],
+    scenarios: &[],
+    attacks: &[
     attack(
         "links to elsewhere as results",
         "the executor (results are plain files with one name)",
@@ -127,19 +138,10 @@ print("done")
         let count = names(answer).len();
         (1..=100).contains(&count) && answer.to_string().len() < 64 << 20
     })),
-];
+    ],
+};
 
 fn names(answer: &Value) -> Vec<&str> {
     let files = answer["files"].as_array().into_iter().flatten();
     files.filter_map(|file| file["path"].as_str()).collect()
-}
-
-#[tokio::test]
-async fn no_file_of_a_run_stays_or_troubles_us() {
-    crate::hold(&["python"], TANGLES).await;
-}
-
-#[tokio::test]
-async fn results_are_files_of_the_run() {
-    crate::hold(&["python"], RESULTS).await;
 }

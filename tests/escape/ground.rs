@@ -4,43 +4,30 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use futures::future::join_all;
+use protocol::{Guarantee, Level};
 use serde_json::{Value, json};
-use tests::{Server, ServerBuilder, binary, client};
+use tests::{Server, client};
+use tokio::sync::OnceCell;
 
 use crate::canaries::Canaries;
 use crate::listeners::Listeners;
 use crate::machine::{self, Users};
+use crate::rights::{Rights, builder, is_root};
+use crate::table::say;
 use crate::victim::Victim;
-
-/// With whose rights the servers run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rights {
-    /// As a container's root: every slot has a user of its own, beside the Landlock domains.
-    Root,
-    /// As a container's unprivileged user: servers and runs share that user, and the Landlock
-    /// domains alone stand between them.
-    Shared,
-    /// As a container's root on a host without Landlock.
-    RootWithoutLandlock,
-    /// As a container's unprivileged user on a host without Landlock: files are open to runs.
-    SharedWithoutLandlock,
-    /// As whoever runs the tests, where that is not root.
-    Own,
-}
-
-impl Rights {
-    /// Those that can be had here.
-    pub(crate) fn all() -> &'static [Self] {
-        if rustix::process::geteuid().is_root() {
-            &[Self::Root, Self::Shared]
-        } else {
-            &[Self::Own]
-        }
-    }
-}
 
 /// What callers must send; no program may learn it.
 pub(crate) const TOKEN: &str = "escape-token-5f1d07c2";
+
+/// The executors that are attacked. The first also runs the victim.
+const LANGUAGES: &[&str] = &["python", "javascript", "java", "cpp", "go", "rust"];
+
+/// What is prepared once for each toolchain, which unprivileged executors share and cannot make.
+static PREPARED: OnceCell<()> = OnceCell::const_new();
+
+/// Users that the slots of one executor may have.
+const USERS_OF_ONE: u32 = 8;
 
 /// Executors of one user, and what attacks are after.
 pub(crate) struct Ground {
@@ -49,39 +36,69 @@ pub(crate) struct Ground {
     pub(crate) canaries: Canaries,
     pub(crate) listeners: Listeners,
     servers: BTreeMap<&'static str, Server>,
+    guarantees: Vec<Guarantee>,
+    level: Level,
     /// How each server, and its spawner, was when it had started.
     conditions: BTreeMap<i32, String>,
+    /// The same of the directories of servers.
+    possessions: BTreeMap<PathBuf, u32>,
     pub(crate) victim: Option<Victim>,
 }
 
 impl Ground {
+    /// Starts every executor, with a victim that runs all the while where one may.
+    pub(crate) async fn whole(rights: Rights) -> Self {
+        if is_root() {
+            PREPARED
+                .get_or_init(|| async { drop(Self::start(Rights::Root, LANGUAGES).await) })
+                .await;
+        }
+        let mut ground = Self::start(rights, LANGUAGES).await;
+        if rights.bear_a_victim() {
+            let victim = Victim::start(ground.server("python")).await;
+            ground.victim = Some(victim);
+        }
+        ground
+    }
+
     /// Starts the executors of `languages`. One whose toolchain only root can reach, because it
     /// is below root's home, is left out for other users.
     pub(crate) async fn start(rights: Rights, languages: &[&'static str]) -> Self {
         let users = Users::claim(rights);
         let canaries = Canaries::lay_out(users.server());
         let listeners = Listeners::open(canaries.path());
+        let slots = users.slots().step_by(USERS_OF_ONE as usize);
+        let starts = languages.iter().zip(slots).map(|(language, first_user)| {
+            let builder = builder(rights, &users, language, first_user);
+            async move { (*language, builder.try_start().await) }
+        });
         let mut servers = BTreeMap::new();
-        for language in languages {
-            match builder(rights, &users, language).try_start().await {
-                Ok(server) => drop(servers.insert(*language, server)),
-                Err(log) if rights == Rights::Shared && log.contains("no toolchain was found") => {
-                    println!("{language} is left out: its toolchain is out of the user's reach");
+        for (language, started) in join_all(starts).await {
+            match started {
+                Ok(server) => drop(servers.insert(language, server)),
+                Err(log) if rights.share_a_user() && log.contains("no toolchain was found") => {
+                    say(&format!("{rights:?}: {language} is out of the user's reach"));
                 }
                 Err(log) => panic!("the executor of {language} did not start:\n{log}"),
             }
         }
+        let isolation = info(servers.get("python").expect("it is always there")).await;
+        let isolation = &isolation["isolation"];
         let pids = servers.values().flat_map(|it| [it.pid(), machine::spawner_of(it.pid())]);
         let conditions = pids.map(|pid| (pid, machine::condition(pid))).collect();
-        Self { rights, users, canaries, listeners, servers, conditions, victim: None }
-    }
-
-    /// As [`Self::start`], with a victim that runs all the while.
-    pub(crate) async fn with_victim(rights: Rights, languages: &[&'static str]) -> Self {
-        let mut ground = Self::start(rights, languages).await;
-        let victim = Victim::start(ground.server("python")).await;
-        ground.victim = Some(victim);
-        ground
+        let possessions = servers.values().flat_map(possessions).collect();
+        Self {
+            rights,
+            users,
+            canaries,
+            listeners,
+            servers,
+            guarantees: serde_json::from_value(isolation["guarantees"].clone()).unwrap(),
+            level: serde_json::from_value(isolation["level"].clone()).unwrap(),
+            conditions,
+            possessions,
+            victim: None,
+        }
     }
 
     /// Whether there is an executor of `language`.
@@ -90,7 +107,15 @@ impl Ground {
     }
 
     pub(crate) fn server(&self, language: &str) -> &Server {
-        self.servers.get(language).expect("the table starts the executors that it needs")
+        self.servers.get(language).expect("the executor was started")
+    }
+
+    pub(crate) fn guarantees(&self) -> &[Guarantee] {
+        &self.guarantees
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.level
     }
 
     /// Sends a program to an executor. `more` holds further fields of the request; where files are
@@ -100,15 +125,21 @@ impl Ground {
         let fields = more.as_object().into_iter().flatten();
         body.as_object_mut().unwrap().extend(fields.map(|(name, it)| (name.clone(), it.clone())));
         if let Some(files) = body.get_mut("files").and_then(Value::as_array_mut) {
-            let program = files.iter_mut().find(|it| it.get("content").is_none()).unwrap();
-            program["content"] = code.into();
+            if let Some(program) = files.iter_mut().find(|it| it.get("content").is_none()) {
+                program["content"] = code.into();
+            }
             body.as_object_mut().unwrap().remove("code");
         }
+        self.send(language, &body.to_string()).await
+    }
+
+    /// Sends a request as it is.
+    pub(crate) async fn send(&self, language: &str, body: &str) -> Value {
         let request = client()
             .post(self.server(language).url("/execute"))
             .header("content-type", "application/json")
             .bearer_auth(TOKEN)
-            .body(body.to_string());
+            .body(body.to_owned());
         let answer = request.send().await.expect("the executor answers");
         let text = answer.text().await.expect("the answer is whole");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -117,7 +148,6 @@ impl Ground {
     /// What an attacker is told, by name. It would have to find out, and here it need not.
     pub(crate) fn facts(&self, language: &str) -> Vec<(&'static str, Fact)> {
         let server = self.server(language);
-        let state = state_directory(server);
         let path = |path: PathBuf| Fact::Text(path.to_string_lossy().into_owned());
         let mut facts = vec![
             ("SERVER", Fact::Number(server.pid().into())),
@@ -132,14 +162,17 @@ impl Ground {
             ("STREAM", path(self.listeners.stream_path())),
             ("DATAGRAM", path(self.listeners.datagram_path())),
             ("ABSTRACT", Fact::Text(self.listeners.abstract_name().to_owned())),
-            ("STATE", path(state)),
-            ("PREPARED", path(tests_prepared())),
+            ("STATE", path(state_directory(server))),
+            ("PREPARED", path(tests::prepared_directory())),
+            ("NAMESPACED", Fact::Number((self.level >= Level::Namespaced).into())),
         ];
-        if let Some(victim) = &self.victim {
-            facts.push(("VICTIM", Fact::Number(victim.pid().into())));
-            facts.push(("REAPER", Fact::Number(victim.reaper().into())));
-            facts.push(("VICTIM_DIR", path(victim.directory().to_owned())));
-        }
+        // Where no victim may be, what needs one has no promise to break.
+        let victim = self.victim.as_ref();
+        facts.push(("VICTIM", Fact::Number(victim.map_or(0, Victim::pid).into())));
+        facts.push(("REAPER", Fact::Number(victim.map_or(0, Victim::reaper).into())));
+        let nowhere = || self.canaries.path().join("nowhere");
+        let directory = victim.map_or_else(nowhere, |it| it.directory().to_owned());
+        facts.push(("VICTIM_DIR", path(directory)));
         facts
     }
 
@@ -160,8 +193,10 @@ impl Ground {
                 *before = now;
             }
         }
-        for server in self.servers.values() {
-            damage.extend(changed_possessions(server));
+        let possessions: BTreeMap<_, _> = self.servers.values().flat_map(possessions).collect();
+        if possessions != self.possessions {
+            damage.push(format!("{:?} became {possessions:?}", self.possessions));
+            self.possessions = possessions;
         }
         if let Some(victim) = &mut self.victim {
             damage.extend(victim.harm().await);
@@ -195,38 +230,11 @@ impl std::fmt::Display for Fact {
     }
 }
 
-/// An executor with the rights wanted, two slots, and a secret.
-pub(crate) fn builder(rights: Rights, users: &Users, language: &str) -> ServerBuilder {
-    let container = binary("container");
-    let user = users.server().to_string();
-    let builder = ServerBuilder::new(&format!("executor-{language}"))
-        .set("EXECUTOR_TOKEN", TOKEN)
-        .set("EXECUTOR_SLOTS", "2")
-        .set("EXECUTOR_TIMEOUT_MAX_SECONDS", "600")
-        .set("EXECUTOR_UID_BASE", &users.slots().start.to_string());
-    // One version is enough, and the system's own is within everybody's reach.
-    let builder = match language {
-        "python" => builder.set("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        _ => builder,
-    };
-    let builder = match rights {
-        Rights::Root | Rights::Shared | Rights::Own => builder,
-        Rights::RootWithoutLandlock | Rights::SharedWithoutLandlock => {
-            builder.set("EXECUTOR_MIN_ISOLATION", "filtered")
-        }
-    };
-    builder.wrapped(&wrapper(rights, &container.to_string_lossy(), &user))
-}
-
-/// What stands before a server's own command.
-pub(crate) fn wrapper<'a>(rights: Rights, container: &'a str, user: &'a str) -> Vec<&'a str> {
-    match rights {
-        Rights::Own => Vec::new(),
-        Rights::Root | Rights::Shared => vec![container, "--user", user, "--"],
-        Rights::RootWithoutLandlock | Rights::SharedWithoutLandlock => {
-            vec![container, "--user", user, "--deny-landlock", "--"]
-        }
-    }
+/// What a server says of itself.
+pub(crate) async fn info(server: &Server) -> Value {
+    let request = client().get(server.url("/info")).bearer_auth(TOKEN);
+    let text = request.send().await.unwrap().text().await.unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 /// The one directory that a server made below its state directory.
@@ -236,24 +244,16 @@ pub(crate) fn state_directory(server: &Server) -> PathBuf {
     names.next().expect("the server made its directory")
 }
 
-/// Directories of the server whose rights are not as it made them.
-fn changed_possessions(server: &Server) -> Vec<String> {
+/// The directories and files of the server that a run could name, with their modes.
+fn possessions(server: &Server) -> Vec<(PathBuf, u32)> {
     use std::os::unix::fs::PermissionsExt as _;
-    const MODES: &[(&str, u32)] = &[
-        (".", 0o711),
-        ("work", 0o711),
-        ("cache", 0o755),
-        ("mirror", 0o755),
-        ("support", 0o755),
-        ("lock", 0o600),
-    ];
     let state = state_directory(server);
-    let mode = |name: &str| state.join(name).metadata().map(|it| it.permissions().mode() & 0o7777);
-    MODES
-        .iter()
-        .filter(|(name, expected)| !mode(name).is_ok_and(|it| it == *expected))
-        .map(|(name, _)| format!("the server's `{name}` was changed to {:?}", mode(name)))
-        .collect()
+    let names = [".", "work", "cache", "mirror", "support", "lock"].map(|it| state.join(it));
+    let found = names.into_iter().filter_map(|path| {
+        let mode = path.metadata().ok()?.permissions().mode();
+        Some((path, mode))
+    });
+    found.collect()
 }
 
 /// What is left in the directory of runs. The victim's is expected.
@@ -267,8 +267,4 @@ async fn left_in_work(server: &Server, victim: Option<&Victim>) -> Option<String
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect()
-}
-
-fn tests_prepared() -> PathBuf {
-    std::env::temp_dir().join(format!("flotilla-prepared-{}", rustix::process::getuid().as_raw()))
 }

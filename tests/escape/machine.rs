@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::ground::Rights;
+use crate::rights::Rights;
 
 /// How long what a run left may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ impl Users {
     pub(crate) fn server(&self) -> u32 {
         match self.rights {
             Rights::Shared | Rights::SharedWithoutLandlock => self.block.start,
-            Rights::Root | Rights::RootWithoutLandlock => 0,
+            Rights::Everything | Rights::Root | Rights::RootWithoutLandlock => 0,
             Rights::Own => rustix::process::geteuid().as_raw(),
         }
     }
@@ -93,6 +93,17 @@ pub(crate) fn spawner_of(server: i32) -> i32 {
     children(server).first().expect("a server has a spawner").pid
 }
 
+/// The processes below `pid` where each has one child, from above.
+pub(crate) fn chain_below(pid: i32) -> Vec<i32> {
+    let mut chain = Vec::new();
+    let mut last = pid;
+    while let Some(child) = children(last).first() {
+        last = child.pid;
+        chain.push(last);
+    }
+    chain
+}
+
 /// What a server, its spawner or the victim was given, or had done to it: limits, priority,
 /// processors, and whether it is stopped.
 pub(crate) fn condition(pid: i32) -> String {
@@ -144,8 +155,11 @@ pub(crate) fn litter(users: &Users) -> Vec<String> {
     for place in PLACES {
         let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
         for path in entries.map(|it| it.path()).filter(|it| !is_the_tests(it)) {
-            if path.symlink_metadata().is_ok_and(|it| users.contains(it.uid())) {
+            let of_a_run = path.symlink_metadata().is_ok_and(|it| users.contains(it.uid()));
+            if of_a_run || path.ends_with("flotilla-escape") {
                 found.push(format!("left behind: {}", path.display()));
+                // It must not be held against the next attack.
+                drop(std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path)));
             }
         }
     }

@@ -1,20 +1,25 @@
-//! Programs that try to get out, sent to real executors: as root, where each slot has a user of
-//! its own, and as an unprivileged user under a container's filter, where servers and runs share
-//! one. What they did is looked at from outside, and each names the step that must stop it.
+//! Programs that try to get out, sent to real executors with each kind of rights that servers
+//! have in containers. What they did is looked at from outside, and each names the step that must
+//! stop it and the guarantee that it attacks.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::print_stdout,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a check that cannot be made must fail"
 )]
+
+mod matrix;
 
 mod attack;
 mod canaries;
 mod ground;
 mod listeners;
 mod machine;
+mod promise;
+mod refusal;
+mod rights;
+mod table;
 mod victim;
 
 mod compile;
@@ -22,26 +27,10 @@ mod files;
 mod languages;
 mod limits;
 mod network;
+mod order;
 mod processes;
-mod promises;
-mod refusal;
 mod secrets;
 mod surface;
 mod survivors;
+mod truth;
 mod writes;
-
-use ground::{Ground, Rights};
-
-/// Makes the attacks of a table with whatever rights servers have in containers.
-async fn hold(languages: &[&'static str], table: &[attack::Attack]) {
-    for rights in Rights::all() {
-        hold_with(*rights, languages, table).await;
-    }
-}
-
-async fn hold_with(rights: Rights, languages: &[&'static str], table: &[attack::Attack]) {
-    let mut ground = Ground::with_victim(rights, languages).await;
-    attack::check(&mut ground, table).await;
-    let damage = ground.finish().await;
-    assert!(damage.is_empty(), "{rights:?}: {damage:?}");
-}

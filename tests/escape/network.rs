@@ -1,23 +1,29 @@
 //! A run opens no network connection, and reaches no local service.
 
-use crate::attack::{Attack, attack};
+use crate::attack::attack;
+use crate::promise::NETWORK;
+use crate::table::Table;
 
-const CONNECTIONS: &[Attack] = &[
-    attack(
-        "open a socket of any family",
-        "Seccomp (socket)",
-        r#"
+pub(crate) static TABLE: Table = Table {
+    promise: "a run opens no connection",
+    against: &[NETWORK],
+    scenarios: &[],
+    attacks: &[
+        attack(
+            "open a socket of any family",
+            "Seccomp (socket)",
+            r#"
 for family in range(46):
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET, 10):
         for flags in (0, socket.SOCK_CLOEXEC):
             attempt(f"socket {family} {kind}", lambda: call("socket", family, kind | flags, 0))
 print("done")
 "#,
-    ),
-    attack(
-        "reach listeners on the loopback and elsewhere",
-        "Seccomp (socket)",
-        r#"
+        ),
+        attack(
+            "reach listeners on the loopback and elsewhere",
+            "Seccomp (socket)",
+            r#"
 import urllib.request
 for port in (TCP, PORT):
     attempt("tcp", lambda: socket.create_connection(("127.0.0.1", port), 2))
@@ -35,11 +41,11 @@ attempt("listening", lambda: socket.create_server(("127.0.0.1", 0)))
 attempt("listening for datagrams", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).bind(("127.0.0.1", 0)))
 print("done")
 "#,
-    ),
-    attack(
-        "reach local sockets",
-        "Seccomp (socket, datagram pairs)",
-        r#"
+        ),
+        attack(
+            "reach local sockets",
+            "Seccomp (socket, datagram pairs)",
+            r#"
 def stream(address):
     with socket.socket(socket.AF_UNIX) as it: it.connect(address)
 attempt("stream", lambda: stream(STREAM))
@@ -62,11 +68,11 @@ for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
     assert one.recv(1) == b"x"
 print("done")
 "#,
-    ),
-    attack(
-        "pairs of other families",
-        "Seccomp (socketpair)",
-        r#"
+        ),
+        attack(
+            "pairs of other families",
+            "Seccomp (socketpair)",
+            r#"
 pair = (ctypes.c_int * 2)()
 for family in [it for it in range(46) if it != socket.AF_UNIX]:
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
@@ -74,10 +80,6 @@ for family in [it for it in range(46) if it != socket.AF_UNIX]:
 attempt("a family with high bits", lambda: call("syscall", 53, ctypes.c_long(0x100000001), 2, 0, pair))
 print("done")
 "#,
-    ),
-];
-
-#[tokio::test]
-async fn a_run_opens_no_connection() {
-    crate::hold(&["python"], CONNECTIONS).await;
-}
+        ),
+    ],
+};

@@ -1,12 +1,18 @@
 //! A run cannot signal, trace, limit or read the service or other runs.
 
-use crate::attack::{Attack, Ends, attack};
+use crate::attack::{Ends, attack};
+use crate::promise::{CPU, KERNEL_SURFACE, SIGNALS};
+use crate::table::Table;
 
-const TRESPASSES: &[Attack] = &[
-    attack(
-        "signal the server, the spawner, a supervisor and another run",
-        "Landlock (signal scope), Identity",
-        r#"
+pub(crate) static TABLE: Table = Table {
+    promise: "a run touches no other process",
+    against: &[SIGNALS],
+    scenarios: &[],
+    attacks: &[
+        attack(
+            "signal the server, the spawner, a supervisor and another run",
+            "Landlock (signal scope), Identity",
+            r#"
 TARGETS = (SERVER, SPAWNER, REAPER, VICTIM, os.getppid(), 1, SERVER + 1)
 for pid in TARGETS:
     for number in (0, signal.SIGCONT, signal.SIGIO, signal.SIGUSR1, signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL):
@@ -19,11 +25,11 @@ for pid in TARGETS:
         attempt(f"group {pid}", lambda: os.killpg(group, signal.SIGTERM))
 print("done")
 "#,
-    ),
-    attack(
-        "signal everybody",
-        "Landlock (signal scope), Identity",
-        r#"
+        ),
+        attack(
+            "signal everybody",
+            "Landlock (signal scope), Identity",
+            r#"
 # Nobody but the caller is in its domain, so there is nobody to signal.
 child = os.fork()
 if child == 0:
@@ -34,11 +40,11 @@ for number in (signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL):
 os.waitpid(child, 0)
 print("done")
 "#,
-    ),
-    attack(
-        "limit, slow down and move others",
-        "Seccomp (the process named must be the caller)",
-        r#"
+        ),
+        attack(
+            "limit, slow down and move others",
+            "Seccomp (the process named must be the caller)",
+            r#"
 for pid in (SERVER, SPAWNER, REAPER, VICTIM):
     for kind in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC, resource.RLIMIT_AS):
         attempt(f"limit {pid}", lambda: resource.prlimit(pid, kind, (0, 0)))
@@ -64,11 +70,12 @@ os.sched_setaffinity(0, os.sched_getaffinity(0))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 print("done")
 "#,
-    ),
-    attack(
-        "trace others and take what is theirs",
-        "Seccomp (calls on other processes)",
-        r#"
+        )
+        .against(&[KERNEL_SURFACE, SIGNALS]),
+        attack(
+            "trace others and take what is theirs",
+            "Seccomp (calls on other processes)",
+            r#"
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/resource.h>
@@ -104,12 +111,13 @@ int main() {
     std::puts("done");
 }
 "#,
-    )
-    .in_language("cpp"),
-    attack(
-        "be signalled out of the kernel's hand",
-        "Landlock (signal scope)",
-        r#"
+        )
+        .in_language("cpp")
+        .against(&[KERNEL_SURFACE, SIGNALS]),
+        attack(
+            "be signalled out of the kernel's hand",
+            "Landlock (signal scope)",
+            r#"
 # A timer, a dying child or a parent's death may signal us, never somebody else.
 PR_SET_PDEATHSIG = 1
 call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -120,11 +128,11 @@ for pid in (SERVER, VICTIM):
     attempt("wait for another", lambda: os.waitid(os.P_PIDFD, os.pidfd_open(pid), os.WEXITED | os.WNOHANG))
 print("done")
 "#,
-    ),
-    attack(
-        "kill the supervisor by exhausting what it shares with the run",
-        "the reaper, which has limits of its own",
-        r#"
+        ),
+        attack(
+            "kill the supervisor by exhausting what it shares with the run",
+            "the reaper, which has limits of its own",
+            r#"
 for number in range(1, 65):
     if number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGXCPU): continue
     try: signal.signal(number, signal.SIG_IGN)
@@ -136,12 +144,9 @@ for _ in range(1000):
 else: print("ESCAPED the limit of pending signals")
 while True: pass
 "#,
-    )
-    .with(r#"{"cpuTime": 1, "timeout": 20}"#)
-    .ends(Ends::As(&["timeout"])),
-];
-
-#[tokio::test]
-async fn a_run_touches_no_other_process() {
-    crate::hold(&["python", "cpp"], TRESPASSES).await;
-}
+        )
+        .with(r#"{"cpuTime": 1, "timeout": 20}"#)
+        .ends(Ends::As(&["timeout"]))
+        .against(&[CPU]),
+    ],
+};

@@ -1,6 +1,8 @@
 //! A run cannot read the service's secrets, nor files outside its work directory and toolchain.
 
 use crate::attack::{Attack, attack};
+use crate::promise::{FILES, KERNEL_SURFACE, PROCESS_SECRETS};
+use crate::table::Table;
 
 /// The plainest of all.
 pub(crate) const BY_NAME: Attack = attack(
@@ -32,11 +34,15 @@ print("done")
 "#,
 );
 
-const READS: &[Attack] = &[
-    attack(
-        "look into the processes of the server, the spawner, a supervisor and another run",
-        "Landlock (processes outside the domain cannot be inspected)",
-        r#"
+pub(crate) static TABLE: Table = Table {
+    promise: "a run reads no secret and no file outside",
+    against: &[FILES],
+    scenarios: &[],
+    attacks: &[
+        attack(
+            "look into the processes of the server, the spawner, a supervisor and another run",
+            "Landlock (processes outside the domain cannot be inspected)",
+            r#"
 import itertools
 FILES = ("environ mem maps smaps smaps_rollup auxv stack syscall wchan cmdline status stat statm io "
          "limits mountinfo mounts cgroup comm root/etc/passwd cwd/. cwd/secret.txt cwd/main.py "
@@ -50,12 +56,13 @@ for pid, link in itertools.product((SERVER, SPAWNER, REAPER, VICTIM), ("exe", "c
     attempt(f"open {pid} {link}", lambda: os.open(f"/proc/{pid}/{link}", os.O_RDONLY))
 print("done")
 "#,
-    ),
-    BY_NAME,
-    attack(
-        "read what the system keeps",
-        "Landlock (files)",
-        r#"
+        )
+        .against(&[FILES, PROCESS_SECRETS]),
+        BY_NAME,
+        attack(
+            "read what the system keeps",
+            "Landlock (files)",
+            r#"
 import glob
 for path in """/etc/passwd /etc/shadow /etc/hostname /etc/hosts /etc/resolv.conf /etc/machine-id /etc/ssh
         /proc/version /proc/mounts /proc/self/mountinfo /proc/self/environ /proc/self/maps /proc/self/mem
@@ -71,11 +78,11 @@ for directory in "/ /etc /proc /proc/self/task /proc/self/fd /dev /dev/shm /tmp 
     attempt(directory, lambda: os.listdir(directory))
 print("done")
 "#,
-    ),
-    attack(
-        "read another run and the server's own directories",
-        "Landlock (files)",
-        r#"
+        ),
+        attack(
+            "read another run and the server's own directories",
+            "Landlock (files)",
+            r#"
 for path in ("main.py", "secret.txt"):
     attempt(path, lambda: read(os.path.join(VICTIM_DIR, path)))
 attempt("its directory", lambda: os.listdir(VICTIM_DIR))
@@ -87,22 +94,23 @@ attempt("the directory of runs", lambda: os.listdir("../.."))
 attempt("the run's own parent", lambda: os.listdir(".."))
 print("done")
 "#,
-    ),
-    attack(
-        "learn the names of other runs from watches",
-        "Seccomp (inotify and fanotify)",
-        r#"
+        ),
+        attack(
+            "learn the names of other runs from watches",
+            "Seccomp (inotify and fanotify)",
+            r#"
 for start in (lambda: call("inotify_init"), lambda: call("inotify_init1", 0)):
     attempt("a watch", start)
 attempt("a watch of everything", lambda: call("fanotify_init", 0, 0))
 attempt("a notice of a directory", lambda: fcntl.fcntl(os.open(".", os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_CREATE))
 print("done")
 "#,
-    ),
-    attack(
-        "find secrets in its own process",
-        "the spawner (empty environment, no secret in its memory)",
-        r#"
+        )
+        .against(&[FILES, KERNEL_SURFACE]),
+        attack(
+            "find secrets in its own process",
+            "the spawner (empty environment, no secret in its memory)",
+            r#"
 import re
 # Whatever the supervisor left in memory that we inherit would be in our stack or environment.
 names = "HOME LANG OMP_NUM_THREADS OPENBLAS_NUM_THREADS PATH PYTHONDONTWRITEBYTECODE TMPDIR TZ".split()
@@ -113,11 +121,12 @@ for name, value in expected.items():
 if sys.argv != ["main.py"]: print("ESCAPED arguments", sys.argv)
 print("done")
 "#,
-    ),
-    attack(
-        "use descriptors that were left open",
-        "NewSession (close-on-exec above standard error)",
-        r#"
+        )
+        .against(&[]),
+        attack(
+            "use descriptors that were left open",
+            "NewSession (close-on-exec above standard error)",
+            r#"
 found = []
 for number in range(4096):
     try: fcntl.fcntl(number, fcntl.F_GETFD)
@@ -130,10 +139,7 @@ attempt("input of the terminal", lambda: fcntl.ioctl(0, 0x5412, b"x"))
 if os.getsid(0) != os.getpid(): print("ESCAPED our session", os.getsid(0))
 print("done")
 "#,
-    ),
-];
-
-#[tokio::test]
-async fn a_run_reads_no_secret_and_no_file_outside() {
-    crate::hold(&["python"], READS).await;
-}
+        )
+        .against(&[]),
+    ],
+};

@@ -1,12 +1,18 @@
 //! What a run may ask of the kernel: little, and nothing that gives rights.
 
-use crate::attack::{Attack, attack};
+use crate::attack::attack;
+use crate::promise::KERNEL_SURFACE;
+use crate::table::Table;
 
-const CALLS: &[Attack] = &[
-    attack(
-        "calls that programs go without",
-        "Seccomp",
-        r#"
+pub(crate) static TABLE: Table = Table {
+    promise: "a run has few calls and no rights",
+    against: &[KERNEL_SURFACE],
+    scenarios: &[],
+    attacks: &[
+        attack(
+            "calls that programs go without",
+            "Seccomp",
+            r#"
 #include <sched.h>
 #include <sys/prctl.h>
 int main() {
@@ -85,13 +91,13 @@ int main() {
     std::puts("done");
 }
 "#,
-    )
-    .in_language("cpp"),
-    #[cfg(target_arch = "x86_64")]
-    attack(
-        "calls under foreign conventions",
-        "Seccomp (convention guard)",
-        r#"
+        )
+        .in_language("cpp"),
+        #[cfg(target_arch = "x86_64")]
+        attack(
+            "calls under foreign conventions",
+            "Seccomp (convention guard)",
+            r#"
 #include <ucontext.h>
 int main() {
     fatal("getpid of i386", [] { long number = 20; asm volatile("int $0x80" : "+a"(number) : : "memory"); });
@@ -102,12 +108,12 @@ int main() {
     std::puts("done");
 }
 "#,
-    )
-    .in_language("cpp"),
-    attack(
-        "programs that carry rights",
-        "NoNewPrivileges",
-        r#"
+        )
+        .in_language("cpp"),
+        attack(
+            "programs that carry rights",
+            "NoNewPrivileges",
+            r#"
 import glob
 carriers = [path for directory in ("/usr/bin", "/usr/sbin", "/usr/lib/openssh") for path in glob.glob(directory + "/*")
             if os.path.isfile(path) and os.stat(path).st_mode & (stat.S_ISUID | stat.S_ISGID)]
@@ -128,10 +134,6 @@ for path in ("sudo", "su"):
     except FileNotFoundError: pass
 print("done")
 "#,
-    ),
-];
-
-#[tokio::test]
-async fn a_run_has_few_calls_and_no_rights() {
-    crate::hold(&["python", "cpp"], CALLS).await;
-}
+        ),
+    ],
+};

@@ -1,12 +1,18 @@
 //! A run leaves no process behind and always ends, whatever it does to stay.
 
-use crate::attack::{Attack, Ends, attack};
+use crate::attack::{Ends, attack};
+use crate::promise::CLEAN_UP;
+use crate::table::Table;
 
-const STAYERS: &[Attack] = &[
-    attack(
-        "daemons by every recipe",
-        "the reaper (kill inside the scope)",
-        r#"
+pub(crate) static TABLE: Table = Table {
+    promise: "a run ends and nothing of it survives",
+    against: &[CLEAN_UP],
+    scenarios: &[],
+    attacks: &[
+        attack(
+            "daemons by every recipe",
+            "the reaper (kill inside the scope)",
+            r#"
 def daemon(prepare):
     if os.fork() == 0:
         prepare()
@@ -39,12 +45,12 @@ for recipe in (os.setsid, double, deaf, group, stopped, silent, holds, subreaper
     daemon(lambda: (os.setsid(), double(), deaf(), recipe()))
 print("done", flush=True)
 "#,
-    )
-    .with(r#"{"timeout": 20}"#),
-    attack(
-        "a storm of forks for a second",
-        "the reaper (kill inside the scope), Processes",
-        r#"
+        )
+        .with(r#"{"timeout": 20}"#),
+        attack(
+            "a storm of forks for a second",
+            "the reaper (kill inside the scope), Processes",
+            r#"
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 def storm():
     until = time.monotonic() + 60
@@ -61,12 +67,12 @@ until = time.monotonic() + 1
 while time.monotonic() < until: pass
 print("done", flush=True)
 "#,
-    )
-    .with(r#"{"timeout": 20, "memoryLimit": 512}"#),
-    attack(
-        "children of the supervisor",
-        "the reaper (it waits for everybody)",
-        r#"
+        )
+        .with(r#"{"timeout": 20, "memoryLimit": 512}"#),
+        attack(
+            "children of the supervisor",
+            "the reaper (it waits for everybody)",
+            r#"
 #include <sched.h>
 int main() {
     // CLONE_PARENT: our parent's child, not ours; CLONE_VFORK: we stand still until it executes.
@@ -81,58 +87,49 @@ int main() {
     for (;;) pause();
 }
 "#,
-    )
-    .in_language("cpp")
-    .with(r#"{"timeout": 2}"#)
-    .ends(Ends::As(&["timeout"])),
-    attack(
-        "ignore every signal and sleep for ever",
-        "the reaper (wall clock)",
-        r"
+        )
+        .in_language("cpp")
+        .with(r#"{"timeout": 2}"#)
+        .ends(Ends::As(&["timeout"])),
+        attack(
+            "ignore every signal and sleep for ever",
+            "the reaper (wall clock)",
+            r"
 for number in range(1, 65):
     try: signal.signal(number, signal.SIG_IGN)
     except (OSError, ValueError): pass
 os.close(1), os.close(2), os.close(0)
 while True: time.sleep(1000)
 ",
-    )
-    .with(r#"{"timeout": 1}"#)
-    .ends(Ends::As(&["timeout"])),
-    attack(
-        "stop itself for ever",
-        "the reaper (wall clock)",
-        "os.kill(os.getpid(), signal.SIGSTOP)\n",
-    )
-    .with(r#"{"timeout": 1}"#)
-    .ends(Ends::As(&["timeout"])),
-    attack(
-        "end the first thread and go on in another",
-        "the reaper (wall clock)",
-        r"
+        )
+        .with(r#"{"timeout": 1}"#)
+        .ends(Ends::As(&["timeout"]))
+        .against(&[]),
+        attack(
+            "stop itself for ever",
+            "the reaper (wall clock)",
+            "os.kill(os.getpid(), signal.SIGSTOP)\n",
+        )
+        .with(r#"{"timeout": 1}"#)
+        .ends(Ends::As(&["timeout"]))
+        .against(&[]),
+        attack(
+            "end the first thread and go on in another",
+            "the reaper (wall clock)",
+            r"
 threading.Thread(target=lambda: time.sleep(1000)).start()
 libc.pthread_exit(None)
 ",
-    )
-    .with(r#"{"timeout": 1}"#)
-    .ends(Ends::As(&["timeout"])),
-    attack(
-        "never read a large standard input",
-        "the executor (feeding ends with the run)",
-        "print('done')\n",
-    )
-    .with(r#"{"inputData": "0123456789abcdef0123456789abcdef"}"#),
-];
-
-#[tokio::test]
-async fn a_run_ends_and_nothing_of_it_survives() {
-    crate::hold(&["python", "cpp"], STAYERS).await;
-}
-
-#[tokio::test]
-async fn nothing_survives_where_only_the_user_holds_it() {
-    // Without a scope, the run is killed by a process that becomes its user.
-    if rustix::process::geteuid().is_root() {
-        let rights = crate::ground::Rights::RootWithoutLandlock;
-        crate::hold_with(rights, &["python", "cpp"], STAYERS).await;
-    }
-}
+        )
+        .with(r#"{"timeout": 1}"#)
+        .ends(Ends::As(&["timeout"]))
+        .against(&[]),
+        attack(
+            "never read a large standard input",
+            "the executor (feeding ends with the run)",
+            "print('done')\n",
+        )
+        .with(r#"{"inputData": "0123456789abcdef0123456789abcdef"}"#)
+        .against(&[]),
+    ],
+};

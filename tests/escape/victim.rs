@@ -36,8 +36,7 @@ pub(crate) struct Victim {
     stream: reqwest::Response,
     heard: String,
     directory: PathBuf,
-    reaper: i32,
-    pid: i32,
+    processes: Vec<i32>,
     condition: String,
 }
 
@@ -63,22 +62,20 @@ impl Victim {
             let chunk = stream.chunk().await.unwrap().expect("the victim says that it is well");
             heard += &String::from_utf8_lossy(&chunk);
         }
-        let spawner = machine::spawner_of(server.pid());
-        let reaper = machine::children(spawner).first().expect("there is a supervisor").pid;
-        let pid = machine::children(reaper).first().expect("there is a program").pid;
+        let processes = machine::chain_below(machine::spawner_of(server.pid()));
         let work = state_directory(server).join("work");
         let run = std::fs::read_dir(work).unwrap().next().expect("it has a directory").unwrap();
         let directory = run.path().join("box");
-        let condition = format!("{}{}", machine::condition(reaper), machine::condition(pid));
-        Self { stream, heard: String::new(), directory, reaper, pid, condition }
+        let condition = condition(&processes);
+        Self { stream, heard: String::new(), directory, processes, condition }
     }
 
     pub(crate) fn pid(&self) -> i32 {
-        self.pid
+        *self.processes.last().expect("there is a program")
     }
 
     pub(crate) fn reaper(&self) -> i32 {
-        self.reaper
+        *self.processes.first().expect("there is a supervisor")
     }
 
     /// Its work directory.
@@ -91,8 +88,9 @@ impl Victim {
         self.directory.parent().is_some_and(|it| it.ends_with(name))
     }
 
-    pub(crate) fn processes(&self) -> [i32; 2] {
-        [self.reaper, self.pid]
+    /// Its supervisors, from above, and its program.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        self.processes.clone()
     }
 
     /// What was done to it since the last look. Waits for a fresh sign of life.
@@ -114,7 +112,7 @@ impl Victim {
             harm.push(format!("the victim was disturbed: {}", self.heard));
         }
         self.heard.clear();
-        let now = format!("{}{}", machine::condition(self.reaper), machine::condition(self.pid));
+        let now = condition(&self.processes);
         if now != self.condition {
             harm.push(format!("the victim was changed from {} to {now}", self.condition));
             self.condition = now;
@@ -127,4 +125,8 @@ impl Victim {
         self.heard += &String::from_utf8_lossy(chunk.as_ref());
         !self.heard.contains("event: exit") && !self.heard.contains("event: fault")
     }
+}
+
+fn condition(processes: &[i32]) -> String {
+    processes.iter().map(|pid| machine::condition(*pid)).collect()
 }

@@ -1,12 +1,18 @@
 //! A run changes nothing outside its own directories: no content, no name, no right, no time.
 
-use crate::attack::{Attack, attack};
+use crate::attack::attack;
+use crate::promise::FILES;
+use crate::table::Table;
 
-const WRITES: &[Attack] = &[
-    attack(
-        "write, make and remove files outside",
-        "Landlock (files)",
-        r#"
+pub(crate) static TABLE: Table = Table {
+    promise: "a run changes nothing outside",
+    against: &[FILES],
+    scenarios: &[],
+    attacks: &[
+        attack(
+            "write, make and remove files outside",
+            "Landlock (files)",
+            r#"
 NEW = [os.path.join(place, "flotilla-escape") for place in (
     DROP, STATE, STATE + "/work", STATE + "/cache", STATE + "/support", STATE + "/mirror", PREPARED, VICTIM_DIR,
     "..", "../..", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", "/run/lock", "/etc", "/usr/bin",
@@ -38,11 +44,11 @@ for path in ("/proc/self/oom_score_adj", "/proc/sys/kernel/core_pattern", "/proc
     attempt("write " + path, lambda: open(path, "w").write("0"))
 print("done")
 "#,
-    ),
-    attack(
-        "change rights, owners, times and attributes of files outside",
-        "Identity, or Seccomp where the user is shared",
-        r#"
+        ),
+        attack(
+            "change rights, owners, times and attributes of files outside",
+            "Identity, or Seccomp where the user is shared",
+            r#"
 SUPPORT = STATE + "/support/validate.py"
 for path in (PRIVATE, PUBLIC, OPEN, DROP, VICTIM_DIR, VICTIM_DIR + "/main.py", STATE, STATE + "/work",
              STATE + "/cache", STATE + "/lock", SUPPORT, PREPARED, "..", "/usr/bin/python3.11", "/tmp"):
@@ -68,11 +74,11 @@ for path in (SUPPORT, "/usr/bin/env"):
     attempt("a mapping for writing", lambda: mmap.mmap(own, 4096, mmap.MAP_SHARED, mmap.PROT_WRITE))
 print("done")
 "#,
-    ),
-    attack(
-        "leave something for the next run",
-        "the work directory, which is the run's own and is deleted",
-        r#"
+        ),
+        attack(
+            "leave something for the next run",
+            "the work directory, which is the run's own and is deleted",
+            r#"
 for place in (os.environ["HOME"], os.environ["TMPDIR"]):
     open(place + "/left", "w").write("left")
     os.makedirs(place + "/.local/lib/python3.11/site-packages")
@@ -93,14 +99,12 @@ for name in ("mq_open", "shm_open", "sem_open"):
     if ctypes.get_errno() == 0: print("ESCAPED", name, result)
 print("done")
 "#,
-    ),
-];
-
-/// Twice, since the second run is of what the first one left in the cache.
-const POISON: Attack = attack(
-    "change its own compiled program for the next run",
-    "Landlock (files); Identity, or Seccomp where the user is shared",
-    r#"
+        ),
+        // Twice, since the second run is of what the first one left in the cache.
+            attack(
+        "change its own compiled program for the next run",
+        "Landlock (files); Identity, or Seccomp where the user is shared",
+        r#"
 int main() {
     char path[4096] = {};
     if (readlink("/proc/self/exe", path, sizeof path - 1) <= 0) std::puts("where are we?");
@@ -123,15 +127,8 @@ int main() {
     std::puts("done");
 }
 "#,
-)
-.in_language("cpp");
-
-#[tokio::test]
-async fn a_cached_program_cannot_be_changed() {
-    crate::hold(&["python", "cpp"], &[POISON, POISON]).await;
-}
-
-#[tokio::test]
-async fn a_run_changes_nothing_outside() {
-    crate::hold(&["python"], WRITES).await;
-}
+    )
+    .in_language("cpp")
+            .twice(),
+    ],
+};

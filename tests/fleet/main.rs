@@ -27,12 +27,16 @@ mod validation;
 
 mod access;
 mod command_line;
+mod compatibility;
 mod connections;
+mod doctor;
 mod faults;
 mod faulty;
 mod gateway;
 mod killed;
 mod load;
+mod module_policy;
 mod resources;
+mod selftest;
 
 mod languages;

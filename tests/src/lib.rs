@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use server::{Server, ServerBuilder};
+pub use server::{Server, ServerBuilder, prepared_directory};
 
 /// The repository.
 pub fn repository() -> &'static Path {

@@ -214,7 +214,7 @@ fn toolchain_path() -> String {
 }
 
 /// Where prepared toolchains are kept from test to test: one place for each user.
-fn prepared_directory() -> PathBuf {
+pub fn prepared_directory() -> PathBuf {
     let user = rustix::process::getuid().as_raw();
     let directory = std::env::temp_dir().join(format!("flotilla-prepared-{user}"));
     std::fs::create_dir_all(&directory).unwrap();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use actix_web::{HttpResponse, web};
 use jiff::Timestamp;
-use protocol::ExecutorInfo;
+use protocol::{ExecutorInfo, Level};
 use serde::Serialize;
 
 use crate::error::ApiError;
@@ -32,6 +32,8 @@ struct Service {
     response_time: Option<f64>,
     instances: usize,
     instances_healthy: usize,
+    /// The weakest of its healthy instances.
+    isolation: Option<Level>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -106,6 +108,7 @@ fn service(instances: &[&View]) -> Service {
         response_time: shown.and_then(|it| it.latency_ms),
         instances: instances.len(),
         instances_healthy: healthy.len(),
+        isolation: healthy.iter().filter_map(|it| Some(it.health.as_ref()?.isolation)).min(),
         error: if healthy.is_empty() { shown.and_then(|it| it.output.clone()) } else { None },
     }
 }

@@ -1,11 +1,13 @@
-//! How many slots there are and what a run may ask for, so that all of them together, the server
-//! and a reserve fit the memory of the container: without that, its kernel ends the server for
-//! what a run did. Pure, save for [`admission`], which reads the host.
+//! How many slots there are and what a run may ask for.
+//!
+//! All of them together, the server and a reserve fit the memory of the container: without that,
+//! its kernel ends the server for what a run did. Runs that could reach each other run one after
+//! the other. Pure, save for [`admission`], which reads the host.
 
 use std::path::Path;
 
 use host::{Memory, SERVER_MB, Whose};
-use protocol::Bounds;
+use protocol::{Bounds, Guarantee, Strength};
 
 use crate::settings::Settings;
 use crate::spec::RuntimeSpec;
@@ -50,18 +52,22 @@ struct Wish {
     compile_mb: u64,
 }
 
-/// Fits the settings and the compile phase of `spec` to the memory of this host.
+/// Fits the settings and the compile phase of `spec` to the memory of this host, and to what
+/// keeps runs apart on it.
 pub(crate) fn admission(
     settings: &Settings,
     spec: &mut RuntimeSpec,
+    guarantees: &[Guarantee],
 ) -> Result<Admission, TooSmall> {
-    let wish = Wish {
+    let mut wish = Wish {
         slots: settings.slots,
         processors: host::processors(),
         bounds: settings.bounds(),
         compile_mb: spec.compile.as_ref().map_or(0, |it| it.memory_mb),
     };
-    let (admission, compile_mb) = admit(wish, host::memory(Path::new("/")))?;
+    let note = one_after_the_other(&mut wish, guarantees);
+    let (mut admission, compile_mb) = admit(wish, host::memory(Path::new("/")))?;
+    admission.notes.extend(note);
     if let Some(compile) = &mut spec.compile {
         compile.memory_mb = compile_mb;
     }
@@ -69,6 +75,18 @@ pub(crate) fn admission(
         tracing::warn!("{note}");
     }
     Ok(admission)
+}
+
+/// Leaves one slot where runs could signal each other, and says so.
+fn one_after_the_other(wish: &mut Wish, guarantees: &[Guarantee]) -> Option<String> {
+    let is_separated =
+        guarantees.iter().any(|it| it.name == "signals" && it.strength == Strength::Enforced);
+    if is_separated || wish.slots == 1 {
+        return None;
+    }
+    wish.slots = wish.slots.min(1);
+    wish.processors = 1;
+    Some("one slot, as nothing here keeps runs from reaching each other".to_owned())
 }
 
 /// Decides; beside the admission, what a compile may use.
@@ -190,6 +208,23 @@ mod tests {
         refused(0, 64, &["holds no run", "grant at least 97 MB"]);
         let enough = admit(wish(0, 0), Some(memory(97))).unwrap().0;
         assert_eq!(enough.bounds.memory_max_mb, 16);
+    }
+
+    #[test]
+    fn runs_that_could_reach_each_other_run_one_after_the_other() {
+        let check = |strength, demanded, expected: (usize, bool)| {
+            let mut wish = wish(demanded, 0);
+            let guarantee =
+                Guarantee { name: "signals".to_owned(), strength, mechanism: String::new() };
+            let note = one_after_the_other(&mut wish, &[guarantee]);
+            let (admission, _) = admit(wish, Some(memory(8192))).unwrap();
+            assert_eq!((admission.slots, note.is_some()), expected, "{strength:?} {demanded}");
+        };
+        check(Strength::Enforced, 0, (4, false));
+        check(Strength::Enforced, 3, (3, false));
+        check(Strength::None, 0, (1, true));
+        check(Strength::None, 3, (1, true));
+        check(Strength::None, 1, (1, false));
     }
 
     #[test]

@@ -38,7 +38,6 @@ pub(crate) fn prepare_host(
     mut spec: RuntimeSpec,
     settings: &Settings,
 ) -> anyhow::Result<Core> {
-    let admission = admission(settings, &mut spec)?;
     let parent = state_parent(settings);
     let state = StateDir::make(&parent, &format!("executor-{}", spec.name)).map_err(|error| {
         anyhow::anyhow!(
@@ -49,6 +48,7 @@ pub(crate) fn prepare_host(
     let probe = sandbox::probe(&state.join("work"))?;
     let mechanisms = probe.mechanisms();
     let isolation = isolation_report(&probe, &spec, settings)?;
+    let admission = admission(settings, &mut spec, &isolation.guarantees)?;
     let user_switch = mechanisms.user_switch;
     let search = search(&spec, settings, &state, user_switch)?;
     lay_out_support(&language, &state.join("support"))?;

@@ -123,23 +123,13 @@ impl Core {
                 errors.push(FieldError::new(format!("/compilerOptions/{index}"), detail));
             }
         }
-        let mut patterns = globset::GlobSetBuilder::new();
-        for (index, pattern) in output_files.iter().enumerate() {
-            let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build();
-            match glob {
-                Ok(glob) => {
-                    patterns.add(glob);
-                }
-                Err(error) => {
-                    let detail = format!("is no pattern: {}", error.kind());
-                    errors.push(FieldError::new(format!("/outputFiles/{index}"), detail));
-                }
-            }
-        }
+        let patterns = patterns(output_files).unwrap_or_else(|mut faults| {
+            errors.append(&mut faults);
+            GlobSet::empty()
+        });
         if !errors.is_empty() {
             return Err(NotAdmitted::Invalid(errors));
         }
-        let patterns = patterns.build().unwrap_or_default();
         Ok(Admitted { runtime, program: program(spec, sources), patterns })
     }
 
@@ -304,6 +294,22 @@ pub(crate) struct Command {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) readable: Vec<PathBuf>,
     pub(crate) writable: Vec<PathBuf>,
+}
+
+/// The patterns of the files that a client wants back.
+pub(crate) fn patterns(globs: &[String]) -> Result<GlobSet, Vec<FieldError>> {
+    let mut patterns = globset::GlobSetBuilder::new();
+    let mut errors = Vec::new();
+    for (index, pattern) in globs.iter().enumerate() {
+        match globset::GlobBuilder::new(pattern).literal_separator(true).build() {
+            Ok(glob) => drop(patterns.add(glob)),
+            Err(error) => {
+                let detail = format!("is no pattern: {}", error.kind());
+                errors.push(FieldError::new(format!("/outputFiles/{index}"), detail));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(patterns.build().unwrap_or_default()) } else { Err(errors) }
 }
 
 /// The program of a submission: nameless code gets the language's entry file.

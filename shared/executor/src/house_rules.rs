@@ -198,26 +198,28 @@ pub(crate) fn check_refused(refused: &[String]) -> anyhow::Result<()> {
 /// The names of a list that commas, semicolons or lines separate, as far as `max` reaches, and
 /// where each stands: what is in quotes, or the first word. Names before braces hold for what is
 /// in them.
-fn elements(prefix: String, list: &str, start: usize, max: usize) -> Vec<(usize, String)> {
+fn elements(mut prefix: String, list: &str, start: usize, max: usize) -> Vec<(usize, String)> {
     let mut names = Vec::new();
-    let mut prefixes = vec![prefix];
+    // How long the prefix was outside of each brace that is open.
+    let mut outside = Vec::new();
     let mut rest = list;
     while names.len() < max {
         let end = rest.find([',', ';', '\n', '{', '}', '(', ')']).unwrap_or(rest.len());
         let (element, after) = rest.split_at(end);
         let offset = start + list.len() - rest.len();
-        let prefix = prefixes.last().cloned().unwrap_or_default();
         let (skipped, name) = first_name(element);
         let mark = after.chars().next();
         if mark == Some('{') {
-            // What nobody nests any deeper is bounded too.
-            let inner = format!("{prefix}{name}");
-            prefixes.push(if inner.len() > NAME_BYTES_MAX { prefix } else { inner });
+            outside.push(prefix.len());
+            // No module has a name that long.
+            if prefix.len() + name.len() <= NAME_BYTES_MAX {
+                prefix.push_str(name);
+            }
         } else if !name.is_empty() {
             names.push((offset + skipped, format!("{prefix}{name}")));
         }
-        if mark == Some('}') && prefixes.len() > 1 {
-            prefixes.pop();
+        if mark == Some('}') {
+            prefix.truncate(outside.pop().unwrap_or(prefix.len()));
         }
         let Some(mark) = mark else { break };
         rest = after.get(mark.len_utf8()..).unwrap_or_default();

@@ -172,7 +172,8 @@ pub(crate) fn read_file(file: &std::fs::File, bytes_max: u64) -> io::Result<Vec<
 }
 
 /// Makes everything below `root`, and itself, ours: readable by all, writable by nobody else.
-/// Links stay as they are. Everything that could write there must be dead.
+/// Symbolic links stay as they are, and a file of several names is refused. Everything that could
+/// write there must be dead.
 pub(crate) fn take_over(root: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
     if depth == 0 {
         return Err(io::Error::other("a tree is deeper than it may be"));
@@ -187,6 +188,10 @@ pub(crate) fn take_over(root: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
             FileType::Directory => {
                 let below = openat(root, &name, directory_flags(), Mode::empty())?;
                 take_over(below.as_fd(), depth - 1)?;
+            }
+            // Its other name may be somebody else's.
+            FileType::RegularFile if stat.st_nlink > 1 => {
+                return Err(io::Error::other("a file has a second name, and is not taken over"));
             }
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -282,6 +287,9 @@ fn entries(directory: BorrowedFd<'_>, max: usize) -> io::Result<Vec<(CString, Fi
 fn directory_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {

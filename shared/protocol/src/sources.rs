@@ -159,16 +159,94 @@ fn take_path(taken: &mut BTreeSet<String>, path: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
+    use crate::{Refusal, RunRequest};
+
+    /// Paths that tried to get out somewhere, and those next to them that are harmless.
+    const CORPUS: &[(&str, bool)] = &[
+        ("a", true),
+        ("a/b.c", true),
+        ("..a", true),
+        ("a..", true),
+        ("...", true),
+        ("-rf", true),
+        ("~/a", true),
+        ("a\\..\\b", true),
+        ("%2e%2e/a", true),
+        ("é/ü", true),
+        ("", false),
+        (".", false),
+        ("..", false),
+        ("/", false),
+        ("/a", false),
+        ("//a", false),
+        ("a/", false),
+        ("a//b", false),
+        ("./a", false),
+        ("a/.", false),
+        ("a/../b", false),
+        ("a/..", false),
+        ("a\0", false),
+        ("a\n", false),
+        ("a\u{7f}", false),
+        ("a\u{85}", false),
+        ("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p", true),
+        ("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q", false),
+    ];
+
+    /// What is taken of files with these paths.
+    fn taken(paths: &[String]) -> Result<Vec<String>, Refusal> {
+        let files: Vec<Value> =
+            paths.iter().map(|path| json!({"path": path, "content": ""})).collect();
+        let body = json!({"files": files}).to_string();
+        let request = RunRequest::parse(body.as_bytes(), &Bounds::default())?;
+        Ok(request.sources.into_iter().map(|it| it.path).collect())
+    }
+
+    fn path() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            4 => "[ab]{1,2}",
+            1 => "[.]{0,3}",
+            1 => r"[a./\\\x00-\x20\x7f-\u{a0} -]{0,8}",
+            1 => "a{254,257}",
+        ];
+        prop_oneof![vec(part, 1..20).prop_map(|it| it.join("/")), any::<String>()]
+    }
+
+    #[test]
+    fn the_corpus_is_told_apart() {
+        for (path, is_taken) in CORPUS {
+            assert_eq!(taken(&[(*path).to_owned()]).is_ok(), *is_taken, "{path:?}");
+        }
+    }
 
     proptest! {
         #[test]
-        fn a_path_that_passes_has_only_plain_parts(path in "[a./\\\\ -]{0,24}") {
-            if check_path(&path).is_ok() {
-                prop_assert!(!path.starts_with('/'));
-                prop_assert!(path.split('/').all(|part| !part.is_empty() && part != "." && part != ".."));
+        fn a_path_that_passes_has_only_plain_parts(path in path()) {
+            for path in taken(&[path]).into_iter().flatten() {
+                prop_assert!(path.len() <= 512 && !path.starts_with('/'));
+                prop_assert!(!path.chars().any(char::is_control));
+                let parts: Vec<&str> = path.split('/').collect();
+                prop_assert!(parts.len() <= 16);
+                let is_plain = |it: &&str| !["", ".", ".."].contains(it) && it.len() <= 255;
+                prop_assert!(parts.iter().all(is_plain));
+            }
+        }
+
+        #[test]
+        fn paths_that_pass_together_do_not_collide(paths in vec("[ab]{1}(/[ab]{1}){0,3}", 1..8)) {
+            if let Ok(taken) = taken(&paths) {
+                for (index, path) in taken.iter().enumerate() {
+                    let below = format!("{path}/");
+                    let others = taken.iter().enumerate().filter(|it| it.0 != index);
+                    for (_, other) in others {
+                        prop_assert!(other != path && !other.starts_with(&below));
+                    }
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //! capabilities of the engines' default, or an unprivileged user without any, and a system-call
 //! filter like that of the usual engines. Only tests use it.
 //!
-//! `container --user ID [--deny-landlock] -- COMMAND...`
+//! `container --user ID [--deny-landlock] [--deny-seccomp] -- COMMAND...`
 #![expect(clippy::disallowed_methods, reason = "it exists to start a command")]
 #![expect(clippy::print_stderr, reason = "it says why it could not")]
 
@@ -112,7 +112,7 @@ fn main() -> ExitCode {
 
 fn start() -> anyhow::Result<std::convert::Infallible> {
     let mut user = None;
-    let mut landlock = true;
+    let mut absent = Vec::new();
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
@@ -120,7 +120,8 @@ fn start() -> anyhow::Result<std::convert::Infallible> {
                 let id = arguments.next().and_then(|it| it.to_str()?.parse().ok());
                 user = Some(id.context("--user needs a number")?);
             }
-            Some("--deny-landlock") => landlock = false,
+            Some("--deny-landlock") => absent.extend(LANDLOCK),
+            Some("--deny-seccomp") => absent.push(libc::SYS_seccomp),
             Some("--") => break,
             _ => anyhow::bail!("`{}` is no option", argument.to_string_lossy()),
         }
@@ -128,7 +129,7 @@ fn start() -> anyhow::Result<std::convert::Infallible> {
     let program = arguments.next().context("there is no command")?;
     become_user(user.context("--user is missing")?).context("cannot become the user")?;
     set_no_new_privs(true)?;
-    filter(landlock).context("cannot install the filter")?;
+    filter(&absent).context("cannot install the filter")?;
     Err(Command::new(&program).args(arguments).exec())
         .with_context(|| format!("cannot execute {}", program.to_string_lossy()))
 }
@@ -151,7 +152,7 @@ fn become_user(id: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn filter(landlock: bool) -> anyhow::Result<()> {
+fn filter(absent: &[i64]) -> anyhow::Result<()> {
     let mut denied: Rules = DENIED.iter().map(|call| (*call, Vec::new())).collect();
     let namespaces = NAMESPACES.iter().map(|bit| {
         let bit = u64::from(bit.cast_unsigned());
@@ -161,11 +162,10 @@ fn filter(landlock: bool) -> anyhow::Result<()> {
     let families = [libc::AF_VSOCK, libc::AF_ALG]
         .map(|family| equal(0, &SeccompCmpOp::Eq, u64::from(family.cast_unsigned())));
     denied.insert(libc::SYS_socket, families.into_iter().collect::<anyhow::Result<_>>()?);
-    let mut absent: Rules = [(libc::SYS_clone3, Vec::new())].into();
-    if !landlock {
-        absent.extend(LANDLOCK.iter().map(|call| (*call, Vec::new())));
-    }
-    for (rules, errno) in [(absent, libc::ENOSYS), (denied, libc::EPERM)] {
+    let absent = absent.iter().chain(&[libc::SYS_clone3]);
+    let absent: Rules = absent.map(|call| (*call, Vec::new())).collect();
+    // What is absent comes last: it may be the call that installs filters.
+    for (rules, errno) in [(denied, libc::EPERM), (absent, libc::ENOSYS)] {
         let refuse = SeccompAction::Errno(errno.unsigned_abs());
         let architecture = std::env::consts::ARCH.try_into()?;
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture)?;
