@@ -121,9 +121,10 @@ async fn a_program_that_fills_the_disk_fails_alone() {
         return;
     };
     let place = disk.to_string_lossy().into_owned();
-    let Some(executor) = start("cpp", &[("EXECUTOR_STATE_DIR", place.as_str())]).await else {
-        return;
-    };
+    // Where runs have a file system of their own, that is what they fill.
+    let settings =
+        [("EXECUTOR_STATE_DIR", place.as_str()), ("EXECUTOR_FILES_BYTES_MAX", "33554432")];
+    let Some(executor) = start("cpp", &settings).await else { return };
     let code = "#include <fstream>\n#include <string>\nint main() {\n    std::string block(1 << 20, 'x');\n    for (int n = 0; n < 64; n++)\n        if (!(std::ofstream(\"f\" + std::to_string(n)) << block << std::flush)) return 9;\n}\n";
     let target = Target::executor(&executor);
     let report = target.run(&json!({"code": code})).await.unwrap();

@@ -64,8 +64,7 @@ pub(crate) fn prepare_host(
         cgroups: probe.cgroups.clone(),
     })?;
     let slots = Slots::new(
-        // Where nothing stands between two runs, there is never a second one.
-        if isolation.level < protocol::Level::Separated { 1 } else { admission.slots },
+        admission.slots,
         settings.waiting_max,
         Duration::from_secs(settings.wait_seconds),
         user_switch.then_some(settings.uid_base),

@@ -195,8 +195,8 @@ impl Directories {
 
     /// Removes the groups of servers that are no more.
     fn remove_stale(&self) {
-        let names = fs::read_dir(&self.memory).into_iter().flatten().flatten();
-        for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let all = self.all().into_iter().filter_map(|directory| fs::read_dir(directory).ok());
+        for name in all.flatten().flatten().filter_map(|it| it.file_name().into_string().ok()) {
             let server = name.strip_prefix(RUN).and_then(|rest| rest.split('-').next());
             if server.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
                 self.map(|parent| parent.join(&name)).remove();

@@ -5,16 +5,18 @@
 //! `container --user ID [--deny-landlock] [--deny-seccomp] -- COMMAND...`
 #![expect(clippy::disallowed_methods, reason = "it exists to start a command")]
 #![expect(clippy::print_stderr, reason = "it says why it could not")]
+#![expect(unsafe_code, reason = "a mount namespace of its own has no safe wrapper")]
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
-    CapabilitySet, clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, UnshareFlags, clear_ambient_capability_set, remove_capability_from_bounding_set,
+    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -127,11 +129,24 @@ fn start() -> anyhow::Result<std::convert::Infallible> {
         }
     }
     let program = arguments.next().context("there is no command")?;
+    hide_control_groups();
     become_user(user.context("--user is missing")?).context("cannot become the user")?;
     set_no_new_privs(true)?;
     filter(&absent).context("cannot install the filter")?;
     Err(Command::new(&program).args(arguments).exec())
         .with_context(|| format!("cannot execute {}", program.to_string_lossy()))
+}
+
+/// Engines give containers no control group that they could change. Whoever is not root of the
+/// machine has none in any case.
+fn hide_control_groups() {
+    // SAFETY: this process has one thread, and nobody shares its descriptors.
+    let apart = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
+    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    if apart.is_ok() && mount_change("/", downstream).is_ok() {
+        let flags = MountFlags::RDONLY;
+        mount("none", "/sys/fs/cgroup", "tmpfs", flags, None).unwrap_or_default();
+    }
 }
 
 fn become_user(id: u32) -> anyhow::Result<()> {
