@@ -10,6 +10,7 @@ use protocol::{
     CaseReport, CompileReport, CompileStatus, Diagnostic, OutputFile, RunEvent, RunReport,
     RunRequest, Stage, Status, Timings,
 };
+use sandbox::Policy;
 use tokio::sync::watch;
 
 use crate::cache::Artifact;
@@ -286,18 +287,13 @@ impl Running<'_> {
     ) -> Result<(Finished, Workspace), RunFault> {
         let mut workspace = self.core.workspace(self.slot, &self.program.files).await?;
         let policy = self.policy(&workspace.directories, args)?;
-        let traffic =
-            Traffic { input, output: self.core.output, cancelled: self.cancelled.clone() };
+        let (output, cancelled) = (self.core.output, self.cancelled.clone());
         let sinks = (self.log.sink(case), self.log.sink(case));
-        let finished = workspace.run(&policy, traffic, sinks).await?;
-        Ok((finished, workspace))
+        let traffic = Traffic { input, output, cancelled };
+        Ok((workspace.run(&policy, traffic, sinks).await?, workspace))
     }
 
-    fn policy(
-        &self,
-        directories: &Directories,
-        args: &[String],
-    ) -> Result<sandbox::Policy, RunFault> {
+    fn policy(&self, directories: &Directories, args: &[String]) -> Result<Policy, RunFault> {
         let request = &self.order.request;
         let run = &self.core.spec.run;
         let memory_bytes = request.memory_bytes;

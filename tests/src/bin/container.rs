@@ -5,7 +5,6 @@
 //! `container --user ID [--deny-landlock] [--deny-seccomp] -- COMMAND...`
 #![expect(clippy::disallowed_methods, reason = "it exists to start a command")]
 #![expect(clippy::print_stderr, reason = "it says why it could not")]
-#![expect(unsafe_code, reason = "a mount namespace of its own has no safe wrapper")]
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
@@ -16,7 +15,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{
     CapabilitySet, UnshareFlags, clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
+    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -140,8 +139,9 @@ fn start() -> anyhow::Result<std::convert::Infallible> {
 /// Engines give containers no control group that they could change. Whoever is not root of the
 /// machine has none in any case.
 fn hide_control_groups() {
-    // SAFETY: this process has one thread, and nobody shares its descriptors.
-    let apart = unsafe { unshare_unsafe(UnshareFlags::NEWNS) };
+    // What can be unsound about it, descriptors that are no longer shared, is not asked for.
+    #[expect(deprecated, reason = "the safe wrapper does for mounts")]
+    let apart = rustix::thread::unshare(UnshareFlags::NEWNS);
     let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     if apart.is_ok() && mount_change("/", downstream).is_ok() {
         let flags = MountFlags::RDONLY;
