@@ -107,7 +107,7 @@ const ATTEMPTS: &[Attempt] = &[
     ),
     (
         "own_proc",
-        "namespaces, and a `/proc` that nothing is mounted over",
+        "namespaces, and a process file system that nothing is mounted over",
         namespaces::hold_with_own_proc,
     ),
     (
