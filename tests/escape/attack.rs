@@ -101,7 +101,8 @@ impl Attack {
     }
 
     async fn faults_of_one(&self, ground: &mut Ground) -> Vec<String> {
-        let fields: Value = serde_json::from_str(self.fields).expect("the table holds JSON");
+        let fields = ground.told(self.language, self.fields);
+        let fields: Value = serde_json::from_str(&fields).expect("the table holds JSON");
         let code = self.told(ground);
         let server = ground.server(self.language).url("/health");
         let health = tokio::spawn(watch_health(server));
@@ -150,9 +151,8 @@ impl Attack {
     /// in place of `@NAME@`.
     fn told(&self, ground: &Ground) -> String {
         let mut prelude = String::new();
-        let mut code = self.code.to_owned();
+        let code = ground.told(self.language, self.code);
         for (name, fact) in ground.facts(self.language) {
-            code = code.replace(&format!("@{name}@"), &fact.to_string());
             let quoted = match fact {
                 Fact::Number(number) => number.to_string(),
                 Fact::Text(text) => format!("{text:?}"),

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::attack::{Ends, attack};
-use crate::promise::DISK;
+use crate::promise::{DISK, FILES};
 use crate::table::Table;
 
 pub(crate) static TANGLES: Table = Table {
@@ -92,6 +92,44 @@ for index in range(10):
 print("done")
 "#,
         ),
+        attack(
+            "fill every place that it may write to",
+            "FileSize; the work directory is deleted",
+            r#"
+block = os.urandom(1 << 20)
+for place in (os.environ["HOME"], os.environ["TMPDIR"], "/tmp", "/var/tmp", "/dev/shm"):
+    try:
+        for index in range(3):
+            with open(f"{place}/flotilla-escape{index}", "wb", buffering=0) as file:
+                for _ in range(40): file.write(block)
+    except OSError as error: print("full", place, error.errno)
+print("done")
+"#,
+        )
+        .with(r#"{"memoryLimit": 512}"#)
+        .against(&[DISK, FILES])
+        .ends(Ends::As(&["success", "memory_limit", "runtime_error"])),
+        attack(
+            "directories that are moved and mounted over while they are deleted",
+            "the work directory (deleted by descriptor, after everybody is dead)",
+            r#"
+for index in range(50):
+    os.makedirs(f"a{index}/b/c")
+    os.symlink("/", f"a{index}/b/c/root")
+def churn():
+    while True:
+        for index in range(50):
+            for one, other in ((f"a{index}/b", f"b{index}"), (f"b{index}", f"a{index}/b")):
+                try: os.rename(one, other)
+                except OSError: pass
+for _ in range(4):
+    if os.fork() == 0:
+        os.setsid()
+        churn()
+time.sleep(0.3)
+print("done", flush=True)
+"#,
+        ),
     ],
 };
 
@@ -138,6 +176,40 @@ print("done")
         let count = names(answer).len();
         (1..=100).contains(&count) && answer.to_string().len() < 64 << 20
     })),
+        attack(
+            "results that change while they are read",
+            "the executor (read after everybody is dead)",
+            r#"
+open("good.txt", "w").write("good")
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        for name in ("good.txt", "other.txt"):
+            try: os.symlink(PUBLIC, "link"), os.rename("link", name)
+            except OSError: pass
+            try: open("new", "w").write("good"), os.rename("new", name)
+            except OSError: pass
+time.sleep(0.2)
+print("done", flush=True)
+"#,
+        )
+        .with(r#"{"outputFiles": ["*.txt"]}"#)
+        .ends(Ends::Checked("success", |answer| {
+            let files = answer["files"].as_array().into_iter().flatten();
+            files.into_iter().all(|it| it["content"] == "good" || it["content"] == "")
+        })),
+        attack(
+            "results with names that are no text or look like something else",
+            "the executor (names are told as text)",
+            r#"
+for name in (b"\xff.txt", b"a\nb.txt", b"\x1b[31m.txt", b"..txt", b"\xe2\x80\xae.txt", b"-.txt", b"~.txt"):
+    open(name, "w").write("odd")
+open("good.txt", "w").write("good")
+print("done")
+"#,
+        )
+        .with(r#"{"outputFiles": ["*.txt"]}"#)
+        .ends(Ends::Checked("success", |answer| names(answer).contains(&"good.txt"))),
     ],
 };
 

@@ -176,6 +176,14 @@ impl Ground {
         facts
     }
 
+    /// `text` with each `@NAME@` replaced by what an attacker on `language` is told.
+    pub(crate) fn told(&self, language: &str, text: &str) -> String {
+        let facts = self.facts(language).into_iter();
+        facts.fold(text.to_owned(), |text, (name, fact)| {
+            text.replace(&format!("@{name}@"), &fact.to_string())
+        })
+    }
+
     /// Everything outside that has changed by an attack, or is left of it. Empty if all is well.
     pub(crate) async fn damage(&mut self) -> Vec<String> {
         let mut damage = self.canaries.changed();

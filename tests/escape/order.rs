@@ -40,6 +40,18 @@ pub(crate) static TABLE: Table = Table {
             against: &[],
             play: |ground| async { look_at_launchers(ground) }.boxed_local(),
         },
+        Scenario {
+            name: "guess what the next run draws by chance",
+            stopped_by: "a process of its own for each run",
+            against: &[],
+            play: |ground| guess(ground).boxed_local(),
+        },
+        Scenario {
+            name: "keep locks, leases and watches on files that runs share",
+            stopped_by: "the reaper (locks go with their holders), Seccomp (leases, watches)",
+            against: &[],
+            play: |ground| lock(ground).boxed_local(),
+        },
     ],
 };
 
@@ -172,6 +184,70 @@ fn look_at_launchers(ground: &Ground) -> Vec<String> {
     let words = std::fs::read(format!("/proc/{server}/cmdline")).unwrap();
     if String::from_utf8_lossy(&words).contains(TOKEN) {
         faults.push("the server's own words tell the token".to_owned());
+    }
+    faults
+}
+
+/// Programs that print what they drew, in each language that draws by chance at its start.
+const DRAWS: &[(&str, &str)] = &[
+    (
+        "python",
+        "import random, uuid\nprint(random.random(), hash('x'), uuid.uuid4(), id(object()))",
+    ),
+    ("javascript", "console.log(Math.random(), require('crypto').randomUUID())"),
+    (
+        "java",
+        "public class Main { public static void main(String[] a) { System.out.println(new java.util.Random().nextLong() + \" \" + java.util.UUID.randomUUID() + Math.random()); } }",
+    ),
+    (
+        "cpp",
+        "#include <cstdio>\n#include <cstdlib>\n#include <random>\nint main() { std::printf(\"%u %p\\n\", std::random_device{}(), std::malloc(1)); }",
+    ),
+    (
+        "go",
+        "package main\n\nimport (\n\t\"fmt\"\n\t\"hash/maphash\"\n)\n\nfunc main() { fmt.Println(maphash.String(maphash.MakeSeed(), \"x\")) }",
+    ),
+    (
+        "rust",
+        "use std::hash::BuildHasher;\nfn main() { println!(\"{}\", std::hash::RandomState::new().hash_one(1)); }",
+    ),
+];
+
+async fn guess(ground: &mut Ground) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (language, code) in DRAWS.iter().filter(|(language, _)| ground.has(language)) {
+        let one = ground.run(language, code, &Value::Null).await;
+        let other = ground.run(language, code, &Value::Null).await;
+        if one["status"] != "success" || one["output"] == other["output"] {
+            faults.push(format!("{language} drew the same twice: {one} {other}"));
+        }
+    }
+    faults
+}
+
+/// Both runs find the same files free, the second while the first one's user has just held them.
+const LOCK: &str = r#"
+import fcntl, os, signal, time
+for path in ("/usr/bin/env", "/bin/sh", os.__file__):
+    try: file = os.open(path, os.O_RDONLY)
+    except OSError: continue
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for kind in (fcntl.F_RDLCK, fcntl.F_WRLCK):
+        try: fcntl.fcntl(file, fcntl.F_SETLEASE, kind), print("ESCAPED a lease")
+        except OSError: pass
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(100)
+print("held", flush=True)
+"#;
+
+async fn lock(ground: &mut Ground) -> Vec<String> {
+    let mut faults = Vec::new();
+    for _ in 0..3 {
+        let answer = ground.run("python", LOCK, &Value::Null).await;
+        if answer["output"] != "held\n" {
+            faults.push(format!("a lock was found held, or a lease taken: {answer}"));
+        }
     }
     faults
 }

@@ -1,7 +1,7 @@
 //! What a run may ask of the kernel: little, and nothing that gives rights.
 
 use crate::attack::attack;
-use crate::promise::KERNEL_SURFACE;
+use crate::promise::{FILES, KERNEL_SURFACE};
 use crate::table::Table;
 
 pub(crate) static TABLE: Table = Table {
@@ -135,5 +135,65 @@ for path in ("sudo", "su"):
 print("done")
 "#,
         ),
+        attack(
+            "change what it is to the kernel",
+            "Seccomp, NoNewPrivileges",
+            r#"
+#include <linux/securebits.h>
+#include <sys/prctl.h>
+int main() {
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    forbidden("a capability", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 21, 0, 0));
+    forbidden("its bits", prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0));
+    forbidden("its map", prctl(PR_SET_MM, 1, 0x10000, 0, 0), EINVAL);
+    forbidden("strict mode undone", prctl(PR_SET_SECCOMP, 0, 0, 0, 0), EINVAL);
+    forbidden("no new privileges undone", prctl(PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0), EINVAL);
+    forbidden("scheduling core of another", prctl(62, 2, SERVER, 0, 0), EPERM);
+    forbidden("clock", syscall(SYS_clock_adjtime, 0, 0));
+    forbidden("ports", syscall(SYS_iopl, 3));
+    forbidden("local descriptors", syscall(SYS_modify_ldt, 1, 0, 0));
+    forbidden("kernel pages", syscall(SYS_move_pages, 0, 0, 0, 0, 0, 0));
+    forbidden("chown", chown("file", 0, 0));
+    forbidden("user", syscall(SYS_setfsuid, 0) == 0 ? 0 : -1, errno);
+    std::puts("done");
+}
+"#,
+        )
+        .in_language("cpp"),
+        attack(
+            "execute what is no file",
+            "Seccomp (memfd), Landlock",
+            r#"
+int main() {
+    forbidden("a file in memory", syscall(SYS_memfd_create, "x", 0));
+    forbidden("a file in memory, sealed", syscall(SYS_memfd_create, "x", 3));
+    forbidden("its own interpreter", syscall(SYS_execveat, -1, "", nullptr, nullptr, 0x1000), EBADF);
+    forbidden("a library outside", syscall(SYS_uselib, PUBLIC), ENOSYS);
+    std::puts("done");
+}
+"#,
+        )
+        .in_language("cpp")
+        .against(&[KERNEL_SURFACE, FILES]),
+        attack(
+            "another filter, to deceive what it starts",
+            "Seccomp (ours stays beneath)",
+            r#"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+int main() {
+    // It may add filters; they can only take more away, and allow nothing that ours denies.
+    sock_filter allow[] = {{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+    sock_fprog program{1, allow};
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
+    forbidden("a listener for its children", syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER | 0x10, nullptr), errno);
+    forbidden("socket", socket(AF_INET, SOCK_STREAM, 0));
+    forbidden("unshare", syscall(SYS_unshare, 0x10000000));
+    std::puts("done");
+}
+"#,
+        )
+        .in_language("cpp"),
     ],
 };

@@ -1,7 +1,7 @@
 //! A run leaves no process behind and always ends, whatever it does to stay.
 
 use crate::attack::{Ends, attack};
-use crate::promise::CLEAN_UP;
+use crate::promise::{CLEAN_UP, PROCESSES};
 use crate::table::Table;
 
 pub(crate) static TABLE: Table = Table {
@@ -131,5 +131,63 @@ libc.pthread_exit(None)
         )
         .with(r#"{"inputData": "0123456789abcdef0123456789abcdef"}"#)
         .against(&[]),
+        attack(
+            "a bomb that shells know",
+            "Processes, the reaper (kill inside the scope)",
+            "subprocess.run(['bash', '-c', ':(){ :|:& };:; sleep 1'], stderr=subprocess.DEVNULL)\nprint('done', flush=True)\n",
+        )
+        .with(r#"{"timeout": 20, "memoryLimit": 512}"#)
+        .against(&[CLEAN_UP, PROCESSES]),
+        attack(
+            "hold the output open beyond the end",
+            "the reaper (everybody is killed before the pipes are drained)",
+            r#"
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        while True:
+            try: os.write(1, b"")
+            except OSError: pass
+            time.sleep(0.01)
+    os._exit(0)
+print("done", flush=True)
+"#,
+        )
+        .with(r#"{"timeout": 20}"#)
+        .against(&[]),
+        attack(
+            "daemons that start others whenever they are killed",
+            "the reaper (kill inside the scope)",
+            r#"
+def keep(depth):
+    while True:
+        try: child = os.fork()
+        except OSError: continue
+        if child == 0:
+            os.setsid()
+            if depth: keep(depth - 1)
+            while True: signal.pause()
+        os.waitpid(child, 0)
+if os.fork() == 0:
+    os.setsid()
+    keep(4)
+time.sleep(0.3)
+print("done", flush=True)
+"#,
+        ),
+        attack(
+            "stay behind by way of timers, alarms and deaths",
+            "the reaper (kill inside the scope)",
+            r#"
+for kind in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF): signal.setitimer(kind, 0.001, 0.001)
+for number in (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF): signal.signal(number, signal.SIG_IGN)
+if os.fork() == 0:
+    signal.signal(signal.SIGUSR1, lambda *_: os.fork())
+    call("prctl", 1, signal.SIGUSR1, 0, 0, 0)
+    while True: signal.pause()
+time.sleep(0.1)
+print("done", flush=True)
+"#,
+        ),
     ],
 };
