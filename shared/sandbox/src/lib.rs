@@ -2,30 +2,36 @@
 //!
 //! # Theory of operation
 //!
-//! Four kinds of process exist.
+//! A run happens in a [`Cell`]: everything of its confinement that does not depend on the program,
+//! made before the program is known. Four kinds of process exist.
 //!
-//! 1. The **server** (whoever calls [`Spawner::launch`]) is threaded and large. It never forks
-//!    for a run. It creates the pipes of a run and one control socket, and hands their far ends
-//!    to the spawner over a sequenced-packet socket.
+//! 1. The **server** (whoever calls [`Spawner::cell`]) is threaded and large. It never forks for
+//!    a run. It keeps cells ready, makes and limits their control groups, creates the pipes of
+//!    a run, and hands their far ends to the cell's supervisor over a sequenced-packet socket.
 //! 2. The **spawner** is the same binary, started again before anything else happened, with an
-//!    empty environment, one thread and no secret. It forks a reaper for every packet. It ends
-//!    when the server's end of the socket closes. If it dies, the server starts another; runs
-//!    that were under way go on, because their control sockets do not pass through it.
-//! 3. The **reaper** is one process a run, with the server's rights, and never executes another
-//!    program. It reads the policy from the control socket, enters a Landlock domain that limits
-//!    whom it can signal (where the kernel has one), and forks the program. It outlives the
-//!    program: it watches wall clock, processor time and memory of the whole tree, obeys
-//!    a [`Stop`], kills whatever is left, reaps until nothing is, and reports how it
-//!    ended by the kernel's word. If the control socket closes, it kills the run and ends.
+//!    empty environment, one thread and no secret. It lays the foundation that all cells share
+//!    (namespaces away from the host's, a read-only tree of what programs need), and forks
+//!    a reaper for every packet. It ends when the server's end of the socket closes. If it dies,
+//!    the server starts another; runs that were under way go on, because their control sockets do
+//!    not pass through it.
+//! 3. The **reaper** is the supervisor of one cell, with the server's rights, and never executes
+//!    another program. It joins the cell's control group, is the first process of its namespaces
+//!    and mounts the cell's files, or enters a Landlock domain that limits whom it can signal:
+//!    whatever the host has of these. Then it waits. For each policy that comes it forks
+//!    a program, outlives it, watches wall clock, processor time and memory of the whole tree,
+//!    obeys a [`Stop`], kills whatever is left, reaps until nothing is, and reports how it ended
+//!    by the kernel's word. If the control socket closes, it kills what runs and ends, and the
+//!    cell is gone.
 //! 4. The **program** is confined step by step ([`plan`] says which, [`apply`] does them) and
-//!    then executed. It has its standard streams, and no other descriptor of ours.
+//!    then executed. It has its standard streams, and no other descriptor of ours. The programs of
+//!    one cell belong to one run and follow each other, a compiler and what it made.
 //!
 //! Every one of them is a subreaper for those below: orphans of a killed reaper come to the
 //! spawner, orphans of a killed spawner to the server, and each sweeps what it did not expect.
 //!
-//! A run ends because its program exited, because a limit was reached, because the server asked
-//! for it, or because one of the processes above it died. In every case the whole tree is killed
-//! before the run's end is told, so the pipes reach their end then.
+//! A program ends because it exited, because a limit was reached, because the server asked for
+//! it, or because one of the processes above it died. In every case the whole tree is killed
+//! before its end is told, so the pipes reach their end then.
 //!
 //! Nothing in here knows languages, HTTP or queues.
 
