@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures::future::join_all;
-use protocol::{Guarantee, Level};
+use protocol::{Guarantee, Level, Strength};
 use serde_json::{Value, json};
 use tests::{Server, client};
 use tokio::sync::OnceCell;
@@ -114,6 +114,13 @@ impl Ground {
         &self.guarantees
     }
 
+    /// Whether the kernel counts all memory of a run against it.
+    fn counts_memory(&self) -> bool {
+        self.guarantees
+            .iter()
+            .any(|it| it.name == "memory_total" && it.strength == Strength::Enforced)
+    }
+
     pub(crate) fn level(&self) -> Level {
         self.level
     }
@@ -164,6 +171,7 @@ impl Ground {
             ("ABSTRACT", Fact::Text(self.listeners.abstract_name().to_owned())),
             ("STATE", path(state_directory(server))),
             ("PREPARED", path(tests::prepared_directory())),
+            ("COUNTED", Fact::Number(self.counts_memory().into())),
             ("NAMESPACED", Fact::Number((self.level >= Level::Namespaced).into())),
         ];
         // Where no victim may be, what needs one has no promise to break.

@@ -93,15 +93,12 @@ pub(crate) fn spawner_of(server: i32) -> i32 {
     children(server).first().expect("a server has a spawner").pid
 }
 
-/// The processes below `pid` where each has one child, from above.
-pub(crate) fn chain_below(pid: i32) -> Vec<i32> {
-    let mut chain = Vec::new();
-    let mut last = pid;
-    while let Some(child) = children(last).first() {
-        last = child.pid;
-        chain.push(last);
-    }
-    chain
+/// The only run below a spawner: its supervisor and its program. Supervisors that wait for a run
+/// have nothing below them.
+pub(crate) fn run_below(spawner: i32) -> Vec<i32> {
+    let runs = children(spawner).into_iter();
+    let mut runs = runs.filter_map(|it| Some(vec![it.pid, children(it.pid).first()?.pid]));
+    runs.next().expect("a run goes on")
 }
 
 /// What a server, its spawner or the victim was given, or had done to it: limits, priority,
@@ -125,6 +122,7 @@ pub(crate) async fn survivors(server: i32, users: &Users, expected: &[i32]) -> V
         let all = processes();
         let ours = |pid: i32| pid == server || pid == spawner || expected.contains(&pid);
         let below = all.iter().filter(|it| it.parent == server || it.parent == spawner);
+        let below = below.filter(|it| !waits(it, &all));
         let of_slots = all.iter().filter(|it| users.contains(it.user) && is_foreign(it, &all));
         below.chain(of_slots).filter(|it| !ours(it.pid)).cloned().collect::<Vec<_>>()
     };
@@ -132,6 +130,14 @@ pub(crate) async fn survivors(server: i32, users: &Users, expected: &[i32]) -> V
         return Vec::new();
     }
     left().into_iter().map(|it| format!("a process survived: {it:?}")).collect()
+}
+
+/// Whether a process is a supervisor that waits for a run: of the server's program, with nothing
+/// below it.
+fn waits(process: &Process, all: &[Process]) -> bool {
+    let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
+    program(process.pid).is_some_and(|it| Some(it) == program(process.parent))
+        && all.iter().all(|it| it.parent != process.pid)
 }
 
 /// Whether a process of our users is neither a server nor a spawner nor a supervisor of it, that

@@ -13,6 +13,9 @@ pub(crate) static TABLE: Table = Table {
             "signal the server, the spawner, a supervisor and another run",
             "Landlock (signal scope), Identity",
             r#"
+def group_of(pid):
+    try: return os.getpgid(pid)
+    except ProcessLookupError: return pid
 TARGETS = (SERVER, SPAWNER, REAPER, VICTIM, os.getppid(), 1, SERVER + 1)
 for pid in TARGETS:
     for number in (0, signal.SIGCONT, signal.SIGIO, signal.SIGUSR1, signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL):
@@ -21,7 +24,7 @@ for pid in TARGETS:
         attempt(f"sigqueue {pid} {number}", lambda: call("sigqueue", pid, number, None))
         attempt(f"pidfd {pid} {number}", lambda: signal.pidfd_send_signal(os.pidfd_open(pid), number))
     # Group 0 would be our own, and 1 is everybody.
-    for group in {os.getpgid(pid) if pid != SERVER + 1 else pid, pid} - {0, 1}:
+    for group in {group_of(pid), pid} - {0, 1}:
         attempt(f"group {pid}", lambda: os.killpg(group, signal.SIGTERM))
 print("done")
 "#,

@@ -20,7 +20,9 @@ pub(crate) static TABLE: Table = Table {
         refused("limits beyond every number", r#"{"timeout": 1e300, "memoryLimit": 18446744073709551615}"#),
         refused("a limit that wraps around in bytes", r#"{"memoryLimit": 17592186044417}"#),
         refused("limits as texts, lists and truths", r#"{"timeout": "30", "cpuTime": [30], "memoryLimit": true}"#),
-        refused("a limit too small to be one", r#"{"timeout": 1e-320}"#),
+        attack("a time limit of almost nothing", "the reaper (wall clock)", "import time\ntime.sleep(9)\n")
+            .with(r#"{"timeout": 1e-320}"#)
+            .ends(Ends::As(&["timeout"])),
         refused("memory in fractions", r#"{"memoryLimit": 128.5}"#),
         refused("NUL in arguments", r#"{"args": ["a\u0000b"]}"#),
         refused("NUL in values of variables", r#"{"env": {"A": "b\u0000c"}}"#),

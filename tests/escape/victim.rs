@@ -62,10 +62,13 @@ impl Victim {
             let chunk = stream.chunk().await.unwrap().expect("the victim says that it is well");
             heard += &String::from_utf8_lossy(&chunk);
         }
-        let processes = machine::chain_below(machine::spawner_of(server.pid()));
+        let processes = machine::run_below(machine::spawner_of(server.pid()));
         let work = state_directory(server).join("work");
-        let run = std::fs::read_dir(work).unwrap().next().expect("it has a directory").unwrap();
-        let directory = run.path().join("box");
+        // Where it has files of its own, its work directory has no path for others.
+        let directory = match std::fs::read_dir(work).unwrap().next() {
+            Some(run) => run.unwrap().path().join("work"),
+            None => format!("/proc/{}/cwd", processes.last().expect("there is a program")).into(),
+        };
         let condition = condition(&processes);
         Self { stream, heard: String::new(), directory, processes, condition }
     }

@@ -13,10 +13,11 @@ pub(crate) static TABLE: Table = Table {
             "write, make and remove files outside",
             "Landlock (files)",
             r#"
+OWN = ("/tmp", "/dev/shm") if NAMESPACED else ()
 NEW = [os.path.join(place, "flotilla-escape") for place in (
     DROP, STATE, STATE + "/work", STATE + "/cache", STATE + "/support", STATE + "/mirror", PREPARED, VICTIM_DIR,
     "..", "../..", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", "/run/lock", "/etc", "/usr/bin",
-    "/usr/lib", "/var/lib", "/", "/proc", "/sys/fs/cgroup", "/root", "/home", "/opt")]
+    "/usr/lib", "/var/lib", "/", "/proc", "/sys/fs/cgroup", "/root", "/home", "/opt") if place not in OWN]
 for path in NEW:
     attempt("write " + path, lambda: open(path, "w"))
     attempt("directory " + path, lambda: os.mkdir(path))
@@ -51,7 +52,7 @@ print("done")
             r#"
 SUPPORT = STATE + "/support/validate.py"
 for path in (PRIVATE, PUBLIC, OPEN, DROP, VICTIM_DIR, VICTIM_DIR + "/main.py", STATE, STATE + "/work",
-             STATE + "/cache", STATE + "/lock", SUPPORT, PREPARED, "..", "/usr/bin/python3.11", "/tmp"):
+             STATE + "/cache", STATE + "/lock", SUPPORT, PREPARED, "..", "/usr/bin/python3.11", "/var/tmp"):
     attempt_change("chmod", path, lambda: os.chmod(path, 0o777))
     attempt_change("closing", path, lambda: os.chmod(path, 0))
     attempt_change("chmod by path only", path, lambda: os.chmod(f"/proc/self/fd/{os.open(path, os.O_PATH)}", 0o777))
@@ -91,7 +92,8 @@ for number, size in ((29, 4096), ):
     attempt("shared memory that stays", lambda: call("shmget", 0x5151, size, 0o1666))
 attempt("a semaphore that stays", lambda: call("semget", 0x5151, 1, 0o1666))
 attempt("a queue that stays", lambda: call("msgget", 0x5151, 0o1666))
-for name in ("mq_open", "shm_open", "sem_open"):
+# What is in `/dev/shm` goes with the run, where that is its own.
+for name in ("mq_open",) if NAMESPACED else ("mq_open", "shm_open", "sem_open"):
     try: function = getattr(ctypes.CDLL("librt.so.1", use_errno=True), name)
     except (OSError, AttributeError): continue
     ctypes.set_errno(0)

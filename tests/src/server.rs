@@ -11,6 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{binary, repository};
 
+/// Where servers keep what they write. Not below `/tmp`, where a run may have files of its own.
+const ROOT: &str = "/var/tmp";
+
 /// How long a server may take to be well: toolchains are found, and samples run.
 const START_PATIENCE: Duration = Duration::from_mins(5);
 
@@ -31,7 +34,7 @@ pub struct ServerBuilder {
 impl ServerBuilder {
     /// A binary of the workspace on a free port of loopback, with state of its own.
     pub fn new(name: &str) -> Self {
-        let directory = tempfile::Builder::new().prefix("flotilla-test-").tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("flotilla-test-").tempdir_in(ROOT).unwrap();
         // Users of slots, and the tests' other users, must reach what is below.
         set_mode(directory.path(), 0o711);
         let state = directory.path().join("state");
@@ -216,7 +219,7 @@ fn toolchain_path() -> String {
 /// Where prepared toolchains are kept from test to test: one place for each user.
 pub fn prepared_directory() -> PathBuf {
     let user = rustix::process::getuid().as_raw();
-    let directory = std::env::temp_dir().join(format!("flotilla-prepared-{user}"));
+    let directory = Path::new(ROOT).join(format!("flotilla-prepared-{user}"));
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }

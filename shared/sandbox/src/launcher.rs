@@ -29,14 +29,15 @@ pub(crate) fn serve() -> ! {
     if prepared.is_err() {
         exit(1);
     }
-    let apart = match std::env::args().nth(2).map(|it| leave(&it)).transpose() {
+    let socket = io::stdin();
+    let foundation = packet::receive_foundation(socket.as_fd()).map_err(|it| it.to_string());
+    let apart = match foundation.and_then(|it| it.map(leave).transpose()) {
         Ok(apart) => apart,
         Err(error) => {
             complain(&error);
             exit(1);
         }
     };
-    let socket = io::stdin();
     let mut reapers = HashSet::new();
     loop {
         let ready = wait_for_packet(socket.as_fd(), !reapers.is_empty());
@@ -56,8 +57,7 @@ pub(crate) fn serve() -> ! {
 }
 
 /// Leaves the host's namespaces for a file tree that runs share.
-fn leave(foundation: &str) -> Result<Apart, String> {
-    let foundation: Foundation = serde_json::from_str(foundation).map_err(|it| it.to_string())?;
+fn leave(foundation: Foundation) -> Result<Apart, String> {
     let user = needs_user_namespace().then(|| (geteuid().as_raw(), getegid().as_raw()));
     foundation.lay().map_err(|it| format!("{}: {}", it.step, it.error))?;
     Ok(Apart { foundation, user })

@@ -1,4 +1,5 @@
-//! What the server asks the spawner for: one packet a request, with a descriptor.
+//! What the server tells the spawner: first what to lay below all cells, and then one packet
+//! a request, with a descriptor.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -8,6 +9,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+
+use crate::view::Foundation;
 
 /// A request, with the descriptor that goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +24,31 @@ pub(crate) enum Request {
 const LAUNCH: u8 = b'l';
 const SETTLE: u8 = b's';
 
+/// Largest description of a file tree: some dozens of paths.
+const FOUNDATION_BYTES_MAX: usize = 64 * 1024;
+
 /// Descriptors that go with a request.
 const DESCRIPTORS_MAX: usize = 1;
+
+/// Sends what every cell is to lie on, if anything.
+pub(crate) fn send_foundation(
+    socket: BorrowedFd<'_>,
+    foundation: Option<&Foundation>,
+) -> io::Result<()> {
+    let packet = serde_json::to_vec(&foundation)?;
+    if packet.len() > FOUNDATION_BYTES_MAX {
+        return Err(io::Error::other("the toolchains have too many paths"));
+    }
+    rustix::net::send(socket, &packet, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives it.
+pub(crate) fn receive_foundation(socket: BorrowedFd<'_>) -> io::Result<Option<Foundation>> {
+    let mut packet = vec![0; FOUNDATION_BYTES_MAX];
+    let (length, _) = rustix::net::recv(socket, packet.as_mut_slice(), RecvFlags::empty())?;
+    Ok(serde_json::from_slice(packet.get(..length).unwrap_or_default())?)
+}
 
 /// Sends a request.
 pub(crate) fn send(

@@ -122,7 +122,6 @@ fn surface(cell: &CellSpec) -> Surface {
     let mechanisms = &cell.mechanisms;
     Surface {
         owns_more_than_its_run: cell.slot_user().is_none() && !mechanisms.namespaces,
-        sees_names_of_others: !mechanisms.namespaces,
         memory_is_counted: mechanisms.cgroup,
         can_truncate: mechanisms.truncates_files_outside(),
         keeps_its_group: !mechanisms.separates(),
@@ -222,15 +221,13 @@ mod tests {
     fn the_filter_takes_what_nothing_else_does() {
         let filtered = Mechanisms { seccomp: true, ..Mechanisms::default() };
         let alone = surface(&cell(filtered, None));
-        assert!(alone.owns_more_than_its_run && alone.sees_names_of_others);
-        assert!(alone.keeps_its_group && !alone.memory_is_counted);
+        assert!(alone.owns_more_than_its_run && alone.keeps_its_group && !alone.memory_is_counted);
         let switched = Mechanisms { user_switch: true, ..filtered };
         let switched = surface(&cell(switched, Some(7)));
         assert!(!switched.owns_more_than_its_run && !switched.keeps_its_group);
         let apart = Mechanisms { namespaces: true, cgroup: true, ..filtered };
         let apart = surface(&cell(apart, None));
-        assert!(!apart.owns_more_than_its_run && !apart.sees_names_of_others);
-        assert!(!apart.keeps_its_group && apart.memory_is_counted);
+        assert!(!apart.owns_more_than_its_run && !apart.keeps_its_group && apart.memory_is_counted);
     }
 
     #[test]

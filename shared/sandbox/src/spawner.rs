@@ -234,12 +234,12 @@ fn start_process(shared: &Shared) -> Result<Pid, LaunchError> {
     let (near, far) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|it| LaunchError::System { what: "make a socket pair", source: it.into() })?;
-    let foundation = shared.grounds.foundation.as_ref().map(serde_json::to_string).transpose();
-    let foundation = foundation.map_err(|it| system("describe the file tree")(it.into()))?;
+    // Not among its arguments: those are seen by the programs of its namespaces.
+    packet::send_foundation(near.as_fd(), shared.grounds.foundation.as_ref())
+        .map_err(system("describe the file tree"))?;
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts the spawner")]
     let child = Program::new("/proc/self/exe")
         .arg(launcher::ARGUMENT)
-        .args(foundation)
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(far))

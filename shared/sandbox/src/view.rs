@@ -53,6 +53,7 @@ const LINKS_MAX: usize = 40;
 
 /// Parts of `/proc` that tell of the host or of other runs, and that no program needs.
 const MASKED: &[&str] = &[
+    "/proc/cmdline",
     "/proc/config.gz",
     "/proc/interrupts",
     "/proc/kallsyms",
@@ -62,6 +63,7 @@ const MASKED: &[&str] = &[
     "/proc/kmsg",
     "/proc/latency_stats",
     "/proc/modules",
+    "/proc/partitions",
     "/proc/sched_debug",
     "/proc/softirqs",
     "/proc/sysrq-trigger",

@@ -86,7 +86,7 @@ public class Main {
         System.getenv().forEach((name, value) -> { if ((name + value).matches("(?s).*(EXECUTOR|TOKEN|VICTIM|escape-).*")) System.out.println("ESCAPED " + name); });
         System.getProperties().forEach((name, value) -> { if (value.toString().contains("escape-")) System.out.println("ESCAPED " + name); });
         try {
-            ProcessHandle.allProcesses().forEach(it -> it.info().commandLine().ifPresent(line -> { if (line.contains("executor")) System.out.println("ESCAPED " + line); }));
+            ProcessHandle.allProcesses().forEach(it -> it.info().commandLine().ifPresent(line -> { if (line.matches("(?s).*(EXECUTOR_|escape-).*")) System.out.println("ESCAPED " + line); }));
         } catch (RuntimeException error) { System.out.println("held " + error); }
         System.out.println("done");
     }

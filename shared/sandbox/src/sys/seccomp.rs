@@ -124,11 +124,7 @@ const DENIED_HERE: &[(i64, &str)] = &[];
 const ABSENT: &[(i64, &str)] = &[
     (libc::SYS_clone3, "its flags cannot be looked at; `clone` is used instead"),
     (libc::SYS_io_uring_setup, "event loops use epoll instead"),
-];
-
-/// Absent too where directories of others have names.
-const WATCHES: &[(i64, &str)] = &[
-    (libc::SYS_inotify_init1, "watches tell the names in any directory that the user may read"),
+    (libc::SYS_inotify_init1, "tells which of the shared files other runs open"),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_inotify_init, "as inotify_init1"),
 ];
@@ -166,8 +162,6 @@ const SYS_LISTMOUNT: i64 = 458;
 pub struct Surface {
     /// The program's user owns our files and those of other runs, too.
     pub owns_more_than_its_run: bool,
-    /// Directories of others have names for the program.
-    pub sees_names_of_others: bool,
     /// The kernel counts memory that no process maps against the run.
     pub memory_is_counted: bool,
     /// Files outside the run can be truncated.
@@ -180,7 +174,6 @@ impl Surface {
     /// Everything is left to the filter.
     pub(crate) const WHOLE: Self = Self {
         owns_more_than_its_run: true,
-        sees_names_of_others: true,
         memory_is_counted: false,
         can_truncate: true,
         keeps_its_group: true,
@@ -189,10 +182,7 @@ impl Surface {
 
 /// The filter as programs for the kernel: installed in this order, all of them decide.
 pub(crate) fn programs(surface: Surface) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
-    let mut absent = unconditional(ABSENT.iter().map(|(call, _)| *call));
-    if surface.sees_names_of_others {
-        absent.extend(unconditional(WATCHES.iter().map(|(call, _)| *call)));
-    }
+    let absent = unconditional(ABSENT.iter().map(|(call, _)| *call));
     let mut without_effect = Rules::new();
     if surface.owns_more_than_its_run {
         let calls = WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE);
@@ -396,7 +386,6 @@ mod tests {
         check(Surface::WHOLE, 4);
         let least = Surface {
             owns_more_than_its_run: false,
-            sees_names_of_others: false,
             memory_is_counted: true,
             can_truncate: false,
             keeps_its_group: false,
@@ -407,7 +396,7 @@ mod tests {
 
     #[test]
     fn no_call_is_listed_twice_and_each_has_its_reason() {
-        let tables = [DENIED, DENIED_HERE, ABSENT, WATCHES, TRUNCATES].into_iter().flatten();
+        let tables = [DENIED, DENIED_HERE, ABSENT, TRUNCATES].into_iter().flatten();
         let mut calls: Vec<i64> = tables.clone().map(|(call, _)| *call).collect();
         calls.extend(WITHOUT_EFFECT.iter().chain(WITHOUT_EFFECT_HERE).chain(LEAVES_GROUP));
         let listed = calls.len();
