@@ -6,6 +6,7 @@ mod fleet;
 mod http;
 mod output;
 mod run;
+mod scratch;
 mod table;
 mod up;
 
@@ -27,10 +28,13 @@ enum Command {
     Run(run::RunArguments),
     Doctor(doctor::DoctorArguments),
     Bench(bench::BenchArguments),
+    /// Takes one sample of the jail a line; the bench starts it.
+    #[command(name = bench::JAIL_SAMPLER, hide = true)]
+    JailSampler,
 }
 
 fn main() -> ExitCode {
-    // The doctor's probes are processes of this same binary.
+    // The probes of the doctor, and the cells of the bench, are processes of this same binary.
     sandbox::enter();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -43,6 +47,9 @@ fn main() -> ExitCode {
         }
         // Its probes fork, so there must be one thread.
         Command::Doctor(arguments) => doctor::doctor(&arguments),
+        // Its cells are as an executor makes them: the spawner starts while there is one thread.
+        Command::Bench(arguments) if arguments.jail => finish(bench::jail(&arguments)),
+        Command::JailSampler => finish(bench::sample_jail()),
         Command::Bench(arguments) => with_threads(async { finish(bench::bench(arguments).await) }),
     }
 }

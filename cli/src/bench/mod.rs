@@ -3,6 +3,7 @@
 //! Every program runs in turns, once through the fleet and once bare, so that whatever else the
 //! machine does slows both. A bench judges nothing: it measures and prints.
 
+mod jail;
 mod measure;
 mod memory;
 mod programs;
@@ -19,6 +20,7 @@ use protocol::Level;
 use crate::fleet::{self, Fleet, FleetChoices, PortChoice, Ready};
 use crate::output::{print, say};
 use crate::up::Interrupts;
+pub(crate) use jail::{JAIL_SAMPLER, jail, sample_jail};
 use measure::{Measurer, Turns};
 use programs::Program;
 use report::{BenchReport, ProgramReport, ServiceMemory};
@@ -38,6 +40,9 @@ const RESULTS: &str = "bench-results";
 /// fleet takes to start; the memory of each service. Compiled programs differ from run to run, so
 /// that no compile cache helps; what it does for a repeated program is told apart. Prints a table
 /// and writes JSON to `bench-results/`.
+///
+/// With --jail it measures the jail alone, without a fleet: what each level of isolation that can
+/// be had here costs a program that does nothing, over a plain fork and exec.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
     /// Seconds for all programs together, about [default: 180, or 30 with --quick].
@@ -55,6 +60,9 @@ pub(crate) struct BenchArguments {
     /// Pass the services' logs on to standard error.
     #[arg(long, short)]
     verbose: bool,
+    /// Measure what the jail itself costs at each level, in microseconds, and nothing else.
+    #[arg(long, conflicts_with_all = ["seconds", "only", "verbose"])]
+    pub(crate) jail: bool,
 }
 
 /// Measures, prints, and keeps the result.
@@ -73,7 +81,7 @@ pub(crate) async fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
     let report = measured?;
     stopped?;
     let text = format!("{}\n", serde_json::to_string_pretty(&report)?);
-    let file = keep(&checkout, report.finished_at, &text)?;
+    let file = keep(&checkout, &format!("{}.json", report.finished_at), &text)?;
     if arguments.json {
         print(&text);
     } else {
@@ -170,11 +178,11 @@ fn services(ready: &Ready) -> impl Iterator<Item = (&str, u32)> {
     std::iter::once(("gateway", ready.gateway_pid)).chain(executors)
 }
 
-fn keep(checkout: &Path, finished_at: u64, text: &str) -> anyhow::Result<PathBuf> {
+fn keep(checkout: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
     let directory = checkout.join(RESULTS);
     std::fs::create_dir_all(&directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
-    let file = directory.join(format!("{finished_at}.json"));
+    let file = directory.join(name);
     std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }

@@ -5,26 +5,21 @@
 mod page;
 mod report;
 
-use std::fs::Permissions;
 use std::io::{self, IsTerminal as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
 use protocol::Level;
-use tempfile::TempDir;
 
 use crate::output::{print, say};
 use crate::run::INTERNAL;
+use crate::scratch;
 use report::{DoctorReport, HostReport, StateDirectory};
 
 /// The level is below the minimum.
 const BELOW_MINIMUM: u8 = 1;
-
-/// What a prefix of our own tells from other people's files.
-const SCRATCH_PREFIX: &str = ".flotilla-doctor-";
 
 /// Says what isolation programs would get here, what would raise it, and what there is to run on.
 ///
@@ -62,15 +57,8 @@ pub(crate) fn doctor(arguments: &DoctorArguments) -> ExitCode {
 
 fn examine(arguments: &DoctorArguments) -> anyhow::Result<bool> {
     let minimum = minimum(arguments.minimum, settings::variable("EXECUTOR_MIN_ISOLATION"))?;
-    let state = settings::variable("EXECUTOR_STATE_DIR").map(PathBuf::from);
-    let state = state.unwrap_or_else(host::state_directory);
-    let (scratch, unwritable) = match scratch_near(&state) {
-        Ok(scratch) => (scratch, None),
-        Err(error) => {
-            let elsewhere = scratch_in(&std::env::temp_dir());
-            (elsewhere.context("no directory can be written to")?, Some(error.to_string()))
-        }
-    };
+    let state = scratch::state_directory();
+    let (scratch, unwritable) = scratch::near(&state)?;
     let probe = sandbox::probe(scratch.path()).context("this host cannot be probed")?;
     drop(scratch);
     let root = Path::new("/");
@@ -101,21 +89,6 @@ fn minimum(asked: Option<Level>, variable: Option<String>) -> anyhow::Result<Lev
         (None, Some(word)) => word.parse().context("EXECUTOR_MIN_ISOLATION"),
         (None, None) => Ok(Level::Separated),
     }
-}
-
-/// A directory of our own where an executor would make its own, or else in the nearest one above
-/// that exists.
-fn scratch_near(state: &Path) -> io::Result<TempDir> {
-    let existing = state.ancestors().find(|it| it.is_dir());
-    scratch_in(existing.unwrap_or(Path::new("/")))
-}
-
-fn scratch_in(directory: &Path) -> io::Result<TempDir> {
-    // Other users pass through it, as they do through an executor's.
-    let mode = Permissions::from_mode(0o711);
-    let scratch = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir_in(directory)?;
-    std::fs::set_permissions(scratch.path(), mode)?;
-    Ok(scratch)
 }
 
 #[cfg(test)]

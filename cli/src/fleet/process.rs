@@ -47,6 +47,15 @@ pub(crate) async fn output(
         .with_context(|| format!("cannot start `{program}`"))
 }
 
+/// A command for a process that has no runtime of threads.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the bench of the jail compares is started here"
+)]
+pub(crate) fn without_runtime(program: &Path) -> std::process::Command {
+    std::process::Command::new(program)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "services and bare toolchains are started here, and nothing else is"
