@@ -94,7 +94,10 @@ fn apply_one(step: &Step, processes: &Processes) -> Result<(), Failure> {
                     processes.tasks_of(identity::current_uid(), processes.own())
                 }
             };
-            system("set the limit of processes", limits::set_processes(limit + others))
+            system(
+                "set the limit of processes",
+                limits::set_processes(limit.saturating_add(others)),
+            )
         }
         Step::NoNewPrivileges => {
             system("give up new privileges", set_no_new_privs(true).map_err(io::Error::from))

@@ -130,7 +130,7 @@ impl Cell {
         // The supervisor is in the group, too.
         let limits = GroupLimits {
             memory_bytes: limits.memory_bytes,
-            processes: limits.processes + 1,
+            processes: limits.processes.saturating_add(1),
             processors: limits.processors,
         };
         if self.limits == Some(limits) {

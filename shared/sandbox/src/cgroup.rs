@@ -122,7 +122,7 @@ impl Cgroup {
         }
         fs::write(pids.join("pids.max"), limits.processes.to_string())?;
         let Some(cpu) = cpu else { return Ok(()) };
-        let quota = limits.processors * CPU_PERIOD_US;
+        let quota = limits.processors.saturating_mul(CPU_PERIOD_US);
         match version {
             Version::Two => fs::write(cpu.join("cpu.max"), format!("{quota} {CPU_PERIOD_US}")),
             Version::One => {

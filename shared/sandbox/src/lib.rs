@@ -48,8 +48,12 @@ mod policy;
 mod probe;
 mod reaper;
 mod spawner;
+#[cfg(test)]
+mod strategies;
 mod sys;
 mod tool;
+#[cfg(test)]
+mod tracers;
 mod tree;
 mod view;
 mod warden;

@@ -48,7 +48,7 @@ impl Mechanisms {
 
     /// Whether files outside a run can be truncated, unless the filter refuses it.
     pub(crate) fn truncates_files_outside(&self) -> bool {
-        !self.landlock_truncate && !self.namespaces
+        !(self.namespaces || self.landlock_files && self.landlock_truncate)
     }
 
     /// Whether a run cannot reach processes outside it, where the filter takes hold too.

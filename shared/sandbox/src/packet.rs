@@ -95,3 +95,6 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Request, Own
         _ => Err(io::Error::other("the server asks for something unknown")),
     }
 }
+
+#[cfg(test)]
+mod properties;

@@ -120,11 +120,13 @@ pub(crate) fn plan(policy: &Policy, cell: &CellSpec) -> Vec<Step> {
 /// What the other mechanisms leave for the filter to take away.
 fn surface(cell: &CellSpec) -> Surface {
     let mechanisms = &cell.mechanisms;
+    let shares_its_user = cell.slot_user().is_none() && !mechanisms.namespaces;
     Surface {
-        owns_more_than_its_run: cell.slot_user().is_none() && !mechanisms.namespaces,
+        owns_more_than_its_run: shares_its_user,
         memory_is_counted: mechanisms.cgroup,
         can_truncate: mechanisms.truncates_files_outside(),
-        keeps_its_group: !mechanisms.separates(),
+        // A user that could be switched to, and is not, holds no run together.
+        keeps_its_group: shares_its_user && !mechanisms.landlock_scope,
     }
 }
 
@@ -148,6 +150,9 @@ fn limits(policy: &Policy) -> impl Iterator<Item = Step> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Limits, Mechanisms};
@@ -156,7 +161,7 @@ mod tests {
         CellSpec { mechanisms, uid, files_bytes: 7, writable: Vec::new() }
     }
 
-    fn policy() -> Policy {
+    pub(super) fn policy() -> Policy {
         Policy {
             program: "/bin/true".into(),
             argv: vec!["true".to_owned()],

@@ -13,7 +13,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Largest message: a policy with the largest arguments and environment, escaped.
+/// Largest body of a message: a policy with the largest arguments and environment, escaped.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// How the program itself ended, by the kernel's word.
@@ -96,10 +96,7 @@ impl Message {
     /// Whoever wrote it was no reaper.
     pub fn decode(buffer: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let Some(length) = buffer.first_chunk::<4>() else { return Ok(None) };
-        let end = 4 + u32::from_le_bytes(*length) as usize;
-        if end > BYTES_MAX {
-            return Err(io::Error::other("a message is too long"));
-        }
+        let end = 4 + body_length(*length)?;
         let Some(body) = buffer.get(4..end) else { return Ok(None) };
         let message = serde_json::from_slice(body)?;
         buffer.drain(..end);
@@ -192,21 +189,31 @@ pub(crate) fn receive_with<T: DeserializeOwned>(
 
 fn packet<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    let mut packet = length.to_le_bytes().to_vec();
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?.to_le_bytes();
+    body_length(length)?;
+    let mut packet = length.to_vec();
     packet.extend(body);
     Ok(packet)
 }
 
 fn receive_body<T: DeserializeOwned>(mut from: impl Read, length: [u8; 4]) -> io::Result<T> {
+    let mut body = vec![0; body_length(length)?];
+    from.read_exact(&mut body)?;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+/// The length of a message, if it may be as long as that: whoever sends it and whoever receives
+/// it, in whatever way, are of one mind.
+fn body_length(length: [u8; 4]) -> io::Result<usize> {
     let length = u32::from_le_bytes(length) as usize;
     if length > BYTES_MAX {
         return Err(io::Error::other("a message is too long"));
     }
-    let mut body = vec![0; length];
-    from.read_exact(&mut body)?;
-    Ok(serde_json::from_slice(&body)?)
+    Ok(length)
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {

@@ -373,6 +373,9 @@ fn convention_guard() -> BpfProgram {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
