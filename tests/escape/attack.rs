@@ -20,6 +20,9 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(10);
 /// How much of an answer is shown.
 const ANSWER_SHOWN: usize = 4000;
 
+/// What no answer may hold.
+const SECRETS: [&str; 4] = [TOKEN, canaries::SECRET, victim::SECRET, "root:x:0:0"];
+
 /// An attack.
 pub(crate) struct Attack {
     /// What it tries.
@@ -126,7 +129,7 @@ impl Attack {
     fn faults_of(&self, answer: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         let whole = answer.to_string();
-        for secret in [TOKEN, canaries::SECRET, victim::SECRET] {
+        for secret in SECRETS {
             if whole.contains(secret) {
                 faults.push(format!("the answer holds the secret {secret}"));
             }
@@ -145,6 +148,20 @@ impl Attack {
             faults.push(format!("the run ended in another way than it must: {status}"));
         }
         faults
+    }
+
+    /// Whether the attack has an effect where nothing should stop it.
+    pub(crate) async fn has_effect(&self, ground: &mut Ground) -> bool {
+        let fields = ground.told(self.language, self.fields);
+        let mut fields: Value = serde_json::from_str(&fields).expect("the table holds JSON");
+        fields["timeout"] = 5.into();
+        let code = self.told(ground);
+        let Some(answer) = ground.try_run(self.language, &code, &fields).await else {
+            return true;
+        };
+        answer.contains("ESCAPED")
+            || SECRETS.iter().any(|it| answer.contains(it))
+            || ground.is_changed(self.language)
     }
 
     /// The program with what an attacker would have to find out: as constants in front of it, and

@@ -11,6 +11,7 @@ const FILES: &[(&str, u32)] = &[("private", 0o600), ("public", 0o644), ("open", 
 
 pub(crate) struct Canaries {
     directory: tempfile::TempDir,
+    user: u32,
     before: Vec<(PathBuf, Look)>,
 }
 
@@ -30,20 +31,27 @@ impl Canaries {
     /// Lays the files out, as files of `user`.
     pub(crate) fn lay_out(user: u32) -> Self {
         let directory = tempfile::Builder::new().prefix("flotilla-canaries-").tempdir().unwrap();
-        set_mode(directory.path(), 0o755);
+        let mut canaries = Self { directory, user, before: Vec::new() };
+        canaries.renew();
+        canaries
+    }
+
+    /// Makes all as they were when they were laid out.
+    pub(crate) fn renew(&mut self) {
+        set_mode(self.path(), 0o755);
         for (name, mode) in FILES {
-            let path = directory.path().join(name);
+            let path = self.file(name);
+            drop(std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path)));
             std::fs::write(&path, SECRET).unwrap();
             set_mode(&path, *mode);
-            own(&path, user);
+            own(&path, self.user);
         }
-        let drop = directory.path().join("drop");
-        std::fs::create_dir(&drop).unwrap();
-        set_mode(&drop, 0o777);
-        own(&drop, user);
-        let mut canaries = Self { directory, before: Vec::new() };
-        canaries.before = canaries.look();
-        canaries
+        let drop_box = self.path().join("drop");
+        drop(std::fs::remove_dir_all(&drop_box).or_else(|_| std::fs::remove_file(&drop_box)));
+        std::fs::create_dir(&drop_box).unwrap();
+        set_mode(&drop_box, 0o777);
+        own(&drop_box, self.user);
+        self.before = self.look();
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures::future::join_all;
 use protocol::{Guarantee, Level, Strength};
@@ -25,6 +26,9 @@ const LANGUAGES: &[&str] = &["python", "javascript", "java", "cpp", "go", "rust"
 
 /// What is prepared once for each toolchain, which unprivileged executors share and cannot make.
 static PREPARED: OnceCell<()> = OnceCell::const_new();
+
+/// How long an executor without a jail may take to answer: it may have been stopped.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Users that the slots of one executor may have.
 const USERS_OF_ONE: u32 = 8;
@@ -84,7 +88,8 @@ impl Ground {
         }
         let isolation = info(servers.get("python").expect("it is always there")).await;
         let isolation = &isolation["isolation"];
-        let pids = servers.values().flat_map(|it| [it.pid(), machine::spawner_of(it.pid())]);
+        let pids = servers.values().map(|it| process_of(it, rights));
+        let pids = pids.flat_map(|it| [it, machine::spawner_of(it)]);
         let conditions = pids.map(|pid| (pid, machine::condition(pid))).collect();
         let possessions = servers.values().flat_map(possessions).collect();
         Self {
@@ -128,28 +133,29 @@ impl Ground {
     /// Sends a program to an executor. `more` holds further fields of the request; where files are
     /// among them, the program is the one without content.
     pub(crate) async fn run(&self, language: &str, code: &str, more: &Value) -> Value {
-        let mut body = json!({ "code": code });
-        let fields = more.as_object().into_iter().flatten();
-        body.as_object_mut().unwrap().extend(fields.map(|(name, it)| (name.clone(), it.clone())));
-        if let Some(files) = body.get_mut("files").and_then(Value::as_array_mut) {
-            if let Some(program) = files.iter_mut().find(|it| it.get("content").is_none()) {
-                program["content"] = code.into();
-            }
-            body.as_object_mut().unwrap().remove("code");
-        }
-        self.send(language, &body.to_string()).await
+        self.send(language, &body(code, more)).await
     }
 
     /// Sends a request as it is.
     pub(crate) async fn send(&self, language: &str, body: &str) -> Value {
+        let text = self.try_send(language, body).await.expect("the executor answers");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    async fn try_send(&self, language: &str, body: &str) -> reqwest::Result<String> {
         let request = client()
             .post(self.server(language).url("/execute"))
             .header("content-type", "application/json")
             .bearer_auth(TOKEN)
             .body(body.to_owned());
-        let answer = request.send().await.expect("the executor answers");
-        let text = answer.text().await.expect("the answer is whole");
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+        request.send().await?.text().await
+    }
+
+    /// As [`Self::run`], where the server may not live to answer: none if it does not.
+    pub(crate) async fn try_run(&self, language: &str, code: &str, more: &Value) -> Option<String> {
+        let body = body(code, more);
+        let answer = self.try_send(language, &body);
+        tokio::time::timeout(PATIENCE, answer).await.ok()?.ok()
     }
 
     /// What an attacker is told, by name. It would have to find out, and here it need not.
@@ -157,8 +163,8 @@ impl Ground {
         let server = self.server(language);
         let path = |path: PathBuf| Fact::Text(path.to_string_lossy().into_owned());
         let mut facts = vec![
-            ("SERVER", Fact::Number(server.pid().into())),
-            ("SPAWNER", Fact::Number(machine::spawner_of(server.pid()).into())),
+            ("SERVER", self.number_of(self.process(server))),
+            ("SPAWNER", self.number_of(machine::spawner_of(self.process(server)))),
             ("PORT", Fact::Number(server.port().into())),
             ("PRIVATE", path(self.canaries.file("private"))),
             ("PUBLIC", path(self.canaries.file("public"))),
@@ -174,14 +180,26 @@ impl Ground {
             ("COUNTED", Fact::Number(self.counts_memory().into())),
             ("NAMESPACED", Fact::Number((self.level >= Level::Namespaced).into())),
         ];
-        // Where no victim may be, what needs one has no promise to break.
+        // Where no victim may be, the spawner stands in.
         let victim = self.victim.as_ref();
-        facts.push(("VICTIM", Fact::Number(victim.map_or(0, Victim::pid).into())));
-        facts.push(("REAPER", Fact::Number(victim.map_or(0, Victim::reaper).into())));
+        let instead = || machine::spawner_of(self.process(server));
+        facts.push(("VICTIM", self.number_of(victim.map_or_else(instead, Victim::pid))));
+        facts.push(("REAPER", self.number_of(victim.map_or_else(instead, Victim::reaper))));
         let nowhere = || self.canaries.path().join("nowhere");
         let directory = victim.map_or_else(nowhere, |it| it.directory().to_owned());
         facts.push(("VICTIM_DIR", path(directory)));
         facts
+    }
+
+    /// The server itself, below the processes of its box.
+    fn process(&self, server: &Server) -> i32 {
+        process_of(server, self.rights)
+    }
+
+    /// What a program calls a process.
+    fn number_of(&self, pid: i32) -> Fact {
+        let boxed = self.rights.processes_around() > 0;
+        Fact::Number(if boxed { machine::number_within(pid) } else { pid }.into())
     }
 
     /// `text` with each `@NAME@` replaced by what an attacker on `language` is told.
@@ -220,6 +238,41 @@ impl Ground {
         damage
     }
 
+    /// Whether an attack on an executor without a jail did something outside of it.
+    pub(crate) fn is_changed(&mut self, language: &str) -> bool {
+        let litter = machine::litter(&self.users);
+        !self.canaries.changed().is_empty()
+            || !self.listeners.reached().is_empty()
+            || !litter.is_empty()
+            || self.has_survivors(language)
+    }
+
+    /// Whether something of a run lives on, or the executor does not.
+    pub(crate) fn has_survivors(&self, language: &str) -> bool {
+        let server = below(self.server(language), self.rights);
+        server.is_none_or(|it| !machine::left_over(it, &self.users, &[]).is_empty())
+    }
+
+    /// Whether an executor says that it is well.
+    pub(crate) async fn is_healthy(&self, language: &str) -> bool {
+        let asked = client().get(self.server(language).url("/health")).send().await;
+        asked.is_ok_and(|it| it.status().is_success())
+    }
+
+    /// Kills what is left of an executor and starts another in its place.
+    pub(crate) async fn replace(&mut self, language: &'static str) {
+        self.servers.remove(language).expect("the executor was started").abandon();
+        let index = LANGUAGES.iter().position(|it| *it == language).expect("it is one of them");
+        let first_user = self.users.slots().nth(index * USERS_OF_ONE as usize).expect("users");
+        let server = builder(self.rights, &self.users, language, first_user).start().await;
+        self.servers.insert(language, server);
+    }
+
+    /// Kills every executor.
+    pub(crate) fn abandon(mut self) {
+        std::mem::take(&mut self.servers).into_values().for_each(Server::abandon);
+    }
+
     /// Ends the victim and says what it saw.
     pub(crate) async fn finish(mut self) -> Vec<String> {
         let mut damage = self.damage().await;
@@ -229,6 +282,30 @@ impl Ground {
         }
         damage
     }
+}
+
+/// A request of a program and further fields.
+fn body(code: &str, more: &Value) -> String {
+    let mut body = json!({ "code": code });
+    let fields = more.as_object().into_iter().flatten();
+    body.as_object_mut().unwrap().extend(fields.map(|(name, it)| (name.clone(), it.clone())));
+    if let Some(files) = body.get_mut("files").and_then(Value::as_array_mut) {
+        if let Some(program) = files.iter_mut().find(|it| it.get("content").is_none()) {
+            program["content"] = code.into();
+        }
+        body.as_object_mut().unwrap().remove("code");
+    }
+    body.to_string()
+}
+
+/// A server itself, below the processes of its box.
+fn process_of(server: &Server, rights: Rights) -> i32 {
+    below(server, rights).expect("a box has its processes")
+}
+
+fn below(server: &Server, rights: Rights) -> Option<i32> {
+    let mut around = 0..rights.processes_around();
+    around.try_fold(server.pid(), |pid, _| Some(machine::children(pid).first()?.pid))
 }
 
 /// Something an attacker is told.

@@ -38,7 +38,7 @@ impl Users {
     /// The user of the servers.
     pub(crate) fn server(&self) -> u32 {
         match self.rights {
-            Rights::Shared | Rights::SharedWithoutLandlock => self.block.start,
+            Rights::Shared | Rights::SharedWithoutLandlock | Rights::Nothing => self.block.start,
             Rights::Everything | Rights::Root | Rights::RootWithoutLandlock => 0,
             Rights::Own => rustix::process::geteuid().as_raw(),
         }
@@ -51,6 +51,20 @@ impl Users {
 
     fn contains(&self, user: u32) -> bool {
         self.block.contains(&user)
+    }
+
+    /// Whether a process of these users is neither a server nor a spawner nor a supervisor of it,
+    /// that is, whether it came from a run.
+    fn is_foreign(&self, process: &Process, all: &[Process]) -> bool {
+        let parent = |it: &Process| all.iter().find(|other| other.pid == it.parent).cloned();
+        let is_ours = |it: &Process| it.parent == i32::try_from(std::process::id()).unwrap();
+        let mut chain = vec![process.clone()];
+        while let Some(next) = chain.last().and_then(parent) {
+            chain.push(next);
+        }
+        let depth = chain.iter().position(is_ours);
+        // Server, spawner, supervisor; a program is below those, or below nobody of ours.
+        depth.is_none_or(|depth| depth > self.rights.processes_around() + 2)
     }
 }
 
@@ -88,6 +102,13 @@ pub(crate) fn children(pid: i32) -> Vec<Process> {
     processes().into_iter().filter(|it| it.parent == pid).collect()
 }
 
+/// The process number in the innermost namespace that the process is in.
+pub(crate) fn number_within(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|it| it.starts_with("NSpid:"));
+    line.and_then(|it| it.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid)
+}
+
 /// The spawner of a server: its only child.
 pub(crate) fn spawner_of(server: i32) -> i32 {
     children(server).first().expect("a server has a spawner").pid
@@ -117,19 +138,22 @@ pub(crate) fn condition(pid: i32) -> String {
 
 /// Processes of runs that still live, beside those expected. Waits a while for them to go.
 pub(crate) async fn survivors(server: i32, users: &Users, expected: &[i32]) -> Vec<String> {
-    let spawner = spawner_of(server);
-    let left = || {
-        let all = processes();
-        let ours = |pid: i32| pid == server || pid == spawner || expected.contains(&pid);
-        let below = all.iter().filter(|it| it.parent == server || it.parent == spawner);
-        let below = below.filter(|it| !waits(it, &all));
-        let of_slots = all.iter().filter(|it| users.contains(it.user) && is_foreign(it, &all));
-        below.chain(of_slots).filter(|it| !ours(it.pid)).cloned().collect::<Vec<_>>()
-    };
-    if soon(|| left().is_empty()).await {
+    if soon(|| left_over(server, users, expected).is_empty()).await {
         return Vec::new();
     }
-    left().into_iter().map(|it| format!("a process survived: {it:?}")).collect()
+    let left = left_over(server, users, expected).into_iter();
+    left.map(|it| format!("a process survived: {it:?}")).collect()
+}
+
+/// Processes of runs that live now, beside those expected.
+pub(crate) fn left_over(server: i32, users: &Users, expected: &[i32]) -> Vec<Process> {
+    let all = processes();
+    let spawner = all.iter().find(|it| it.parent == server).map(|it| it.pid);
+    let ours = |pid: i32| pid == server || Some(pid) == spawner || expected.contains(&pid);
+    let below = all.iter().filter(|it| it.parent == server || Some(it.parent) == spawner);
+    let below = below.filter(|it| !waits(it, &all));
+    let of_slots = all.iter().filter(|it| users.contains(it.user) && users.is_foreign(it, &all));
+    below.chain(of_slots).filter(|it| !ours(it.pid)).cloned().collect()
 }
 
 /// Whether a process is a supervisor that waits for a run: of the server's program, with nothing
@@ -138,20 +162,6 @@ fn waits(process: &Process, all: &[Process]) -> bool {
     let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     program(process.pid).is_some_and(|it| Some(it) == program(process.parent))
         && all.iter().all(|it| it.parent != process.pid)
-}
-
-/// Whether a process of our users is neither a server nor a spawner nor a supervisor of it, that
-/// is, whether it came from a run.
-fn is_foreign(process: &Process, all: &[Process]) -> bool {
-    let parent = |it: &Process| all.iter().find(|other| other.pid == it.parent).cloned();
-    let is_server = |it: &Process| it.parent == i32::try_from(std::process::id()).unwrap();
-    let mut chain = vec![process.clone()];
-    while let Some(next) = chain.last().and_then(parent) {
-        chain.push(next);
-    }
-    let depth = chain.iter().position(is_server);
-    // Server, spawner, supervisor; a program is below those, or below nobody of ours.
-    depth.is_none_or(|depth| depth > 2)
 }
 
 /// Files and objects of the users of runs, in the places where everybody may leave some.

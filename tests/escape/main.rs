@@ -9,6 +9,7 @@
     reason = "a check that cannot be made must fail"
 )]
 
+mod control;
 mod matrix;
 
 mod attack;

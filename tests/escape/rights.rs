@@ -19,6 +19,9 @@ pub(crate) enum Rights {
     RootWithoutLandlock,
     /// As a container's unprivileged user on a host without Landlock: files are open to runs.
     SharedWithoutLandlock,
+    /// As a container's unprivileged user without any part of the jail, in a box that is thrown
+    /// away: the control.
+    Nothing,
     /// As whoever runs the tests, where that is not root.
     Own,
 }
@@ -32,16 +35,21 @@ impl Rights {
     /// Whether another run may go on while an attack is made: where files and signals of one user
     /// are open to its runs, only one may.
     pub(crate) fn bear_a_victim(self) -> bool {
-        self != Self::SharedWithoutLandlock
+        !matches!(self, Self::SharedWithoutLandlock | Self::Nothing)
     }
 
     /// Whether the servers have the users of runs.
     pub(crate) fn share_a_user(self) -> bool {
-        matches!(self, Self::Shared | Self::SharedWithoutLandlock)
+        matches!(self, Self::Shared | Self::SharedWithoutLandlock | Self::Nothing)
     }
 
     fn has_landlock(self) -> bool {
-        !matches!(self, Self::RootWithoutLandlock | Self::SharedWithoutLandlock)
+        !matches!(self, Self::RootWithoutLandlock | Self::SharedWithoutLandlock | Self::Nothing)
+    }
+
+    /// Processes between the tests and a server: those of its box.
+    pub(crate) fn processes_around(self) -> usize {
+        if self == Self::Nothing { 2 } else { 0 }
     }
 }
 
@@ -68,10 +76,10 @@ pub(crate) fn builder(
         "python" => builder.set("PATH", "/usr/local/bin:/usr/bin:/bin"),
         _ => builder,
     };
-    let builder = if rights.has_landlock() {
-        builder
-    } else {
-        builder.set("EXECUTOR_MIN_ISOLATION", "filtered")
+    let builder = match rights {
+        Rights::Nothing => builder.set("EXECUTOR_MIN_ISOLATION", "bare"),
+        _ if rights.has_landlock() => builder,
+        _ => builder.set("EXECUTOR_MIN_ISOLATION", "filtered"),
     };
     builder.wrapped(&wrapper(rights, &container.to_string_lossy(), &user))
 }
@@ -81,7 +89,11 @@ fn wrapper<'a>(rights: Rights, container: &'a str, user: &'a str) -> Vec<&'a str
     if matches!(rights, Rights::Everything | Rights::Own) {
         return Vec::new();
     }
-    let mut words = vec![container, "--user", user];
+    let mut words = vec![container];
+    if rights == Rights::Nothing {
+        words.extend(["--box", "--deny-seccomp"]);
+    }
+    words.extend(["--user", user]);
     if !rights.has_landlock() {
         words.push("--deny-landlock");
     }

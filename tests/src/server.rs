@@ -178,6 +178,12 @@ impl Server {
         }
     }
 
+    /// Kills it, without a look at what it leaves.
+    pub fn abandon(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// What is in its state directory, names only.
     pub fn left_behind(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.state()).unwrap();

@@ -21,7 +21,7 @@ use crate::process::OutputBounds;
 use crate::samples::Sample;
 use crate::selftest::Standing;
 use crate::settings::Settings;
-use crate::slots::Slots;
+use crate::slots::{Slots, first_user};
 use crate::spec::RuntimeSpec;
 use crate::surroundings;
 use crate::toolchain::{self, Search, SearchPlaces, is_public};
@@ -67,7 +67,7 @@ pub(crate) fn prepare_host(
         admission.slots,
         settings.waiting_max,
         Duration::from_secs(settings.wait_seconds),
-        user_switch.then_some(settings.uid_base),
+        user_switch.then(|| first_user(settings.uid_base)).transpose()?,
     )?;
     let runtimes = search.toolchains.into_iter();
     let compile = spec.compile.as_ref().map(|it| it.options.as_slice()).unwrap_or_default();

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::house_rules;
+use crate::slots::USERS;
 
 /// The settings. Every field is a variable `EXECUTOR_<FIELD>` in capitals.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,7 +40,8 @@ pub(crate) struct Settings {
     pub(crate) prepared_dir: PathBuf,
     /// Directories searched for toolchains before `PATH`, separated by `:`.
     pub(crate) toolchain_path: String,
-    /// First user id for slots, when running as root.
+    /// First user id for slots, when running as root; 0 chooses by chance. Users count their
+    /// processes across containers, so executors beside each other should not share any.
     pub(crate) uid_base: u32,
     /// All source text of a submission, in bytes.
     pub(crate) code_bytes_max: usize,
@@ -89,7 +91,7 @@ impl Default for Settings {
             state_dir: PathBuf::new(),
             prepared_dir: PathBuf::new(),
             toolchain_path: String::new(),
-            uid_base: 59_000,
+            uid_base: 0,
             code_bytes_max: bounds.code_bytes_max,
             input_bytes_max: bounds.input_bytes_max,
             timeout_default_seconds: bounds.timeout_default_seconds,
@@ -162,8 +164,10 @@ impl Settings {
             "EXECUTOR_SELF_TEST_SECONDS must be from 1 to 86400"
         );
         anyhow::ensure!(
-            (1000..=4_000_000).contains(&self.uid_base),
-            "EXECUTOR_UID_BASE must be from 1000 to 4000000"
+            self.uid_base == 0 || USERS.contains(&self.uid_base),
+            "EXECUTOR_UID_BASE must be from {} to {}, or 0 for a choice by chance",
+            USERS.start(),
+            USERS.end()
         );
         house_rules::check_refused(&self.refused_modules)
     }

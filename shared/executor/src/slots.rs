@@ -1,6 +1,7 @@
 //! Room for runs: a fixed number of slots, each with its own user where we are root, and a
 //! bounded queue in front of them.
 
+use std::ops::RangeInclusive;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -172,10 +173,37 @@ impl Drop for Slot {
     }
 }
 
+/// Users that slots may have.
+pub(crate) const USERS: RangeInclusive<u32> = 1000..=4_000_000;
+
+/// The first user of slots, where `wanted` is 0 by chance among those that this host has.
+pub(crate) fn first_user(wanted: u32) -> anyhow::Result<u32> {
+    /// Beyond those that people and services usually have.
+    const FIRST: u32 = 59_000;
+    if wanted != 0 {
+        return Ok(wanted);
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let ends = map.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let first: u32 = words.next()?.parse().ok()?;
+        let count: u32 = words.nth(1)?.parse().ok()?;
+        let end = first.saturating_add(count);
+        (first..end).contains(&FIRST).then_some(end)
+    });
+    let end = ends.max().unwrap_or(FIRST).min(*USERS.end());
+    let choice = end.saturating_sub(FIRST + TRIED_MAX).max(1);
+    let mut random = [0; 4];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(FIRST + u32::from_le_bytes(random) % choice)
+}
+
+/// How many users are tried for a slot.
+const TRIED_MAX: u32 = 1000;
+
 /// Claims the first free user id from `from` on. The claim is a socket name, which goes with its
 /// process, however that ends.
 fn claim_user(from: u32) -> anyhow::Result<(u32, UnixListener)> {
-    const TRIED_MAX: u32 = 1000;
     for uid in from..from.saturating_add(TRIED_MAX) {
         let name = SocketAddr::from_abstract_name(format!("flotilla-slot-user-{uid}"))?;
         if let Ok(claim) = UnixListener::bind_addr(&name) {

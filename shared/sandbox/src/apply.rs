@@ -88,8 +88,6 @@ fn apply_one(step: &Step, processes: &Processes) -> Result<(), Failure> {
             let others = match counted_with {
                 CountedWith::Nobody => 0,
                 CountedWith::Supervisor => 1,
-                // Those of other containers are not seen and do count; the limit then bites
-                // early, never late.
                 CountedWith::OthersOfItsUser => {
                     processes.tasks_of(identity::current_uid(), processes.own())
                 }

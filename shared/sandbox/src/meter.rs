@@ -63,6 +63,11 @@ impl Meter {
         self.files = Some(files);
     }
 
+    /// Has processes counted that are not seen. Only single-threaded processes may call it.
+    pub(crate) fn find_unseen(&mut self) -> io::Result<()> {
+        self.processes.find_unseen()
+    }
+
     /// The processes of this machine.
     pub(crate) fn processes(&self) -> &Processes {
         &self.processes

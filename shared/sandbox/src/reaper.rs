@@ -92,6 +92,9 @@ fn make(
     set_child_subreaper(Some(getpid()))
         .map_err(|it| Failure::of("become a subreaper", &it.into()))?;
     set_no_new_privs(true).map_err(|it| Failure::of("give up new privileges", &it.into()))?;
+    if apart.is_none() && spec.slot_user().is_none() {
+        meter.find_unseen().map_err(failed("count the user's processes"))?;
+    }
     let mut files = None;
     if let Some(Apart { foundation, .. }) = apart {
         if group.is_some() {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
 use rustix::process::Pid;
 
+use crate::sys::identity::current_uid;
+use crate::sys::limits::count_processes;
 use crate::sys::process::ticks_per_second;
 
 /// Longest tree that is walked; the process limit of a run is far below.
@@ -27,18 +29,30 @@ pub(crate) struct Sample {
 /// The processes of a machine, as one mount of `/proc` shows them. It goes on showing them to a
 /// process that left the file tree of that mount, and by the same numbers.
 #[derive(Debug)]
-pub(crate) struct Processes(OwnedFd);
+pub(crate) struct Processes {
+    proc: OwnedFd,
+    /// Processes and threads of this process's user that the kernel counts and `/proc` does not
+    /// show.
+    unseen: u64,
+}
 
 impl Processes {
     /// Those that `/proc` shows now.
     pub(crate) fn open() -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(rustix::fs::open("/proc", flags, Mode::empty())?))
+        Ok(Self { proc: rustix::fs::open("/proc", flags, Mode::empty())?, unseen: 0 })
+    }
+
+    /// Finds out how many processes of this process's user are not seen.
+    pub(crate) fn find_unseen(&mut self) -> io::Result<()> {
+        let seen = self.tasks_of(current_uid(), None);
+        self.unseen = count_processes(seen)?.saturating_sub(seen);
+        Ok(())
     }
 
     /// This process.
     pub(crate) fn own(&self) -> Option<Pid> {
-        let name = readlinkat(&self.0, "self", Vec::new()).ok()?;
+        let name = readlinkat(&self.proc, "self", Vec::new()).ok()?;
         parse_pid(name.to_str().ok()?)
     }
 
@@ -101,22 +115,24 @@ impl Processes {
     }
 
     /// Processes and threads of the user `uid`, without the process `except`. Those of other
-    /// containers are not seen.
+    /// containers were counted once.
     pub(crate) fn tasks_of(&self, uid: u32, except: Option<Pid>) -> u64 {
-        self.names(".")
+        let seen: u64 = self
+            .names(".")
             .iter()
             .filter_map(|name| parse_pid(name))
             .filter(|pid| Some(*pid) != except)
             .filter_map(|pid| self.read(&format!("{}/status", pid.as_raw_nonzero())))
             .filter(|status| field(status, "Uid:") == Some(u64::from(uid)))
             .filter_map(|status| field(&status, "Threads:"))
-            .sum()
+            .sum();
+        seen + self.unseen
     }
 
     /// Makes the kernel prefer this process when memory runs out.
     pub(crate) fn offer_to_oom_killer(&self) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(&self.0, "self/oom_score_adj", flags, Mode::empty())?;
+        let file = openat(&self.proc, "self/oom_score_adj", flags, Mode::empty())?;
         rustix::io::write(&file, b"1000")?;
         Ok(())
     }
@@ -124,7 +140,7 @@ impl Processes {
     /// A small file in few reads.
     fn read(&self, path: &str) -> Option<String> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&self.0, path, flags, Mode::empty()).ok()?);
+        let mut file = File::from(openat(&self.proc, path, flags, Mode::empty()).ok()?);
         let mut text = String::with_capacity(2048);
         file.read_to_string(&mut text).ok()?;
         Some(text)
@@ -133,7 +149,9 @@ impl Processes {
     /// The names in a directory.
     fn names(&self, path: &str) -> Vec<String> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(directory) = openat(&self.0, path, flags, Mode::empty()) else { return Vec::new() };
+        let Ok(directory) = openat(&self.proc, path, flags, Mode::empty()) else {
+            return Vec::new();
+        };
         let Ok(entries) = Dir::read_from(directory) else { return Vec::new() };
         let names =
             entries.flatten().filter_map(|it| it.file_name().to_str().ok().map(str::to_owned));

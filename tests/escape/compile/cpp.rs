@@ -21,11 +21,13 @@ pub(crate) static TABLE: Table = Table {
             "#include \"/proc/@SERVER@/environ\"\nint main() {}\n",
         ),
         compiling("include users", "cpp", "#include \"/etc/passwd\"\nint main() {}\n"),
-        compiling("include without end", "cpp", "#include \"/dev/zero\"\nint main() {}\n"),
+        compiling("include without end", "cpp", "#include \"/dev/zero\"\nint main() {}\n")
+            .against(&[]),
         compiling(
             "assemble a file outside in",
             "cpp",
-            "asm(\".incbin \\\"@PUBLIC@\\\"\");\nint main() {}\n",
+            "asm(\".section .rodata\\nstolen: .incbin \\\"@PUBLIC@\\\"\\n.byte 0\\n.text\");\n\
+             extern const char stolen[] asm(\"stolen\");\nint main() { std::puts(stolen); }\n",
         ),
         compiling(
             "assemble a source outside",
@@ -51,12 +53,14 @@ pub(crate) static TABLE: Table = Table {
             "assemble without end",
             "cpp",
             "asm(\".fill 1099511627776, 1, 1\");\nint main() {}\n",
-        ),
+        )
+        .against(&[]),
         compiling(
             "include itself without end",
             "cpp",
             "#include __FILE__\n#include __FILE__\nint main() {}\n",
-        ),
+        )
+        .against(&[]),
         option(
             "options that read, write or load, for g++",
             "cpp",

@@ -2,7 +2,6 @@
 //! its compilers take nothing from the request but sources and listed options.
 
 use crate::attack::{Attack, Ends, attack};
-use crate::promise::FILES;
 use crate::table::Table;
 
 /// Whether the program was compiled at all does not matter; what came of it does.
@@ -12,7 +11,7 @@ const STEP: &str = "the executor (tools are called directly, with an environment
 
 pub(crate) static TABLE: Table = Table {
     promise: "a compiler runs nothing that comes with the sources",
-    against: &[FILES],
+    against: &[],
     scenarios: &[],
     attacks: &[
         hook(

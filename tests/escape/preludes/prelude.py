@@ -8,9 +8,9 @@ def attempt(what, action):
     try:
         result = action()
     except BaseException as error:
-        print("held", what, repr(error)[:120])
+        print("held", what, repr(error)[:120], flush=True)
     else:
-        print("ESCAPED", what, repr(result)[:200])
+        print("ESCAPED", what, repr(result)[:200], flush=True)
 
 
 def attempt_change(what, path, action):
@@ -25,7 +25,7 @@ def attempt_change(what, path, action):
     try:
         action()
     except BaseException as error:
-        print("held", what, repr(error)[:120])
+        print("held", what, repr(error)[:120], flush=True)
     if look() != before:
         print("ESCAPED", what, path, before, look())
 

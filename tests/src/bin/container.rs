@@ -2,17 +2,21 @@
 //! capabilities of the engines' default, or an unprivileged user without any, and a system-call
 //! filter like that of the usual engines. Only tests use it.
 //!
-//! `container --user ID [--deny-landlock] [--deny-seccomp] -- COMMAND...`
+//! `container [--box] --user ID [--deny-landlock] [--deny-seccomp] -- COMMAND...`
+//!
+//! In a box, it also has processes, host name, System V objects and `/dev/shm` of its own, and
+//! whatever it started ends with it.
 #![expect(clippy::disallowed_methods, reason = "it exists to start a command")]
 #![expect(clippy::print_stderr, reason = "it says why it could not")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
 use rustix::thread::{
     CapabilitySet, UnshareFlags, clear_ambient_capability_set, remove_capability_from_bounding_set,
     set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
@@ -101,20 +105,57 @@ const NAMESPACES: &[i32] = &[
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// First word of the first process in a box.
+const INIT: &str = "--init";
+
 fn main() -> ExitCode {
-    match start() {
-        Err(error) => {
-            eprintln!("container: {error:#}");
-            ExitCode::FAILURE
-        }
-        Ok(never) => match never {},
-    }
+    let mut arguments = std::env::args_os().skip(1).peekable();
+    let first = arguments.next_if(|it| it == "--box" || it == INIT);
+    let outcome = match first {
+        Some(first) if first == INIT => live_in_box(arguments),
+        Some(_) => make_box(arguments),
+        None => start(arguments).map(|never| match never {}),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("container: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-fn start() -> anyhow::Result<std::convert::Infallible> {
+/// Starts the first process of a box, and ends as that does.
+fn make_box(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    let apart = UnshareFlags::NEWPID
+        .union(UnshareFlags::NEWNS)
+        .union(UnshareFlags::NEWIPC)
+        .union(UnshareFlags::NEWUTS);
+    // What can be unsound about it, descriptors that are no longer shared, is not asked for.
+    #[expect(deprecated, reason = "the safe wrapper does for namespaces")]
+    rustix::thread::unshare(apart).context("cannot make a box")?;
+    run([OsString::from(INIT)].into_iter().chain(arguments))
+}
+
+/// What the first process of a box does: the kernel ends all others when it ends.
+fn live_in_box(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private)?;
+    mount("proc", "/proc", "proc", MountFlags::empty(), None)?;
+    mount("box", "/dev/shm", "tmpfs", MountFlags::empty(), Some(c"mode=1777"))?;
+    run(arguments)
+}
+
+/// Runs this program again, and says how it ended.
+fn run(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    let status = Command::new(std::env::current_exe()?).args(arguments).status()?;
+    let code = status.code().and_then(|it| u8::try_from(it).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+fn start(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> anyhow::Result<std::convert::Infallible> {
     let mut user = None;
     let mut absent = Vec::new();
-    let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--user") => {
