@@ -112,6 +112,7 @@ impl Core {
             mechanisms: self.mechanisms,
             uid: slot.uid(),
             files_bytes: self.files_bytes_max,
+            readable: self.readable_by_all(),
             writable: Vec::<PathBuf>::new(),
         }
     }

@@ -244,6 +244,12 @@ impl Core {
         Ok(world::environment(directories, own.iter().chain(client)))
     }
 
+    /// What every program may read, whatever it is.
+    pub(crate) fn readable_by_all(&self) -> Vec<PathBuf> {
+        let more = self.readable.iter().cloned().chain([self.state.join("support")]);
+        world::readable(&self.mechanisms, more)
+    }
+
     /// The policy of one command.
     pub(crate) fn policy(
         &self,
@@ -254,12 +260,8 @@ impl Core {
     ) -> Policy {
         let limits = &self.spec.limits;
         let toolchain = &runtime.toolchain;
-        let more = [Some(toolchain.root.clone()), runtime.prepared.clone()]
-            .into_iter()
-            .flatten()
-            .chain(self.readable.iter().cloned())
-            .chain([self.state.join("support")])
-            .chain(command.readable);
+        let readable =
+            [Some(toolchain.root.clone()), runtime.prepared.clone()].into_iter().flatten();
         let own = [directories.work_dir(), directories.temporary()].into_iter();
         let mut words = command.words.into_iter();
         let program = words.next().unwrap_or_default();
@@ -269,7 +271,7 @@ impl Core {
             argv: std::iter::once(name).chain(words).collect(),
             env: command.env,
             work_dir: directories.work_dir(),
-            readable: world::readable(&self.mechanisms, more),
+            readable: readable.chain(command.readable).collect(),
             writable: world::writable(&self.mechanisms, own.chain(command.writable)),
             limits: Limits {
                 wall_ms: millis(allowance.wall),

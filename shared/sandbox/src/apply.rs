@@ -1,6 +1,7 @@
 //! Acts on a plan: one loop, one restriction a step, in the process that becomes the program.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -8,10 +9,11 @@ use rustix::fs::Mode;
 use rustix::process::{chdir, setsid, umask};
 use rustix::thread::set_no_new_privs;
 
-use crate::plan::{CountedWith, Step, plan};
-use crate::sys::{descriptors, identity, landlock, limits, seccomp};
+use crate::Policy;
+use crate::plan::{CountedWith, Step};
+use crate::sys::landlock::{Domain, Scoped};
+use crate::sys::{descriptors, identity, limits, seccomp};
 use crate::tree::Processes;
-use crate::{CellSpec, Policy};
 
 /// A step that failed.
 #[derive(Debug)]
@@ -31,12 +33,96 @@ impl Failure {
     }
 }
 
-/// Confines this process and executes the program. Returns only on failure.
-pub(crate) fn become_program(policy: &Policy, cell: &CellSpec, processes: &Processes) -> Failure {
-    let steps = plan(policy, cell);
-    if let Err(failure) = apply(&steps, processes) {
-        return failure;
+/// Confines the process that it lives in, step by step.
+#[derive(Debug)]
+pub(crate) struct Confinement<'a> {
+    processes: &'a Processes,
+    /// Opened while this process may; where `/proc` is masked, the host's choice stands.
+    oom_score: Option<OwnedFd>,
+    domain: Option<Domain>,
+}
+
+impl<'a> Confinement<'a> {
+    /// Of a process that nothing was done to yet.
+    pub(crate) fn new(processes: &'a Processes) -> Self {
+        Self { processes, oom_score: processes.open_oom_score().ok(), domain: None }
     }
+
+    /// Applies steps, in order.
+    pub(crate) fn apply(&mut self, steps: &[Step]) -> Result<(), Failure> {
+        steps.iter().try_for_each(|step| self.apply_one(step))
+    }
+
+    fn apply_one(&mut self, step: &Step) -> Result<(), Failure> {
+        let system =
+            |name: &str, result: io::Result<()>| result.map_err(|error| Failure::of(name, &error));
+        match step {
+            Step::NewSession => {
+                let done = setsid().map(drop).map_err(io::Error::from);
+                system("leave the session", done)?;
+                system("mark descriptors", descriptors::close_on_exec_above_stderr())
+            }
+            Step::Umask => {
+                umask(Mode::from_bits_retain(0o077));
+                Ok(())
+            }
+            Step::Limit { resource, soft, hard } => {
+                system(&format!("set the limit {resource:?}"), limits::set(*resource, *soft, *hard))
+            }
+            Step::Identity(uid) => system("become the slot's user", identity::become_user(*uid)),
+            Step::Capabilities => {
+                identity::drop_capabilities();
+                Ok(())
+            }
+            Step::NoNewPrivileges => {
+                system("give up new privileges", set_no_new_privs(true).map_err(io::Error::from))
+            }
+            Step::Files { readable, scope } => {
+                let scoped = if *scope { Scoped::Yes } else { Scoped::No };
+                let domain = Domain::new(readable, scoped).map_err(io::Error::other);
+                system("make the Landlock domain", domain.map(|it| self.domain = Some(it)))
+            }
+            Step::Seccomp(surface) => {
+                let done = seccomp::install(*surface).map_err(io::Error::other);
+                system("install the system-call filter", done)
+            }
+            Step::OomScore => {
+                if let Some(file) = self.oom_score.take() {
+                    rustix::io::write(&file, b"1000").unwrap_or_default();
+                }
+                Ok(())
+            }
+            Step::WorkDir(path) => {
+                system("enter the work directory", chdir(path).map_err(io::Error::from))
+            }
+            Step::Processes { limit, counted_with } => {
+                let others = match counted_with {
+                    CountedWith::NextRun | CountedWith::Supervisor => 1,
+                    CountedWith::OthersOfItsUser => {
+                        self.processes.tasks_of(identity::current_uid(), self.processes.own())
+                    }
+                };
+                let limit = limit.saturating_add(others);
+                system("set the limit of processes", limits::set_processes(limit))
+            }
+            Step::Landlock { readable, writable } => {
+                let Some(domain) = self.domain.take() else {
+                    let missing = io::Error::other("it was not made");
+                    return Err(Failure::of("enter the Landlock domain", &missing));
+                };
+                let done = match domain.enter(readable, writable) {
+                    Ok(true) => Ok(()),
+                    Ok(false) => Err(io::Error::other("ignored")),
+                    Err(error) => Err(io::Error::other(error)),
+                };
+                system("enter the Landlock domain", done)
+            }
+        }
+    }
+}
+
+/// Executes the program. Returns only on failure.
+pub(crate) fn execute(policy: &Policy) -> Failure {
     let mut arguments = policy.argv.iter();
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts programs")]
     let mut command = Command::new(&policy.program);
@@ -45,75 +131,4 @@ pub(crate) fn become_program(policy: &Policy, cell: &CellSpec, processes: &Proce
     }
     command.args(arguments).env_clear().envs(policy.env.iter().map(|(name, value)| (name, value)));
     Failure::of("execute the program", &command.exec())
-}
-
-/// Applies the steps, in order, to this process.
-fn apply(steps: &[Step], processes: &Processes) -> Result<(), Failure> {
-    for step in steps {
-        apply_one(step, processes)?;
-    }
-    Ok(())
-}
-
-fn apply_one(step: &Step, processes: &Processes) -> Result<(), Failure> {
-    let system =
-        |name: &str, result: io::Result<()>| result.map_err(|error| Failure::of(name, &error));
-    match step {
-        Step::NewSession => {
-            let done = setsid().map(drop).map_err(io::Error::from);
-            system("leave the session", done)?;
-            system("mark descriptors", descriptors::close_on_exec_above_stderr())
-        }
-        Step::OomScore => {
-            // Where `/proc` is masked, the host's choice among processes stands.
-            processes.offer_to_oom_killer().unwrap_or_default();
-            Ok(())
-        }
-        Step::Umask => {
-            umask(Mode::from_bits_retain(0o077));
-            Ok(())
-        }
-        Step::WorkDir(path) => {
-            system("enter the work directory", chdir(path).map_err(io::Error::from))
-        }
-        Step::Limit { resource, soft, hard } => {
-            system(&format!("set the limit {resource:?}"), limits::set(*resource, *soft, *hard))
-        }
-        Step::Identity(uid) => system("become the slot's user", identity::become_user(*uid)),
-        Step::Capabilities => {
-            identity::drop_capabilities();
-            Ok(())
-        }
-        Step::Processes { limit, counted_with } => {
-            let others = match counted_with {
-                CountedWith::Nobody => 0,
-                CountedWith::Supervisor => 1,
-                CountedWith::OthersOfItsUser => {
-                    processes.tasks_of(identity::current_uid(), processes.own())
-                }
-            };
-            system(
-                "set the limit of processes",
-                limits::set_processes(limit.saturating_add(others)),
-            )
-        }
-        Step::NoNewPrivileges => {
-            system("give up new privileges", set_no_new_privs(true).map_err(io::Error::from))
-        }
-        Step::Landlock { readable, writable, scope } => {
-            let scoped = if *scope { landlock::Scoped::Yes } else { landlock::Scoped::No };
-            match landlock::enter_files(readable, writable, scoped) {
-                Ok(true) => Ok(()),
-                Ok(false) => {
-                    Err(Failure::of("enter the Landlock domain", &io::Error::other("ignored")))
-                }
-                Err(error) => {
-                    Err(Failure::of("enter the Landlock domain", &io::Error::other(error)))
-                }
-            }
-        }
-        Step::Seccomp(surface) => seccomp::install(*surface).map_err(|error| {
-            Failure::of("install the system-call filter", &io::Error::other(error))
-        }),
-    }
 }

@@ -1,5 +1,6 @@
-//! Pure: turns a policy into the ordered steps that confine a program. The order matters; each
-//! step says why it stands where it does.
+//! Pure: turns a cell and a policy into the ordered steps that confine a program: those that can be
+//! taken before there is a program, and the rest. The order matters; each step says why it stands
+//! where it does.
 
 use std::path::PathBuf;
 
@@ -13,13 +14,8 @@ use crate::{CellSpec, Policy};
 pub enum Step {
     /// Leaves our session and terminal.
     NewSession,
-    /// Makes the kernel prefer this process when memory runs out. Needs `/proc`, so it comes
-    /// before files are taken away.
-    OomScore,
     /// New files are private.
     Umask,
-    /// Enters the work directory, while names still resolve with our rights.
-    WorkDir(PathBuf),
     /// Sets one resource limit, soft and hard, by its kernel name.
     Limit {
         /// Which one.
@@ -33,6 +29,21 @@ pub enum Step {
     Identity(u32),
     /// Gives up capabilities, where the user stays the same.
     Capabilities,
+    /// No execution grants rights from here on; needed by the steps below.
+    NoNewPrivileges,
+    /// Opens what a domain of files will allow, while names resolve.
+    Files {
+        /// May be read and executed.
+        readable: Vec<PathBuf>,
+        /// Whether signals will be limited too.
+        scope: bool,
+    },
+    /// Takes away system calls. The steps below need none of those.
+    Seccomp(Surface),
+    /// Makes the kernel prefer this process when memory runs out.
+    OomScore,
+    /// Enters the work directory.
+    WorkDir(PathBuf),
     /// Processes and threads of the user. After the change of user: before it, the count would
     /// be ours, and the later execution would fail.
     Processes {
@@ -41,26 +52,21 @@ pub enum Step {
         /// Who counts as well.
         counted_with: CountedWith,
     },
-    /// No execution grants rights from here on; needed by the two steps below.
-    NoNewPrivileges,
-    /// Takes away every file that is not listed, and signals to the outside.
+    /// Takes away every file that was neither opened above nor is listed, and signals to the
+    /// outside. Last, as names do not resolve any more.
     Landlock {
-        /// May be read and executed.
+        /// May be read and executed as well.
         readable: Vec<PathBuf>,
         /// May be changed.
         writable: Vec<PathBuf>,
-        /// Whether signals are limited too.
-        scope: bool,
     },
-    /// Takes away system calls. Last, because it forbids most of the steps above.
-    Seccomp(Surface),
 }
 
 /// Whom the kernel counts together with a run's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CountedWith {
-    /// The run has its user to itself.
-    Nobody,
+    /// The run has its user to itself, but for the process that waits for the slot's next run.
+    NextRun,
     /// The run has its user namespace to itself, but for the supervisor.
     Supervisor,
     /// Everything else that the user has.
@@ -90,32 +96,52 @@ pub enum Resource {
     Stack,
 }
 
-/// The steps for `policy` in a cell, in order.
-pub(crate) fn plan(policy: &Policy, cell: &CellSpec) -> Vec<Step> {
+/// The steps that do not depend on the program, in order. They are taken before it is known.
+pub(crate) fn ahead(cell: &CellSpec) -> Vec<Step> {
     let mechanisms = &cell.mechanisms;
-    let mut steps =
-        vec![Step::NewSession, Step::OomScore, Step::Umask, Step::WorkDir(policy.work_dir.clone())];
-    steps.extend(limits(policy));
+    let mut steps = vec![Step::NewSession, Step::Umask];
+    steps.extend(FIXED_LIMITS.map(|(resource, most)| Step::Limit {
+        resource,
+        soft: most,
+        hard: most,
+    }));
     steps.push(cell.slot_user().map_or(Step::Capabilities, Step::Identity));
-    let counted_with = match (cell.slot_user(), mechanisms.namespaces) {
-        (Some(_), _) => CountedWith::Nobody,
-        (None, true) => CountedWith::Supervisor,
-        (None, false) => CountedWith::OthersOfItsUser,
-    };
-    steps.push(Step::Processes { limit: policy.limits.processes, counted_with });
     steps.push(Step::NoNewPrivileges);
     if mechanisms.landlock_files {
-        steps.push(Step::Landlock {
-            readable: policy.readable.clone(),
-            writable: policy.writable.clone(),
-            scope: mechanisms.landlock_scope,
-        });
+        let readable = cell.readable.clone();
+        steps.push(Step::Files { readable, scope: mechanisms.landlock_scope });
     }
     if mechanisms.seccomp {
         steps.push(Step::Seccomp(surface(cell)));
     }
     steps
 }
+
+/// The further steps for `policy` in a cell, in order.
+pub(crate) fn plan(policy: &Policy, cell: &CellSpec) -> Vec<Step> {
+    let mechanisms = &cell.mechanisms;
+    let mut steps = vec![Step::OomScore, Step::WorkDir(policy.work_dir.clone())];
+    steps.extend(limits(policy));
+    let counted_with = match (cell.slot_user(), mechanisms.namespaces) {
+        (Some(_), _) => CountedWith::NextRun,
+        (None, true) => CountedWith::Supervisor,
+        (None, false) => CountedWith::OthersOfItsUser,
+    };
+    steps.push(Step::Processes { limit: policy.limits.processes, counted_with });
+    if mechanisms.landlock_files {
+        let (readable, writable) = (policy.readable.clone(), policy.writable.clone());
+        steps.push(Step::Landlock { readable, writable });
+    }
+    steps
+}
+
+/// Limits that are the same for every program.
+const FIXED_LIMITS: [(Resource, u64); 4] = [
+    (Resource::Core, 0),
+    (Resource::LockedMemory, 64 * 1024),
+    (Resource::MessageQueues, 0),
+    (Resource::PendingSignals, 256),
+];
 
 /// What the other mechanisms leave for the filter to take away.
 fn surface(cell: &CellSpec) -> Surface {
@@ -135,14 +161,10 @@ fn limits(policy: &Policy) -> impl Iterator<Item = Step> {
     // The reaper's watch is exact; the kernel's limit is whole seconds and stands behind it.
     let cpu_seconds = limits.cpu_ms.div_ceil(1000) + 1;
     [
-        (Resource::Core, 0, 0),
         (Resource::Cpu, cpu_seconds, cpu_seconds + 1),
         (Resource::Data, limits.data_bytes, limits.data_bytes),
         (Resource::FileSize, limits.file_bytes, limits.file_bytes),
-        (Resource::LockedMemory, 64 * 1024, 64 * 1024),
-        (Resource::MessageQueues, 0, 0),
         (Resource::OpenFiles, limits.open_files, limits.open_files),
-        (Resource::PendingSignals, 256, 256),
         (Resource::Stack, limits.stack_bytes, limits.stack_bytes),
     ]
     .into_iter()
@@ -158,7 +180,13 @@ mod tests {
     use crate::{Limits, Mechanisms};
 
     fn cell(mechanisms: Mechanisms, uid: Option<u32>) -> CellSpec {
-        CellSpec { mechanisms, uid, files_bytes: 7, writable: Vec::new() }
+        CellSpec {
+            mechanisms,
+            uid,
+            files_bytes: 7,
+            readable: vec!["/usr".into()],
+            writable: Vec::new(),
+        }
     }
 
     pub(super) fn policy() -> Policy {
@@ -183,12 +211,16 @@ mod tests {
         }
     }
 
+    fn whole(cell: &CellSpec) -> Vec<Step> {
+        [ahead(cell), plan(&policy(), cell)].concat()
+    }
+
     fn position(steps: &[Step], is: impl Fn(&Step) -> bool) -> usize {
         steps.iter().position(is).expect("the step is planned")
     }
 
     #[test]
-    fn the_order_is_limits_identity_processes_privileges_files_calls() {
+    fn the_order_is_identity_privileges_calls_processes_files() {
         let all = Mechanisms {
             seccomp: true,
             landlock_files: true,
@@ -196,25 +228,25 @@ mod tests {
             user_switch: true,
             ..Mechanisms::default()
         };
-        let steps = plan(&policy(), &cell(all, Some(7)));
+        let steps = whole(&cell(all, Some(7)));
         let order = [
-            position(&steps, |it| matches!(it, Step::WorkDir(_))),
-            position(&steps, |it| matches!(it, Step::Limit { .. })),
             position(&steps, |it| matches!(it, Step::Identity(7))),
-            position(&steps, |it| {
-                matches!(it, Step::Processes { counted_with: CountedWith::Nobody, .. })
-            }),
             position(&steps, |it| matches!(it, Step::NoNewPrivileges)),
-            position(&steps, |it| matches!(it, Step::Landlock { scope: true, .. })),
+            position(&steps, |it| matches!(it, Step::Files { scope: true, .. })),
             position(&steps, |it| matches!(it, Step::Seccomp(_))),
+            position(&steps, |it| matches!(it, Step::WorkDir(_))),
+            position(&steps, |it| {
+                matches!(it, Step::Processes { counted_with: CountedWith::NextRun, .. })
+            }),
+            position(&steps, |it| matches!(it, Step::Landlock { .. })),
         ];
         assert!(order.is_sorted(), "{order:?}");
-        assert!(matches!(steps.last(), Some(Step::Seccomp(_))));
+        assert!(matches!(steps.last(), Some(Step::Landlock { .. })));
     }
 
     #[test]
     fn what_was_not_proven_is_not_planned() {
-        let steps = plan(&policy(), &cell(Mechanisms::default(), Some(7)));
+        let steps = whole(&cell(Mechanisms::default(), Some(7)));
         assert!(!steps.iter().any(|it| matches!(it, Step::Landlock { .. } | Step::Seccomp(_))));
         assert!(!steps.iter().any(|it| matches!(it, Step::Identity(_))));
         let counted_with = CountedWith::OthersOfItsUser;

@@ -17,8 +17,8 @@ pub struct Policy {
     pub env: Vec<(String, String)>,
     /// Its current directory.
     pub work_dir: PathBuf,
-    /// Files, and directories with all below, that it may read and execute. What does not exist
-    /// is passed over.
+    /// Files, and directories with all below, that it may read and execute beside those of its
+    /// cell. What does not exist is passed over.
     pub readable: Vec<PathBuf>,
     /// Files, and directories with all below, that it may change.
     pub writable: Vec<PathBuf>,
@@ -36,6 +36,9 @@ pub struct CellSpec {
     pub uid: Option<u32>,
     /// All that programs may write, in bytes, where they have a file system of their own.
     pub files_bytes: u64,
+    /// Files, and directories with all below, that every program may read and execute. What does
+    /// not exist is passed over.
+    pub readable: Vec<PathBuf>,
     /// Directories of the host that programs may change, by the same path, beside their own.
     pub writable: Vec<PathBuf>,
 }

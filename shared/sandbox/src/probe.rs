@@ -234,7 +234,8 @@ fn inside_landlock(
     fs::create_dir(&inside).map_err(|error| error.to_string())?;
     let outcome = told_by_child(|| {
         let listed = [inside.clone()];
-        match landlock::enter_files(&[], &listed, landlock::Scoped::No) {
+        let domain = landlock::Domain::new(&[], landlock::Scoped::No);
+        match domain.and_then(|it| it.enter(&[], &listed)) {
             Ok(true) => attempt(file, &inside),
             Ok(false) => Err("no domain could be entered".to_owned()),
             Err(error) => Err(error.to_string()),

@@ -5,20 +5,16 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    DumpableBehavior, Pid, Signal, getpid, getppid, set_child_subreaper, set_dumpable_behavior,
-    set_parent_process_death_signal,
-};
-use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use rustix::process::{DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior};
 use rustix::thread::set_no_new_privs;
 
-use crate::apply::{Failure, become_program};
+use crate::apply::Failure;
 use crate::cell::CellRequest;
 use crate::meter::Meter;
+use crate::starter::Starter;
 use crate::sys::landlock;
 use crate::sys::namespaces::{hide_cgroups, keep_user};
-use crate::sys::process::{Fork, default_signals, exit, fork};
+use crate::sys::process::exit;
 use crate::view::{self, Foundation};
 use crate::warden::{Reach, end_all};
 use crate::watch::Watch;
@@ -30,6 +26,8 @@ struct Cell {
     spec: CellSpec,
     reach: Reach,
     meter: Meter,
+    /// What becomes the first program.
+    starter: Option<Starter>,
 }
 
 /// What a reaper has around it that is the first process of its own namespaces.
@@ -111,7 +109,10 @@ fn make(
     let reach = enter_reach(&spec, apart);
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|it| Failure::of("hide the supervisor", &it.into()))?;
-    Ok((Cell { spec, reach, meter }, files))
+    // Elsewhere, a run of the same user could reach what waits for the next.
+    let is_apart = matches!(reach, Reach::Scope | Reach::Namespace);
+    let starter = is_apart.then(|| Starter::fork(&spec, meter.processes())).transpose()?;
+    Ok((Cell { spec, reach, meter, starter }, files))
 }
 
 /// Finds how a run can be killed whole, and enters the scope that makes the best way safe.
@@ -150,8 +151,8 @@ impl Cell {
         }
     }
 
-    /// Forks the program and waits until it was executed, or until a step failed.
-    fn launch(&self, policy: &Policy, streams: [OwnedFd; 3]) -> Result<Pid, Failure> {
+    /// Starts the program and waits until it was executed, or until a step failed.
+    fn launch(&mut self, policy: &Policy, streams: [OwnedFd; 3]) -> Result<Pid, Failure> {
         if let Some(uid) = self.spec.slot_user() {
             // A program may open its own streams again by name, as `/dev/stdin`, if it owns them.
             let owner = Some(rustix::fs::Uid::from_raw(uid));
@@ -160,40 +161,10 @@ impl Cell {
                     .map_err(|it| Failure::of("hand over the streams", &it.into()))?;
             }
         }
-        let (failure_reader, failure_writer) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|it| Failure::of("make a pipe", &it.into()))?;
-        let parent = getpid();
-        match fork().map_err(|it| Failure::of("fork the program", &it))? {
-            Fork::Child => {
-                let Failure { step, errno } = match take_streams(parent, streams) {
-                    Ok(()) => become_program(policy, &self.spec, self.meter.processes()),
-                    Err(it) => Failure::of("take over the streams", &it),
-                };
-                let failed = Message::Failed { step, errno };
-                let told = wire::send(std::fs::File::from(failure_writer), &failed);
-                exit(i32::from(told.is_err()));
-            }
-            Fork::Parent(program) => {
-                drop((failure_writer, streams));
-                // Nothing but the end of the pipe means that the program was executed.
-                match wire::receive(std::fs::File::from(failure_reader)) {
-                    Ok(Message::Failed { step, errno }) => Err(Failure { step, errno }),
-                    Ok(_) | Err(_) => Ok(program),
-                }
-            }
-        }
+        let starter = match self.starter.take().and_then(Starter::still_waits) {
+            Some(starter) => starter,
+            None => Starter::fork(&self.spec, self.meter.processes())?,
+        };
+        starter.start(policy, streams)
     }
-}
-
-fn take_streams(parent: Pid, streams: [OwnedFd; 3]) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid() != Some(parent) {
-        exit(1);
-    }
-    default_signals();
-    let [stdin, stdout, stderr] = streams;
-    dup2_stdin(stdin)?;
-    dup2_stdout(stdout)?;
-    dup2_stderr(stderr)?;
-    Ok(())
 }

@@ -100,10 +100,11 @@ fn limits(numbers: [u64; 9]) -> Limits {
 /// Any cell on any host.
 pub(crate) fn cell() -> impl Strategy<Value = CellSpec> {
     let bits = 0..1_u16 << MECHANISMS;
-    (bits, option::of(any::<u32>()), number(), vec(path(), 0..3)).prop_map(
-        |(bits, uid, files_bytes, writable)| {
+    let paths = || vec(path(), 0..3);
+    (bits, option::of(any::<u32>()), number(), paths(), paths()).prop_map(
+        |(bits, uid, files_bytes, readable, writable)| {
             let mechanisms = mechanisms(bits);
-            CellSpec { mechanisms, uid, files_bytes, writable }
+            CellSpec { mechanisms, uid, files_bytes, readable, writable }
         },
     )
 }

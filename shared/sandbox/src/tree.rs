@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
@@ -48,6 +48,11 @@ impl Processes {
         let seen = self.tasks_of(current_uid(), None);
         self.unseen = count_processes(seen)?.saturating_sub(seen);
         Ok(())
+    }
+
+    /// The descriptor that they are seen through.
+    pub(crate) fn as_raw_fd(&self) -> RawFd {
+        self.proc.as_raw_fd()
     }
 
     /// This process.
@@ -129,12 +134,10 @@ impl Processes {
         seen + self.unseen
     }
 
-    /// Makes the kernel prefer this process when memory runs out.
-    pub(crate) fn offer_to_oom_killer(&self) -> io::Result<()> {
+    /// Where this process can make the kernel prefer it when memory runs out.
+    pub(crate) fn open_oom_score(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(&self.proc, "self/oom_score_adj", flags, Mode::empty())?;
-        rustix::io::write(&file, b"1000")?;
-        Ok(())
+        Ok(openat(&self.proc, "self/oom_score_adj", flags, Mode::empty())?)
     }
 
     /// A small file in few reads.

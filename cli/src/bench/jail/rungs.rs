@@ -135,14 +135,24 @@ pub(super) fn task(level: Level, mechanisms: Mechanisms, scratch: &Path) -> anyh
         (None, make("work", 0o700, user)?, make("tmp", 0o700, user)?)
     };
     Ok(Task {
-        cell: CellSpec { mechanisms, uid: user, files_bytes: 256 * MIB, writable: Vec::new() },
+        cell: CellSpec {
+            mechanisms,
+            uid: user,
+            files_bytes: 256 * MIB,
+            readable: readable(&mechanisms),
+            writable: Vec::new(),
+        },
         foundation,
         policy: policy(&mechanisms, work, temporary),
     })
 }
 
-fn policy(mechanisms: &Mechanisms, work: PathBuf, temporary: PathBuf) -> Policy {
+fn readable(mechanisms: &Mechanisms) -> Vec<PathBuf> {
     let own_proc = mechanisms.own_proc.then_some("/proc");
+    READABLE.iter().copied().chain(own_proc).map(PathBuf::from).collect()
+}
+
+fn policy(mechanisms: &Mechanisms, work: PathBuf, temporary: PathBuf) -> Policy {
     let memory = mechanisms.namespaces.then_some(sandbox::SHARED_MEMORY);
     let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Policy {
@@ -150,7 +160,7 @@ fn policy(mechanisms: &Mechanisms, work: PathBuf, temporary: PathBuf) -> Policy 
         argv: vec![PROGRAM.to_owned()],
         env: ENVIRONMENT.iter().map(text).collect(),
         work_dir: work.clone(),
-        readable: READABLE.iter().copied().chain(own_proc).map(PathBuf::from).collect(),
+        readable: Vec::new(),
         writable: [DEVICE]
             .into_iter()
             .chain(memory)

@@ -21,31 +21,45 @@ const RESOURCES: &[Resource] = &[
     Resource::Stack,
 ];
 
-/// Where a step stands. What needs rights, `/proc` or names of files comes before the change of
-/// user; the count of processes is the new user's; Landlock and the filter need that no rights can
-/// be won; the filter forbids what all others do.
+/// Where a step stands. What needs rights comes before the change of user; the filter and Landlock
+/// need that no rights can be won; the count of processes is the new user's; what needs names of
+/// files comes before they are taken away.
 fn place(step: &Step) -> u8 {
     match step {
-        Step::NewSession | Step::OomScore | Step::Umask | Step::WorkDir(_) => 0,
-        Step::Limit { .. } => 1,
+        Step::NewSession | Step::Umask => 0,
+        Step::Limit { resource, .. } if FIXED.contains(resource) => 1,
         Step::Identity(_) | Step::Capabilities => 2,
-        Step::Processes { .. } => 3,
-        Step::NoNewPrivileges => 4,
-        Step::Landlock { .. } => 5,
-        Step::Seccomp(_) => 6,
+        Step::NoNewPrivileges => 3,
+        Step::Files { .. } => 4,
+        Step::Seccomp(_) => 5,
+        Step::OomScore | Step::WorkDir(_) => 6,
+        Step::Limit { .. } => 7,
+        Step::Processes { .. } => 8,
+        Step::Landlock { .. } => 9,
     }
+}
+
+/// Resources whose limit no policy says.
+const FIXED: &[Resource] =
+    &[Resource::Core, Resource::LockedMemory, Resource::MessageQueues, Resource::PendingSignals];
+
+/// All steps, those taken ahead first.
+fn whole(policy: &Policy, cell: &CellSpec) -> Vec<Step> {
+    [ahead(cell), plan(policy, cell)].concat()
 }
 
 fn check_order(steps: &[Step], cell: &CellSpec) {
     let places: Vec<u8> = steps.iter().map(place).collect();
     assert!(places.is_sorted(), "{steps:?}");
     let count = |number| steps.iter().filter(|it| place(it) == number).count();
-    assert_eq!([count(0), count(1), count(2), count(3), count(4)], [4, RESOURCES.len(), 1, 1, 1]);
+    assert_eq!([count(0), count(1), count(2), count(3)], [2, FIXED.len(), 1, 1]);
+    assert_eq!([count(6), count(7), count(8)], [2, RESOURCES.len() - FIXED.len(), 1]);
     for step in [Step::NewSession, Step::OomScore, Step::Umask] {
         assert!(steps.contains(&step), "{step:?}");
     }
-    assert_eq!(count(5), usize::from(cell.mechanisms.landlock_files));
-    assert_eq!(count(6), usize::from(cell.mechanisms.seccomp));
+    let files = usize::from(cell.mechanisms.landlock_files);
+    assert_eq!([count(4), count(9)], [files, files]);
+    assert_eq!(count(5), usize::from(cell.mechanisms.seccomp));
 }
 
 fn check_rights(steps: &[Step], policy: &Policy, cell: &CellSpec) {
@@ -59,11 +73,14 @@ fn check_rights(steps: &[Step], policy: &Policy, cell: &CellSpec) {
                 assert_eq!(*limit, policy.limits.processes);
                 let apart = has_own_user(cell) || proven.namespaces;
                 assert_eq!(*counted_with != CountedWith::OthersOfItsUser, apart);
-                assert_eq!(*counted_with == CountedWith::Nobody, has_own_user(cell));
+                assert_eq!(*counted_with == CountedWith::NextRun, has_own_user(cell));
             }
             // Not even what the cell may write is more than what the policy says.
-            Step::Landlock { readable, writable, scope } => {
+            Step::Landlock { readable, writable } => {
                 assert_eq!((readable, writable), (&policy.readable, &policy.writable));
+            }
+            Step::Files { readable, scope } => {
+                assert_eq!(*readable, cell.readable);
                 assert_eq!(*scope, proven.landlock_scope);
             }
             Step::Seccomp(planned) => assert_eq!(*planned, surface(cell)),
@@ -104,11 +121,11 @@ fn check_limits(steps: &[Step], policy: &Policy) {
 }
 
 fn check(policy: &Policy, cell: &CellSpec) {
-    let steps = plan(policy, cell);
+    let steps = whole(policy, cell);
     check_order(&steps, cell);
     check_rights(&steps, policy, cell);
     check_limits(&steps, policy);
-    assert_eq!(plan(policy, cell), steps, "the same is planned each time");
+    assert_eq!(whole(policy, cell), steps, "the same is planned each time");
 }
 
 /// Every host, with and without a user for the slot.
@@ -118,6 +135,7 @@ fn cells() -> impl Iterator<Item = CellSpec> {
             mechanisms: mechanisms(bits),
             uid,
             files_bytes: 0,
+            readable: Vec::new(),
             writable: Vec::new(),
         })
     })
@@ -133,8 +151,9 @@ fn weakened() -> impl Iterator<Item = (CellSpec, CellSpec)> {
     });
     let without_one = without_one.flat_map(|(strong, weak)| {
         [None, Some(7)].map(|uid| {
-            let cell = |mechanisms| CellSpec { mechanisms, uid, files_bytes: 0, writable: vec![] };
-            (cell(strong), cell(weak))
+            let (readable, writable) = (Vec::new(), Vec::new());
+            let strong = CellSpec { mechanisms: strong, uid, files_bytes: 0, readable, writable };
+            (strong.clone(), CellSpec { mechanisms: weak, ..strong })
         })
     });
     let without_user = cells().map(|it| (it.clone(), CellSpec { uid: None, ..it }));
@@ -209,7 +228,7 @@ fn what_is_reported_is_planned() {
     // A host that lets us switch users has one for each slot.
     for cell in cells().filter(|it| it.uid.is_some() || !it.mechanisms.user_switch) {
         let proven = cell.mechanisms;
-        let steps = plan(&policy, &cell);
+        let steps = whole(&policy, &cell);
         let has = |is: fn(&Step) -> bool| steps.iter().any(is);
         let filter = has(|it| matches!(it, Step::Seccomp(_)));
         let files = has(|it| matches!(it, Step::Landlock { .. })) || proven.namespaces;

@@ -67,7 +67,13 @@ fn live_apart(
         keep_user(uid, gid).map_err(|error| format!("cannot keep the user: {error}"))?;
         processes_are_counted_apart()?;
     }
-    let spec = CellSpec { mechanisms, uid: None, files_bytes: FILES_BYTES, writable: Vec::new() };
+    let spec = CellSpec {
+        mechanisms,
+        uid: None,
+        files_bytes: FILES_BYTES,
+        readable: Vec::new(),
+        writable: Vec::new(),
+    };
     enter(foundation, &spec).map_err(|failed| format!("{}: {}", failed.step, failed.error))?;
     if getpid() != Pid::INIT || getppid().is_some() {
         return Err("processes are numbered with the host's".to_owned());

@@ -1,6 +1,36 @@
-//! Descriptors across an execution.
+//! Descriptors across a fork and an execution.
 
 use std::io;
+use std::os::fd::RawFd;
+
+/// Closes every descriptor from 3 on except those in `kept`. For a process that was just forked,
+/// whose other owners of descriptors are never used or dropped again.
+pub(crate) fn close_all_but(kept: &mut [RawFd]) {
+    kept.sort_unstable();
+    let mut from = 3;
+    for descriptor in kept {
+        close_range(from, *descriptor - 1);
+        from = *descriptor + 1;
+    }
+    close_range(from, RawFd::MAX);
+}
+
+/// Closes what is open from `first` to `last`, if any.
+fn close_range(first: RawFd, last: RawFd) {
+    /// Where each must be closed for itself: those that we ever have.
+    const OPEN_MAX: RawFd = 1024;
+    if first > last {
+        return;
+    }
+    // SAFETY: the caller sees to it that nobody uses them any more.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if done != 0 {
+        for descriptor in first..=last.min(OPEN_MAX) {
+            // SAFETY: as above; those that are not open are refused.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+}
 
 /// Marks every descriptor from 3 on as closed by the next execution.
 pub(crate) fn close_on_exec_above_stderr() -> io::Result<()> {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, RestrictionStatus, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, RestrictionStatus,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    path_beneath_rules,
 };
 
 /// The rights that we know of. Kernels that know fewer enforce those that they know;
@@ -33,31 +34,43 @@ pub(crate) enum Scoped {
     No,
 }
 
-/// Enters a domain that may read and execute what is below `readable`, change what is below
-/// `writable`, and nothing else; if it is scoped it may signal nobody outside either. Returns
-/// whether anything is enforced.
-pub(crate) fn enter_files(
-    readable: &[PathBuf],
-    writable: &[PathBuf],
-    scoped: Scoped,
-) -> Result<bool, RulesetError> {
-    // No address may be bound or connected to; the filter lets nobody come so far.
-    let mut ruleset = Ruleset::default()
-        .handle_access(AccessFs::from_all(KNOWN))?
-        .handle_access(AccessNet::from_all(KNOWN))?;
-    if scoped == Scoped::Yes {
-        ruleset = ruleset.scope(Scope::Signal)?.scope(Scope::AbstractUnixSocket)?;
+/// A domain that is not entered yet.
+#[derive(Debug)]
+pub(crate) struct Domain(RulesetCreated);
+
+impl Domain {
+    /// A domain that may read and execute what is below `readable`, and do nothing else; if it is
+    /// scoped it may signal nobody outside either.
+    pub(crate) fn new(readable: &[PathBuf], scoped: Scoped) -> Result<Self, RulesetError> {
+        // No address may be bound or connected to; the filter lets nobody come so far.
+        let mut ruleset = Ruleset::default()
+            .handle_access(AccessFs::from_all(KNOWN))?
+            .handle_access(AccessNet::from_all(KNOWN))?;
+        if scoped == Scoped::Yes {
+            ruleset = ruleset.scope(Scope::Signal)?.scope(Scope::AbstractUnixSocket)?;
+        }
+        Self(ruleset.create()?).with(readable, AccessFs::from_read(KNOWN))
     }
-    let status = ruleset
-        .create()?
-        .add_rules(path_beneath_rules(readable, AccessFs::from_read(KNOWN)))?
-        .add_rules(path_beneath_rules(writable, writable_rights()))?
-        .restrict_self()?;
-    Ok(enforced(&status))
+
+    /// Enters it, with leave to read and execute what is below `readable`, and to change what is
+    /// below `writable`. Returns whether anything is enforced.
+    pub(crate) fn enter(
+        self,
+        readable: &[PathBuf],
+        writable: &[PathBuf],
+    ) -> Result<bool, RulesetError> {
+        let domain = self.with(readable, AccessFs::from_read(KNOWN))?;
+        let status = domain.with(writable, writable_rights())?.0.restrict_self()?;
+        Ok(enforced(&status))
+    }
+
+    fn with(self, paths: &[PathBuf], rights: BitFlags<AccessFs>) -> Result<Self, RulesetError> {
+        Ok(Self(self.0.add_rules(path_beneath_rules(paths, rights))?))
+    }
 }
 
 /// Everything but devices: nobody makes or controls one.
-fn writable_rights() -> landlock::BitFlags<AccessFs> {
+fn writable_rights() -> BitFlags<AccessFs> {
     AccessFs::from_all(KNOWN) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev)
 }
 

@@ -369,7 +369,7 @@ proptest! {
         sizes in sizes(),
     ) {
         check_told_whole(&policy, &paths_of(&policy), &sizes);
-        let cell = CellSpec { writable: vec![odd], ..cell };
+        let cell = CellSpec { readable: Vec::new(), writable: vec![odd], ..cell };
         check_told_whole(&cell, &[&cell.writable[0]], &sizes);
     }
 
@@ -381,7 +381,7 @@ proptest! {
         descriptors in 0..=3_usize,
     ) {
         check_cut(&message, at, descriptors);
-        let cell = CellSpec { writable: Vec::new(), ..cell };
+        let cell = CellSpec { readable: Vec::new(), writable: Vec::new(), ..cell };
         check_cut(&cell, at, descriptors);
     }
 }
