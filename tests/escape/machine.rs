@@ -38,7 +38,9 @@ impl Users {
     /// The user of the servers.
     pub(crate) fn server(&self) -> u32 {
         match self.rights {
-            Rights::Shared | Rights::SharedWithoutLandlock | Rights::Nothing => self.block.start,
+            Rights::Shared | Rights::Ordinary | Rights::SharedWithoutLandlock | Rights::Nothing => {
+                self.block.start
+            }
             Rights::Everything | Rights::Root | Rights::RootWithoutLandlock => 0,
             Rights::Own => rustix::process::geteuid().as_raw(),
         }

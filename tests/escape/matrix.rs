@@ -40,6 +40,11 @@ async fn as_an_unprivileged_user() {
 }
 
 #[tokio::test]
+async fn as_an_ordinary_user_with_namespaces() {
+    hold(Rights::Ordinary).await;
+}
+
+#[tokio::test]
 async fn as_an_unprivileged_user_without_landlock() {
     hold(Rights::SharedWithoutLandlock).await;
 }

@@ -15,6 +15,8 @@ pub(crate) enum Rights {
     /// As a container's unprivileged user: servers and runs share that user, and the Landlock
     /// domains alone stand between them.
     Shared,
+    /// As an ordinary user of a machine, who may make namespaces where the kernel allows that.
+    Ordinary,
     /// As a container's root on a host without Landlock.
     RootWithoutLandlock,
     /// As a container's unprivileged user on a host without Landlock: files are open to runs.
@@ -40,7 +42,7 @@ impl Rights {
 
     /// Whether the servers have the users of runs.
     pub(crate) fn share_a_user(self) -> bool {
-        matches!(self, Self::Shared | Self::SharedWithoutLandlock | Self::Nothing)
+        matches!(self, Self::Shared | Self::Ordinary | Self::SharedWithoutLandlock | Self::Nothing)
     }
 
     fn has_landlock(self) -> bool {
@@ -92,6 +94,9 @@ fn wrapper<'a>(rights: Rights, container: &'a str, user: &'a str) -> Vec<&'a str
     let mut words = vec![container];
     if rights == Rights::Nothing {
         words.extend(["--box", "--deny-seccomp"]);
+    }
+    if rights == Rights::Ordinary {
+        words.push("--open");
     }
     words.extend(["--user", user]);
     if !rights.has_landlock() {

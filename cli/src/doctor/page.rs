@@ -196,8 +196,9 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use host::{Place, Processes};
+    use sandbox::Gain;
 
-    use super::super::report::{Gain, Isolation, StateDirectory};
+    use super::super::report::{Isolation, StateDirectory};
     use super::*;
 
     fn host() -> HostReport {

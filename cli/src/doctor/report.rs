@@ -1,8 +1,8 @@
 //! What the doctor found, with field names that stay.
 
 use host::{Memory, Place, Processes};
-use protocol::{Guarantee, Level, Strength};
-use sandbox::Probe;
+use protocol::{Guarantee, Level};
+use sandbox::{Gain, Probe};
 use serde::Serialize;
 
 /// Everything.
@@ -41,15 +41,6 @@ pub(crate) struct Mechanism {
     pub(crate) would: Option<Gain>,
 }
 
-/// What a mechanism that is missing would add.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Gain {
-    /// Guarantees that would be enforced then, by name.
-    pub(crate) enforce: Vec<String>,
-    /// The level then.
-    pub(crate) reach: Level,
-}
-
 /// What there is to run on.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,7 +72,7 @@ impl DoctorReport {
             proven: it.fault.is_none(),
             fault: it.fault.clone(),
             grant: it.grant.clone(),
-            would: it.fault.is_some().then(|| gain(probe, &it.mechanism)),
+            would: it.fault.is_some().then(|| sandbox::gain(probe, &it.mechanism)),
         });
         Self {
             sufficient: level >= minimum,
@@ -95,22 +86,4 @@ impl DoctorReport {
             host,
         }
     }
-}
-
-/// What the same host would be with this mechanism as well.
-fn gain(probe: &Probe, mechanism: &str) -> Gain {
-    let mut granted = probe.clone();
-    for result in granted.results.iter_mut().filter(|it| it.mechanism == mechanism) {
-        result.fault = None;
-    }
-    let mechanisms = granted.mechanisms();
-    let before = enforced(&sandbox::guarantees(&probe.mechanisms()));
-    let after = enforced(&sandbox::guarantees(&mechanisms));
-    let enforce = after.into_iter().filter(|it| !before.contains(it)).collect();
-    Gain { enforce, reach: mechanisms.level() }
-}
-
-fn enforced(guarantees: &[Guarantee]) -> Vec<String> {
-    let enforced = guarantees.iter().filter(|it| it.strength == Strength::Enforced);
-    enforced.map(|it| it.name.clone()).collect()
 }

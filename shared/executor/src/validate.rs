@@ -72,7 +72,11 @@ impl Core {
         };
         let mut workspace = self.workspace(slot, &program.files).await?;
         let work_dir = workspace.directories.work_dir();
-        let memory_mb = self.spec.compile.as_ref().map_or(MEMORY_MB, |it| it.memory_mb);
+        let memory_mb = self
+            .spec
+            .compile
+            .as_ref()
+            .map_or(MEMORY_MB.min(self.bounds.memory_max_mb), |it| it.memory_mb);
         let seconds = self.spec.compile.as_ref().map_or(SECONDS_MAX, |it| it.timeout_seconds);
         let values = self.values(runtime, program, &workspace.directories, memory_mb << 20);
         let phase = self.spec.compile.as_ref().map(|it| it.env.clone()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Pure: turns mechanisms into the guarantees that are reported, each with its mechanism.
 
-use protocol::{Guarantee, Strength};
+use protocol::{Guarantee, Level, Strength};
+use serde::Serialize;
 
 use crate::{Mechanisms, Probe};
 
@@ -85,14 +86,46 @@ fn totals(mechanisms: &Mechanisms) -> [Guarantee; 5] {
     ]
 }
 
-/// What the host would have to grant for more than was proven.
+/// What a mechanism that is missing would add, if it alone were granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Gain {
+    /// Guarantees that would be enforced then, by name.
+    pub enforce: Vec<String>,
+    /// The level then.
+    pub reach: Level,
+}
+
+/// What the same host would be with `mechanism` as well.
+pub fn gain(probe: &Probe, mechanism: &str) -> Gain {
+    let mut granted = probe.clone();
+    for result in granted.results.iter_mut().filter(|it| it.mechanism == mechanism) {
+        result.fault = None;
+    }
+    let mechanisms = granted.mechanisms();
+    let before = names_of_enforced(&probe.mechanisms());
+    let after = names_of_enforced(&mechanisms);
+    let enforce = after.into_iter().filter(|it| !before.contains(it)).collect();
+    Gain { enforce, reach: mechanisms.level() }
+}
+
+fn names_of_enforced(mechanisms: &Mechanisms) -> Vec<String> {
+    let all = guarantees(mechanisms).into_iter();
+    all.filter(|it| it.strength == Strength::Enforced).map(|it| it.name).collect()
+}
+
+/// What the host would have to grant for more than was proven, and what would be enforced then.
 pub fn raise(probe: &Probe) -> Vec<String> {
-    probe
-        .results
-        .iter()
-        .filter(|result| result.fault.is_some())
-        .map(|result| format!("{}: needs {}", result.mechanism, result.grant))
-        .collect()
+    let missing = probe.results.iter().filter(|it| it.fault.is_some());
+    missing.map(|it| wish(&it.mechanism, &it.grant, &gain(probe, &it.mechanism))).collect()
+}
+
+fn wish(mechanism: &str, grant: &str, gain: &Gain) -> String {
+    let more = match gain.enforce.as_slice() {
+        [] => "nothing more is enforced by this alone".to_owned(),
+        [one] => format!("{one} becomes enforced"),
+        several => format!("{} become enforced", several.join(", ")),
+    };
+    format!("{mechanism}: needs {grant}; then {more}, at level {}", gain.reach)
 }
 
 /// A guarantee by those of the mechanisms that are there.

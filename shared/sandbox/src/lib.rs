@@ -64,7 +64,7 @@ mod wire;
 
 pub use cell::{Cell, Running};
 pub use cgroup::Cgroups;
-pub use enforcement::{guarantees, raise};
+pub use enforcement::{Gain, gain, guarantees, raise};
 pub use mechanisms::Mechanisms;
 pub use plan::{CountedWith, Step};
 pub use policy::{CellSpec, Limits, Policy};

@@ -2,8 +2,9 @@
 //! capabilities of the engines' default, or an unprivileged user without any, and a system-call
 //! filter like that of the usual engines. Only tests use it.
 //!
-//! `container [--box] --user ID [--deny-landlock] [--deny-seccomp] -- COMMAND...`
+//! `container [--box] --user ID [--open] [--deny-landlock] [--deny-seccomp] -- COMMAND...`
 //!
+//! An open one has no filter: all that is denied to its user is denied by the kernel itself.
 //! In a box, it also has processes, host name, System V objects and `/dev/shm` of its own, and
 //! whatever it started ends with it.
 #![expect(clippy::disallowed_methods, reason = "it exists to start a command")]
@@ -155,6 +156,7 @@ fn start(
     mut arguments: impl Iterator<Item = OsString>,
 ) -> anyhow::Result<std::convert::Infallible> {
     let mut user = None;
+    let mut is_open = false;
     let mut absent = Vec::new();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
@@ -162,6 +164,7 @@ fn start(
                 let id = arguments.next().and_then(|it| it.to_str()?.parse().ok());
                 user = Some(id.context("--user needs a number")?);
             }
+            Some("--open") => is_open = true,
             Some("--deny-landlock") => absent.extend(LANDLOCK),
             Some("--deny-seccomp") => absent.push(libc::SYS_seccomp),
             Some("--") => break,
@@ -172,7 +175,9 @@ fn start(
     hide_control_groups();
     become_user(user.context("--user is missing")?).context("cannot become the user")?;
     set_no_new_privs(true)?;
-    filter(&absent).context("cannot install the filter")?;
+    if !is_open {
+        filter(&absent).context("cannot install the filter")?;
+    }
     Err(Command::new(&program).args(arguments).exec())
         .with_context(|| format!("cannot execute {}", program.to_string_lossy()))
 }
