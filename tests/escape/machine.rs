@@ -116,12 +116,13 @@ pub(crate) fn spawner_of(server: i32) -> i32 {
     children(server).first().expect("a server has a spawner").pid
 }
 
-/// The only run below a spawner: its supervisor and its program. Supervisors that wait for a run
-/// have nothing below them.
+/// The only run below a spawner: its supervisor and its program.
 pub(crate) fn run_below(spawner: i32) -> Vec<i32> {
-    let runs = children(spawner).into_iter();
-    let mut runs = runs.filter_map(|it| Some(vec![it.pid, children(it.pid).first()?.pid]));
-    runs.next().expect("a run goes on")
+    let supervisors = children(spawner).into_iter();
+    let programs = supervisors.flat_map(|it| children(it.pid));
+    let mut programs = programs.filter(|it| !is_as_its_parent(it));
+    let program = programs.next().expect("a run goes on");
+    vec![program.parent, program.pid]
 }
 
 /// What a server, its spawner or the victim was given, or had done to it: limits, priority,
@@ -155,15 +156,30 @@ pub(crate) fn left_over(server: i32, users: &Users, expected: &[i32]) -> Vec<Pro
     let below = all.iter().filter(|it| it.parent == server || Some(it.parent) == spawner);
     let below = below.filter(|it| !waits(it, &all));
     let of_slots = all.iter().filter(|it| users.contains(it.user) && users.is_foreign(it, &all));
+    let of_slots = of_slots.filter(|it| !is_to_start(it, &all));
     below.chain(of_slots).filter(|it| !ours(it.pid)).cloned().collect()
 }
 
 /// Whether a process is a supervisor that waits for a run: of the server's program, with nothing
-/// below it.
+/// below it but what is to become the run's.
 fn waits(process: &Process, all: &[Process]) -> bool {
-    let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    program(process.pid).is_some_and(|it| Some(it) == program(process.parent))
-        && all.iter().all(|it| it.parent != process.pid)
+    let mut below = all.iter().filter(|it| it.parent == process.pid);
+    is_as_its_parent(process) && below.all(is_as_its_parent)
+}
+
+/// Whether a process is what is to become a run's, below a supervisor that waits.
+fn is_to_start(process: &Process, all: &[Process]) -> bool {
+    let supervisor = all.iter().find(|it| it.pid == process.parent);
+    is_as_its_parent(process) && supervisor.is_some_and(|it| waits(it, all))
+}
+
+/// Whether a process runs what its parent runs. Where that is hidden, by its words.
+fn is_as_its_parent(process: &Process) -> bool {
+    let look = |pid: i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        (std::fs::read_link(format!("/proc/{pid}/exe")).ok(), words)
+    };
+    look(process.pid) == look(process.parent)
 }
 
 /// Files and objects of the users of runs, in the places where everybody may leave some.

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use protocol::SourceFile;
 use sandbox::{Cell, CellSpec, LaunchError, Policy};
@@ -11,6 +12,9 @@ use crate::core::Core;
 use crate::process::{self, Fault, Finished, Sink, Traffic};
 use crate::slots::Slot;
 use crate::workspace::Directories;
+
+/// How long a run has the processors to itself before the cell of the next one is made.
+const HEAD_START: Duration = Duration::from_millis(1);
 
 /// Where a slot keeps the cell of its next run.
 #[derive(Debug, Clone, Default)]
@@ -117,17 +121,29 @@ impl Core {
         }
     }
 
-    async fn make_cell(&self, spec: CellSpec) -> Result<Cell, LaunchError> {
-        let spawner = self.spawner.clone();
-        let made = tokio::task::spawn_blocking(move || spawner.cell(&spec)).await;
-        made.unwrap_or(Err(LaunchError::Lost))
+    fn make_cell(
+        &self,
+        spec: CellSpec,
+    ) -> impl Future<Output = Result<Cell, LaunchError>> + Send + use<> {
+        let (spawner, limits) = (self.spawner.clone(), self.likely_limits());
+        let make = move || {
+            let mut cell = spawner.cell(&spec)?;
+            cell.limit(limits)?;
+            Ok(cell)
+        };
+        async { tokio::task::spawn_blocking(make).await.unwrap_or(Err(LaunchError::Lost)) }
     }
 
     /// Has the cell of the slot's next run made, without waiting for it.
     fn keep_one_ready(&self, slot: &Slot, spec: CellSpec) {
         let Some(next) = slot.next_cell().cloned() else { return };
-        let spawner = self.spawner.clone();
-        // If it fails, the next run tries again and tells why.
-        drop(tokio::task::spawn_blocking(move || spawner.cell(&spec).map(|cell| next.put(cell))));
+        let made = self.make_cell(spec);
+        drop(tokio::spawn(async move {
+            tokio::time::sleep(HEAD_START).await;
+            // If it fails, the next run tries again and tells why.
+            if let Ok(cell) = made.await {
+                next.put(cell);
+            }
+        }));
     }
 }

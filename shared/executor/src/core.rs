@@ -258,7 +258,6 @@ impl Core {
         command: Command,
         allowance: Allowance,
     ) -> Policy {
-        let limits = &self.spec.limits;
         let toolchain = &runtime.toolchain;
         let readable =
             [Some(toolchain.root.clone()), runtime.prepared.clone()].into_iter().flatten();
@@ -273,18 +272,32 @@ impl Core {
             work_dir: directories.work_dir(),
             readable: readable.chain(command.readable).collect(),
             writable: world::writable(&self.mechanisms, own.chain(command.writable)),
-            limits: Limits {
-                wall_ms: millis(allowance.wall),
-                cpu_ms: millis(allowance.cpu),
-                memory_bytes: allowance.memory_bytes,
-                data_bytes: allowance.memory_bytes + (self.spec.memory.data_extra_mb << 20),
-                processes: limits.processes,
-                processors: self.run_processors,
-                open_files: limits.open_files,
-                file_bytes: limits.file_mb << 20,
-                stack_bytes: limits.stack_mb << 20,
-            },
+            limits: self.limits(allowance),
         }
+    }
+
+    /// What a command may spend.
+    fn limits(&self, allowance: Allowance) -> Limits {
+        let limits = &self.spec.limits;
+        Limits {
+            wall_ms: millis(allowance.wall),
+            cpu_ms: millis(allowance.cpu),
+            memory_bytes: allowance.memory_bytes,
+            data_bytes: allowance.memory_bytes + (self.spec.memory.data_extra_mb << 20),
+            processes: limits.processes,
+            processors: self.run_processors,
+            open_files: limits.open_files,
+            file_bytes: limits.file_mb << 20,
+            stack_bytes: limits.stack_mb << 20,
+        }
+    }
+
+    /// What the first command of a run is likely to get.
+    pub(crate) fn likely_limits(&self) -> Limits {
+        let compile_mb = self.spec.compile.as_ref().map(|it| it.memory_mb);
+        let memory_mb = compile_mb.unwrap_or(self.bounds.memory_default_mb);
+        let time = Duration::from_secs(1);
+        self.limits(Allowance { wall: time, cpu: time, memory_bytes: memory_mb << 20 })
     }
 }
 

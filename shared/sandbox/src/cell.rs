@@ -125,7 +125,9 @@ impl Cell {
         Ok(Running { stdin, stdout, stderr, control })
     }
 
-    fn limit(&mut self, limits: Limits) -> Result<(), LaunchError> {
+    /// Sets the bounds of the cell as a whole. Each launch does; whoever knows what the next
+    /// program is likely to get has it done before there is one.
+    pub fn limit(&mut self, limits: Limits) -> Result<(), LaunchError> {
         let Some(group) = &self.group else { return Ok(()) };
         // The supervisor is in the group, too.
         let limits = GroupLimits {

@@ -103,6 +103,7 @@ fn start(task: &Task) -> anyhow::Result<Spawner> {
 fn sample(spawner: &Spawner, task: &Task) -> anyhow::Result<Sample> {
     let began = Instant::now();
     let mut cell = spawner.cell(&task.cell)?;
+    cell.limit(task.policy.limits)?;
     let cell_us = microseconds(began);
     pause();
     let began = Instant::now();
