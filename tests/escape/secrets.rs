@@ -89,7 +89,8 @@ for directory in "/ /etc /proc /proc/self/task /proc/self/fd /dev /dev/shm /tmp 
     attempt(directory, lambda: look(directory))
 if NAMESPACED and open("/proc/sys/kernel/hostname").read() != "flotilla\n": print("ESCAPED the host's name")
 if NAMESPACED and len(os.listdir("/dev/shm") + os.listdir("/tmp")) > 0: print("ESCAPED files of others")
-if NAMESPACED and len(open("/proc/net/unix").readlines()) > 1: print("ESCAPED sockets of others")
+named = [line for line in open("/proc/net/unix").readlines()[1:] if len(line.split()) > 7] if NAMESPACED else []
+if named: print("ESCAPED sockets of others", named)
 print("done")
 "#,
         ),

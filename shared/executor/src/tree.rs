@@ -47,9 +47,10 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, directory_flags(), Mode::empty())?)
 }
 
-/// Opens the directory `name` of `parent`.
+/// Opens the directory `name` of `parent`, which belongs to a run that does nothing now, whatever
+/// rights the run took away.
 pub(crate) fn open_below(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    Ok(openat(parent, name, directory_flags(), Mode::empty())?)
+    Ok(open_up(parent, name)?)
 }
 
 /// Makes the directory `name` and opens it.
@@ -129,9 +130,7 @@ fn walk_below(
         let Ok(stat) = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory if left.depth > 0 => {
-                let Ok(below) = openat(directory, &name, directory_flags(), Mode::empty()) else {
-                    continue;
-                };
+                let Ok(below) = open_up(directory, name.as_str()) else { continue };
                 left.depth -= 1;
                 whole &= walk_below(below.as_fd(), &path, owner, left, visit)?;
                 left.depth += 1;
@@ -247,7 +246,7 @@ pub(crate) fn erase(parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a directory for deletion, whatever rights its owner took away.
+/// Opens a directory, whatever rights its owner took away.
 fn open_up<P: Arg + Copy>(parent: BorrowedFd<'_>, name: P) -> Result<OwnedFd, Errno> {
     let by_path = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = openat(parent, name, by_path, Mode::empty())?;
