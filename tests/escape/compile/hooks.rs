@@ -2,6 +2,7 @@
 //! its compilers take nothing from the request but sources and listed options.
 
 use crate::attack::{Attack, Ends, attack};
+use crate::promise::FILES;
 use crate::table::Table;
 
 /// Whether the program was compiled at all does not matter; what came of it does.
@@ -145,7 +146,8 @@ public class Main {
             "rust",
             "include!(\"@PUBLIC@\");\nfn main() {}\n",
         )
-        .ends(Ends::As(&["compile_error"])),
+        .ends(Ends::As(&["compile_error"]))
+        .against(&[FILES]),
         hook(
             "settings of Python among the sources",
             "python",
