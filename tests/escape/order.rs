@@ -29,6 +29,12 @@ pub(crate) static TABLE: Table = Table {
             play: |ground| storm(ground).boxed_local(),
         },
         Scenario {
+            name: "hold so many descriptors in flight that others can send none",
+            stopped_by: "the server (a bound on descriptors beyond what runs can have)",
+            against: &[],
+            play: |ground| fly(ground).boxed_local(),
+        },
+        Scenario {
             name: "change what the next run finds",
             stopped_by: "the work directory, and a process of its own for each run",
             against: &[FILES],
@@ -133,6 +139,45 @@ async fn storm(ground: &mut Ground) -> Vec<String> {
     }
     if flood["status"] != "output_limit" {
         faults.push(format!("the flood ended otherwise: {}", flood["status"]));
+    }
+    faults
+}
+
+/// Messages with descriptors that nobody takes, from as many processes as it may have. The kernel
+/// counts them by user, and refuses to send more than the sender may have open.
+const FLY: &str = r#"
+import os, socket, time
+for _ in range(20):
+    try:
+        if os.fork() == 0: break
+    except OSError: break
+files = [os.open("main.py", os.O_RDONLY) for _ in range(60)]
+pairs = [socket.socketpair() for _ in range(20)]
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    for one, _ in pairs:
+        one.setblocking(False)
+        try: socket.send_fds(one, [b"x"], files)
+        except OSError: pass
+    time.sleep(0.01)
+"#;
+
+async fn fly(ground: &mut Ground) -> Vec<String> {
+    let limits = json!({ "timeout": 10, "memoryLimit": 512 });
+    let flight = ground.run("python", FLY, &limits);
+    let others = async {
+        let mut faults = Vec::new();
+        for _ in 0..15 {
+            let answer = ground.run("python", "print('well')", &Value::Null).await;
+            if answer["output"] != "well\n" {
+                faults.push(format!("another run was kept from starting: {answer}"));
+            }
+        }
+        faults
+    };
+    let (flight, mut faults) = tokio::join!(flight, others);
+    if flight["status"] != "success" {
+        faults.push(format!("the flight ended otherwise: {flight}"));
     }
     faults
 }

@@ -270,7 +270,10 @@ impl Core {
             argv: std::iter::once(name).chain(words).collect(),
             env: command.env,
             work_dir: directories.work_dir(),
-            readable: readable.chain(command.readable).collect(),
+            readable: readable
+                .chain(world::machine(&self.mechanisms))
+                .chain(command.readable)
+                .collect(),
             writable: world::writable(&self.mechanisms, own.chain(command.writable)),
             limits: self.limits(allowance),
         }

@@ -27,21 +27,21 @@ const READABLE: &[&str] = &[
     "/etc/ssl/openssl.cnf",
     "/dev/random",
     "/dev/urandom",
-    // What the machine is, for runtimes that size themselves by it.
-    "/proc/cpuinfo",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/sys/vm/overcommit_memory",
     "/sys/devices/system/cpu",
     "/sys/kernel/mm/transparent_hugepage",
 ];
+
+/// What the machine is, for runtimes that size themselves by it. The kernel forgets such files and
+/// makes them anew, so they must be opened when a run begins.
+const MACHINE: &[&str] =
+    &["/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory"];
 
 /// The one device that runs may write to.
 const WRITABLE: &[&str] = &["/dev/null"];
 
 /// The parts of the host that runs see, where they see nothing else, and `more`.
 pub(crate) fn shown(more: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
-    READABLE.iter().chain(WRITABLE).map(PathBuf::from).chain(more).collect()
+    READABLE.iter().chain(MACHINE).chain(WRITABLE).map(PathBuf::from).chain(more).collect()
 }
 
 /// What every run may read, and `more`.
@@ -52,6 +52,12 @@ pub(crate) fn readable(
     // Where it shows the run's own processes alone.
     let own = mechanisms.own_proc.then(|| PathBuf::from("/proc"));
     READABLE.iter().map(PathBuf::from).chain(own).chain(more).collect()
+}
+
+/// What every run may read beside, found when it begins.
+pub(crate) fn machine(mechanisms: &Mechanisms) -> impl Iterator<Item = PathBuf> {
+    let listed = if mechanisms.own_proc { &[] } else { MACHINE };
+    listed.iter().map(PathBuf::from)
 }
 
 /// What a run may write: its own directories, and a private place for shared memory if it has

@@ -37,7 +37,7 @@ impl Failure {
 #[derive(Debug)]
 pub(crate) struct Confinement<'a> {
     processes: &'a Processes,
-    /// Opened while this process may; where `/proc` is masked, the host's choice stands.
+    /// Opened while this process may; where `/proc` is missing, the host's choice stands.
     oom_score: Option<OwnedFd>,
     domain: Option<Domain>,
 }
@@ -97,9 +97,12 @@ impl<'a> Confinement<'a> {
             }
             Step::Processes { limit, counted_with } => {
                 let others = match counted_with {
+                    CountedWith::Nobody => 0,
                     CountedWith::NextRun | CountedWith::Supervisor => 1,
+                    // The cell of the slot's next run adds two, now or soon.
                     CountedWith::OthersOfItsUser => {
-                        self.processes.tasks_of(identity::current_uid(), self.processes.own())
+                        let user = identity::current_uid();
+                        self.processes.tasks_of(user, self.processes.own()) + 2
                     }
                 };
                 let limit = limit.saturating_add(others);

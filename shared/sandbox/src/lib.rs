@@ -17,15 +17,16 @@
 //! 3. The **reaper** is the supervisor of one cell, with the server's rights, and never executes
 //!    another program. It joins the cell's control group, is the first process of its namespaces
 //!    and mounts the cell's files, or enters a Landlock domain that limits whom it can signal:
-//!    whatever the host has of these. Then it forks
-//!    the process that is to become the program, and both wait. When a policy comes it has that
-//!    started, outlives it, watches wall clock, processor time and memory of the whole tree,
-//!    obeys a [`Stop`], kills whatever is left, reaps until nothing is, and reports how it ended
-//!    by the kernel's word. If the control socket closes, it kills what runs and ends, and the
-//!    cell is gone.
+//!    whatever the host has of these. Then it forks the process that is to become the program,
+//!    unless other runs could reach that, and waits. When a policy comes it has that process
+//!    started, or one that is forked now, outlives it, watches wall clock, processor time and
+//!    memory of the whole tree, obeys a [`Stop`], kills whatever is left, reaps until nothing is,
+//!    and reports how it ended by the kernel's word. If the control socket closes, it kills what
+//!    runs and ends, and the cell is gone.
 //! 4. The **program** begins as a starter: confined step by step ([`plan`] says which, [`apply`]
-//!    does them), as far as can be before the program is known, and then executed. It has its standard streams, and no other descriptor of ours. The programs of
-//!    one cell belong to one run and follow each other, a compiler and what it made.
+//!    does them), as far as can be before the program is known, and then executed. It has its
+//!    standard streams, and no other descriptor of ours. The programs of one cell belong to one
+//!    run and follow each other, a compiler and what it made.
 //!
 //! Every one of them is a subreaper for those below: orphans of a killed reaper come to the
 //! spawner, orphans of a killed spawner to the server, and each sweeps what it did not expect.

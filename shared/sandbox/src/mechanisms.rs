@@ -46,6 +46,12 @@ impl Mechanisms {
         }
     }
 
+    /// Whether the process of the next run can wait while another goes on: runs that could reach
+    /// it would be runs of the same user, with nothing between them.
+    pub(crate) fn waits_for_the_next(&self) -> bool {
+        self.landlock_scope || self.namespaces
+    }
+
     /// Whether files outside a run can be truncated, unless the filter refuses it.
     pub(crate) fn truncates_files_outside(&self) -> bool {
         !(self.namespaces || self.landlock_files && self.landlock_truncate)

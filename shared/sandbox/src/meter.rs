@@ -78,15 +78,16 @@ impl Meter {
         self.group.as_ref().is_some_and(|group| group.tells_peak)
     }
 
-    /// Begins anew: what was spent before now is not the next run's.
-    pub(crate) fn reset(&mut self) {
+    /// Begins anew: what was spent before now is not the next run's, and neither is what a process
+    /// that becomes part of it spent, `ahead`.
+    pub(crate) fn reset(&mut self, ahead: Duration) {
         if let Some(group) = &self.group {
             self.cpu_before = group.cpu();
             self.kills_before = group.kills();
             // Kernels that cannot forget a peak were given a group that is new.
             group.memory.write_at(b"0", 0).unwrap_or_default();
         } else {
-            self.cpu_before = children_usage().0;
+            self.cpu_before = children_usage().0 + ahead;
         }
     }
 

@@ -65,6 +65,8 @@ pub enum Step {
 /// Whom the kernel counts together with a run's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CountedWith {
+    /// The run has its user to itself.
+    Nobody,
     /// The run has its user to itself, but for the process that waits for the slot's next run.
     NextRun,
     /// The run has its user namespace to itself, but for the supervisor.
@@ -123,7 +125,8 @@ pub(crate) fn plan(policy: &Policy, cell: &CellSpec) -> Vec<Step> {
     let mut steps = vec![Step::OomScore, Step::WorkDir(policy.work_dir.clone())];
     steps.extend(limits(policy));
     let counted_with = match (cell.slot_user(), mechanisms.namespaces) {
-        (Some(_), _) => CountedWith::NextRun,
+        (Some(_), _) if mechanisms.waits_for_the_next() => CountedWith::NextRun,
+        (Some(_), _) => CountedWith::Nobody,
         (None, true) => CountedWith::Supervisor,
         (None, false) => CountedWith::OthersOfItsUser,
     };

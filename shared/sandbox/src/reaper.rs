@@ -58,8 +58,8 @@ fn supervise(control: &UnixStream, apart: Option<&Apart>) -> io::Result<()> {
             return wire::send(control, &Message::Failed { step, errno });
         }
     };
-    let files: Vec<_> = files.iter().map(|it| it.as_fd()).collect();
-    wire::send_with(control, &Message::Ready, &files)?;
+    let handles: Vec<_> = files.iter().map(|it| it.as_fd()).collect();
+    wire::send_with(control, &Message::Ready, &handles)?;
     drop(files);
     while let Some((policy, streams)) = wire::receive_with::<Policy>(control)? {
         wire::send(control, &Message::Accepted)?;
@@ -134,7 +134,7 @@ fn enter_reach(spec: &CellSpec, apart: Option<&Apart>) -> Reach {
 impl Cell {
     /// Runs one program to its end, and says how that was.
     fn run(&mut self, policy: &Policy, streams: [OwnedFd; 3], control: &UnixStream) -> Message {
-        self.meter.reset();
+        self.meter.reset(self.starter.as_ref().map(Starter::spent).unwrap_or_default());
         match self.launch(policy, streams) {
             Ok(program) => {
                 let mut watch = Watch::new(program, policy.limits, &self.meter);
@@ -161,7 +161,8 @@ impl Cell {
                     .map_err(|it| Failure::of("hand over the streams", &it.into()))?;
             }
         }
-        let starter = match self.starter.take().and_then(Starter::still_waits) {
+        let waiting = self.starter.take().map(Starter::still_waits).transpose()?.flatten();
+        let starter = match waiting {
             Some(starter) => starter,
             None => Starter::fork(&self.spec, self.meter.processes())?,
         };

@@ -17,6 +17,7 @@ use rustix::process::{
 use crate::cell::Cell;
 use crate::cgroup::{Cgroup, Cgroups};
 use crate::packet::{self, Request};
+use crate::sys::limits::raise_open_files;
 use crate::view::Foundation;
 use crate::warden::{children, pause, sweep};
 use crate::{CellSpec, launcher};
@@ -97,6 +98,8 @@ impl Spawner {
         set_child_subreaper(Some(getpid())).map_err(system("become a subreaper"))?;
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(system("hide this process"))?;
+        raise_open_files()
+            .map_err(|source| LaunchError::System { what: "raise the limit of files", source })?;
         let state = State { socket: None, spawner: None, reapers: HashSet::new(), restarts: 0 };
         let (emptied, to_remove) = channel();
         let changed = Condvar::new();

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::fs::{Dir, Mode, OFlags, openat, readlinkat};
-use rustix::process::Pid;
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 
 use crate::sys::identity::current_uid;
 use crate::sys::limits::count_processes;
@@ -137,7 +137,11 @@ impl Processes {
     /// Where this process can make the kernel prefer it when memory runs out.
     pub(crate) fn open_oom_score(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        Ok(openat(&self.proc, "self/oom_score_adj", flags, Mode::empty())?)
+        // The files of a process that hides itself are root's.
+        set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        let opened = openat(&self.proc, "self/oom_score_adj", flags, Mode::empty());
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        Ok(opened?)
     }
 
     /// A small file in few reads.

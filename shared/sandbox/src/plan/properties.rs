@@ -73,7 +73,10 @@ fn check_rights(steps: &[Step], policy: &Policy, cell: &CellSpec) {
                 assert_eq!(*limit, policy.limits.processes);
                 let apart = has_own_user(cell) || proven.namespaces;
                 assert_eq!(*counted_with != CountedWith::OthersOfItsUser, apart);
-                assert_eq!(*counted_with == CountedWith::NextRun, has_own_user(cell));
+                let is_alone = matches!(counted_with, CountedWith::NextRun | CountedWith::Nobody);
+                assert_eq!(is_alone, has_own_user(cell));
+                let waits = *counted_with == CountedWith::NextRun;
+                assert_eq!(waits, is_alone && proven.waits_for_the_next());
             }
             // Not even what the cell may write is more than what the policy says.
             Step::Landlock { readable, writable } => {

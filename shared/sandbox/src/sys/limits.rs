@@ -28,6 +28,13 @@ pub(crate) fn set_processes(limit: u64) -> io::Result<()> {
     set_kernel(Kernel::Nproc, limit, limit)
 }
 
+/// Lets this process and what it starts have as many descriptors as it may: those that programs
+/// of the same user have in flight count against every sender's bound.
+pub(crate) fn raise_open_files() -> io::Result<()> {
+    let maximum = rustix::process::getrlimit(Kernel::Nofile).maximum;
+    Ok(setrlimit(Kernel::Nofile, Rlimit { current: maximum, maximum })?)
+}
+
 /// How many processes and threads of this process's user the kernel counts, where `seen` are
 /// seen: those of other containers count, too. At most [`COUNT_ERROR`] too few or too many; found
 /// by forking under limits. Only single-threaded processes may call it.

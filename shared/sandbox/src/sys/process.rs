@@ -42,10 +42,27 @@ pub(crate) fn default_signals() {
 }
 
 /// Kills every process that this one may signal, except itself. The caller has proven that it
-/// is confined to its own: by a Landlock scope, or by having become a slot's user.
+/// is confined to its own: by a Landlock scope, as the first process of its namespace, or by
+/// having the rights of a slot's user and no more.
 pub(crate) fn kill_everybody() {
     // SAFETY: `kill` has no memory preconditions.
     unsafe { libc::kill(-1, libc::SIGKILL) };
+}
+
+/// Processor time that a process spent so far; none if it is gone.
+pub(crate) fn processor_time_of(process: Pid) -> Duration {
+    let mut clock = 0;
+    // SAFETY: `clock` is writable and of the right type.
+    if unsafe { libc::clock_getcpuclockid(process.as_raw_nonzero().get(), &raw mut clock) } != 0 {
+        return Duration::ZERO;
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is writable and of the right type; a clock of nobody is refused.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Duration::ZERO;
+    }
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Processor time of all children reaped so far and of what they reaped, and the largest
