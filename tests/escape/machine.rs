@@ -22,10 +22,12 @@ pub(crate) struct Users {
 impl Users {
     const FIRST: u32 = 70_000;
     const EACH: u32 = 50;
+    const BLOCKS: u32 = 200;
+    const ALL: Range<u32> = Self::FIRST..Self::FIRST + Self::EACH * Self::BLOCKS;
 
     /// Claims a block of users, for as long as this lives.
     pub(crate) fn claim(rights: Rights) -> Self {
-        for block in 0..200 {
+        for block in 0..Self::BLOCKS {
             let name = SocketAddr::from_abstract_name(format!("flotilla-escape-users-{block}"));
             if let Ok(claim) = UnixListener::bind_addr(&name.unwrap()) {
                 let first = Self::FIRST + block * Self::EACH;
@@ -189,8 +191,10 @@ pub(crate) fn litter(users: &Users) -> Vec<String> {
     for place in PLACES {
         let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
         for path in entries.map(|it| it.path()).filter(|it| !is_the_tests(it)) {
-            let of_a_run = path.symlink_metadata().is_ok_and(|it| users.contains(it.uid()));
-            if of_a_run || path.ends_with("flotilla-escape") {
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let of_another_ground = Users::ALL.contains(&metadata.uid());
+            let is_named = path.ends_with("flotilla-escape") && !of_another_ground;
+            if users.contains(metadata.uid()) || is_named {
                 found.push(format!("left behind: {}", path.display()));
                 // It must not be held against the next attack.
                 drop(std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path)));
