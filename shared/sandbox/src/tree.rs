@@ -1,5 +1,6 @@
 //! Reads the process tree below a process from `/proc`: who is in it and what they use.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
@@ -34,18 +35,23 @@ pub(crate) struct Processes {
     /// Processes and threads of this process's user that the kernel counts and `/proc` does not
     /// show.
     unseen: u64,
+    /// Processes that were other users' when they were looked at.
+    strangers: HashSet<Pid>,
 }
 
 impl Processes {
     /// Those that `/proc` shows now.
     pub(crate) fn open() -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { proc: rustix::fs::open("/proc", flags, Mode::empty())?, unseen: 0 })
+        let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+        Ok(Self { proc, unseen: 0, strangers: HashSet::new() })
     }
 
-    /// Finds out how many processes of this process's user are not seen.
+    /// Finds out whose processes there are, and how many of this process's user are not seen.
     pub(crate) fn find_unseen(&mut self) -> io::Result<()> {
-        let seen = self.tasks_of(current_uid(), None);
+        let uid = current_uid();
+        self.strangers = self.numbers().filter(|it| self.tasks_if_of(uid, *it).is_none()).collect();
+        let seen = self.tasks_of(uid, None);
         self.unseen = count_processes(seen)?.saturating_sub(seen);
         Ok(())
     }
@@ -120,18 +126,23 @@ impl Processes {
     }
 
     /// Processes and threads of the user `uid`, without the process `except`. Those of other
-    /// containers were counted once.
+    /// containers were counted once, and others' processes were found then: reading what each
+    /// process is takes longer than all else that a launch does.
     pub(crate) fn tasks_of(&self, uid: u32, except: Option<Pid>) -> u64 {
-        let seen: u64 = self
-            .names(".")
-            .iter()
-            .filter_map(|name| parse_pid(name))
-            .filter(|pid| Some(*pid) != except)
-            .filter_map(|pid| self.read(&format!("{}/status", pid.as_raw_nonzero())))
-            .filter(|status| field(status, "Uid:") == Some(u64::from(uid)))
-            .filter_map(|status| field(&status, "Threads:"))
-            .sum();
-        seen + self.unseen
+        let others = self.numbers().filter(|it| Some(*it) != except);
+        let known = others.filter(|it| !self.strangers.contains(it));
+        known.filter_map(|it| self.tasks_if_of(uid, it)).sum::<u64>() + self.unseen
+    }
+
+    /// The threads of a process, if it is the user's.
+    fn tasks_if_of(&self, uid: u32, process: Pid) -> Option<u64> {
+        let status = self.read(&format!("{}/status", process.as_raw_nonzero()))?;
+        let is_theirs = field(&status, "Uid:") == Some(u64::from(uid));
+        is_theirs.then(|| field(&status, "Threads:")).flatten()
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = Pid> + use<> {
+        self.names(".").into_iter().filter_map(|it| parse_pid(&it))
     }
 
     /// Where this process can make the kernel prefer it when memory runs out.
