@@ -244,13 +244,14 @@ impl Ground {
         !self.canaries.changed().is_empty()
             || !self.listeners.reached().is_empty()
             || !litter.is_empty()
-            || self.has_survivors(language)
+            || !self.is_as_started(language)
     }
 
-    /// Whether something of a run lives on, or the executor does not.
-    pub(crate) fn has_survivors(&self, language: &str) -> bool {
+    /// Whether an executor lives with its spawner, and nothing else of it does.
+    pub(crate) fn is_as_started(&self, language: &str) -> bool {
         let server = below(self.server(language), self.rights);
-        server.is_none_or(|it| !machine::left_over(it, &self.users, &[]).is_empty())
+        let server = server.filter(|it| !machine::children(*it).is_empty());
+        server.is_some_and(|it| machine::left_over(it, &self.users, &[]).is_empty())
     }
 
     /// Whether an executor says that it is well.
