@@ -90,17 +90,23 @@ print("done")
             "fill memory with page tables",
             "the reaper (memory of the tree)",
             r#"
-// Pages that are only read cost nothing themselves; the tables that name them do.
-#include <thread>
+// Pages that are only read cost nothing themselves; the tables that name them do. One process may
+// have few by its address space, several have too many.
 int main() {
-    if (fork() == 0) { pause(); _exit(0); }
-    for (;;) {
-        const size_t size = size_t(1) << 38;
-        auto* memory = static_cast<volatile char*>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-        if (memory == MAP_FAILED) break;
-        for (size_t at = 0; at < size; at += size_t(2) << 20) (void)memory[at];
+    void* whole = mmap(nullptr, size_t(1) << 38, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (whole != MAP_FAILED) std::puts("ESCAPED its address space is boundless");
+    std::fflush(stdout);
+    for (int child = 0; child < 40; child++) {
+        if (fork() != 0) continue;
+        const size_t size = size_t(1) << 30;
+        for (;;) {
+            auto* memory = static_cast<volatile char*>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+            if (memory == MAP_FAILED) break;
+            for (size_t at = 0; at < size; at += size_t(2) << 20) (void)memory[at];
+        }
+        pause();
     }
-    std::puts("ESCAPED the address space is full of tables");
+    pause();
 }
 "#,
         )

@@ -282,11 +282,13 @@ impl Core {
     /// What a command may spend.
     fn limits(&self, allowance: Allowance) -> Limits {
         let limits = &self.spec.limits;
+        let address_space_mb = self.spec.memory.address_space_extra_mb;
         Limits {
             wall_ms: millis(allowance.wall),
             cpu_ms: millis(allowance.cpu),
             memory_bytes: allowance.memory_bytes,
             data_bytes: allowance.memory_bytes + (self.spec.memory.data_extra_mb << 20),
+            address_space_bytes: address_space_mb.map(|it| allowance.memory_bytes + (it << 20)),
             processes: limits.processes,
             processors: self.run_processors,
             open_files: limits.open_files,

@@ -221,6 +221,8 @@ pub struct MemorySpec {
     /// Added to the limit for the kernel's per-process limit on private memory, in MiB, where a
     /// runtime reserves much more than it uses; the tree's use is watched in any case.
     pub data_extra_mb: u64,
+    /// Address space of one process beyond its memory, in MiB; none if the runtime reserves at will.
+    pub address_space_extra_mb: Option<u64>,
     /// Texts in the last 16 KiB of standard error by which the runtime says, before a failing
     /// exit, that memory ran out.
     pub exhausted: Vec<String>,

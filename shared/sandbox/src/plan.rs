@@ -78,6 +78,8 @@ pub enum CountedWith {
 /// A resource that the kernel limits for each process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resource {
+    /// Address space, used or only reserved.
+    AddressSpace,
     /// Core dumps.
     Core,
     /// Processor seconds.
@@ -171,6 +173,7 @@ fn limits(policy: &Policy) -> impl Iterator<Item = Step> {
         (Resource::Stack, limits.stack_bytes, limits.stack_bytes),
     ]
     .into_iter()
+    .chain(limits.address_space_bytes.map(|most| (Resource::AddressSpace, most, most)))
     .map(|(resource, soft, hard)| Step::Limit { resource, soft, hard })
 }
 
@@ -205,6 +208,7 @@ mod tests {
                 cpu_ms: 1500,
                 memory_bytes: 1,
                 data_bytes: 2,
+                address_space_bytes: Some(8),
                 processes: 3,
                 processors: 1,
                 open_files: 4,

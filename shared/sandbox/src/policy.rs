@@ -50,7 +50,7 @@ impl CellSpec {
     }
 }
 
-/// What a run may spend. There is no "unlimited".
+/// What a run may spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Wall clock, in milliseconds.
@@ -61,6 +61,9 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Private memory of one process as the kernel counts it (`RLIMIT_DATA`), in bytes.
     pub data_bytes: u64,
+    /// Address space of one process (`RLIMIT_AS`), in bytes, where its runtime reserves no more than
+    /// about what it uses; none where it does, as the count of memory does not mind.
+    pub address_space_bytes: Option<u64>,
     /// Processes and threads.
     pub processes: u64,
     /// Processors at a time, where they can be shared out.

@@ -89,6 +89,7 @@ fn limits(numbers: [u64; 9]) -> Limits {
         cpu_ms,
         memory_bytes,
         data_bytes,
+        address_space_bytes: (data_bytes % 2 == 0).then_some(data_bytes),
         processes,
         processors,
         open_files,

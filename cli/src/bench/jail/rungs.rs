@@ -172,6 +172,7 @@ fn policy(mechanisms: &Mechanisms, work: PathBuf, temporary: PathBuf) -> Policy 
             cpu_ms: 5000,
             memory_bytes: 256 * MIB,
             data_bytes: 256 * MIB,
+            address_space_bytes: Some(16 * 1024 * MIB),
             processes: 64,
             processors: 1,
             open_files: 128,

@@ -8,7 +8,7 @@ use super::*;
 use crate::strategies::{self, MECHANISMS, mechanisms};
 use crate::{Mechanisms, guarantees};
 
-/// Every resource that has a limit.
+/// Every resource that always has a limit.
 const RESOURCES: &[Resource] = &[
     Resource::Core,
     Resource::Cpu,
@@ -53,7 +53,8 @@ fn check_order(steps: &[Step], cell: &CellSpec) {
     assert!(places.is_sorted(), "{steps:?}");
     let count = |number| steps.iter().filter(|it| place(it) == number).count();
     assert_eq!([count(0), count(1), count(2), count(3)], [2, FIXED.len(), 1, 1]);
-    assert_eq!([count(6), count(7), count(8)], [2, RESOURCES.len() - FIXED.len(), 1]);
+    let limits = RESOURCES.len() - FIXED.len() + usize::from(has_address_space_limit(steps));
+    assert_eq!([count(6), count(7), count(8)], [2, limits, 1]);
     for step in [Step::NewSession, Step::OomScore, Step::Umask] {
         assert!(steps.contains(&step), "{step:?}");
     }
@@ -96,9 +97,15 @@ fn has_own_user(cell: &CellSpec) -> bool {
     cell.mechanisms.user_switch && cell.uid.is_some()
 }
 
+fn has_address_space_limit(steps: &[Step]) -> bool {
+    steps.iter().any(|it| matches!(it, Step::Limit { resource: Resource::AddressSpace, .. }))
+}
+
 fn check_limits(steps: &[Step], policy: &Policy) {
     let asked = policy.limits;
-    for resource in RESOURCES {
+    assert_eq!(has_address_space_limit(steps), asked.address_space_bytes.is_some());
+    let optional = asked.address_space_bytes.map(|_| &Resource::AddressSpace);
+    for resource in RESOURCES.iter().chain(optional) {
         let is_limit =
             |it: &&Step| matches!(it, Step::Limit { resource: of, .. } if of == resource);
         let Some(Step::Limit { soft, hard, .. }) = steps.iter().find(is_limit) else {
@@ -113,6 +120,7 @@ fn check_limits(steps: &[Step], policy: &Policy) {
             Resource::FileSize => asked.file_bytes,
             Resource::OpenFiles => asked.open_files,
             Resource::Stack => asked.stack_bytes,
+            Resource::AddressSpace => asked.address_space_bytes.unwrap(),
             // Rounded up, and a second for the watch to come first.
             Resource::Cpu => {
                 assert!(u128::from(*soft) * 1000 > u128::from(asked.cpu_ms));

@@ -10,6 +10,7 @@ use crate::sys::process::{Fork, exit, fork};
 /// Sets one limit, never above what this process may have already.
 pub(crate) fn set(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     let kernel = match resource {
+        Resource::AddressSpace => Kernel::As,
         Resource::Core => Kernel::Core,
         Resource::Cpu => Kernel::Cpu,
         Resource::Data => Kernel::Data,
