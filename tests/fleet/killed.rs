@@ -42,7 +42,8 @@ async fn a_server_outlives_every_process_below_it() {
     }
     checks.make("killed processes", 1).await;
     let (spawner, reapers) = spawner_and_reapers(executor.pid());
-    assert!(spawner.is_some() && reapers.is_empty(), "{spawner:?} {reapers:?}");
+    // Those of cells that wait for a run, one a slot.
+    assert!(spawner.is_some() && reapers.len() <= 2, "{spawner:?} {reapers:?}");
 }
 
 async fn survive(executor: &Server, victim: Victim, round: usize) -> Result<()> {
