@@ -42,8 +42,11 @@ async fn a_server_outlives_every_process_below_it() {
     }
     checks.make("killed processes", 1).await;
     let (spawner, reapers) = spawner_and_reapers(executor.pid());
-    // Those of cells that wait for a run, one a slot.
+    // Cells wait for a run, one a slot, and hold nothing that was a run's.
+    let is_ours = |pid: &i32| words(*pid).iter().any(|it| it == "sandbox-spawner");
+    let is_left = |pid: &i32| !below(*pid).iter().all(is_ours);
     assert!(spawner.is_some() && reapers.len() <= 2, "{spawner:?} {reapers:?}");
+    assert!(!reapers.iter().any(is_left), "a run is left below {reapers:?}");
 }
 
 async fn survive(executor: &Server, victim: Victim, round: usize) -> Result<()> {
