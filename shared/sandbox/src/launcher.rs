@@ -37,7 +37,7 @@ pub(crate) fn serve_from_stdin() -> ! {
 }
 
 /// Forks a reaper for every launch, until the server's end of `socket` closes.
-pub(crate) fn serve(socket: OwnedFd, becomes: Becomes) -> ! {
+pub(crate) fn serve(socket: OwnedFd, becomes: Becomes<'_>) -> ! {
     let prepared = set_child_subreaper(Some(getpid()))
         .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     if prepared.is_err() {

@@ -24,11 +24,11 @@ use crate::zygote::Becomes;
 use crate::{Assignment, CellSpec, Limits, Policy};
 
 /// What the reaper of a cell keeps of it.
-struct Cell {
+struct Cell<'a> {
     spec: CellSpec,
     reach: Reach,
     meter: Meter,
-    becomes: Becomes,
+    becomes: Becomes<'a>,
     /// What becomes the first program.
     waiting: Waiting,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Apart {
 
 /// Makes a cell, runs in it what the server asks for until that closes the socket, and ends this
 /// process.
-pub(crate) fn serve(control: OwnedFd, apart: Option<&Apart>, becomes: Becomes) -> ! {
+pub(crate) fn serve(control: OwnedFd, apart: Option<&Apart>, becomes: Becomes<'_>) -> ! {
     let control = UnixStream::from(control);
     // A server that is gone needs no answer: the runs are over and cleaned up in any case.
     match supervise(&control, apart, becomes) {
@@ -62,7 +62,7 @@ pub(crate) fn serve(control: OwnedFd, apart: Option<&Apart>, becomes: Becomes) -
     }
 }
 
-fn supervise(control: &UnixStream, apart: Option<&Apart>, becomes: Becomes) -> io::Result<()> {
+fn supervise(control: &UnixStream, apart: Option<&Apart>, becomes: Becomes<'_>) -> io::Result<()> {
     let Some((request, _)) = wire::receive_with::<CellRequest>(control)? else { return Ok(()) };
     let (mut cell, files) = match make(request, control, apart, becomes) {
         Ok(made) => made,
@@ -80,12 +80,12 @@ fn supervise(control: &UnixStream, apart: Option<&Apart>, becomes: Becomes) -> i
 }
 
 /// Makes everything that a run needs around it before it is known.
-fn make(
+fn make<'a>(
     request: CellRequest,
     control: &UnixStream,
     apart: Option<&Apart>,
-    becomes: Becomes,
-) -> Result<(Cell, Option<OwnedFd>), Failure> {
+    becomes: Becomes<'a>,
+) -> Result<(Cell<'a>, Option<OwnedFd>), Failure> {
     let CellRequest { spec, group } = request;
     let failed = |step: &'static str| move |error: io::Error| Failure::of(step, &error);
     if let Some((uid, gid)) = apart.and_then(|it| it.user) {
@@ -143,7 +143,7 @@ fn enter_reach(spec: &CellSpec, apart: Option<&Apart>) -> Reach {
     }
 }
 
-impl Cell {
+impl Cell<'_> {
     /// Does what the server asks for, and returns what came of it.
     fn obey(
         &mut self,

@@ -4,7 +4,7 @@ use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Command as Program, Stdio};
+use std::process::{ChildStderr, Command as Program, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -164,14 +164,23 @@ impl Spawner {
     /// orphans come to the spawner, or to this process if the spawner died first. Blocks for at
     /// most some seconds.
     pub(crate) fn settle(&self, reaper: i32) -> bool {
+        self.ask_to_settle(reaper) && self.process.keeper.has_no_strays()
+    }
+
+    fn ask_to_settle(&self, reaper: i32) -> bool {
         let Ok((mut near, far)) = control_pair() else { return false };
         if self.process.request(Request::Settle(reaper), far.as_fd()).is_err() {
             return false;
         }
         drop(far);
         let mut answer = [0];
-        let swept = near.read_exact(&mut answer).is_ok() && answer == [b'y'];
-        swept && self.process.keeper.has_no_strays()
+        near.read_exact(&mut answer).is_ok() && answer == [b'y']
+    }
+
+    /// Waits until the process serves requests, and says whether it does. Blocks for at most some
+    /// seconds.
+    pub fn answers(&self) -> bool {
+        self.ask_to_settle(0)
     }
 
     /// How often it had to be started again.
@@ -251,15 +260,30 @@ fn execute(preload: Option<&Preload>, far: OwnedFd) -> io::Result<Pid> {
     let mut program = Program::new("/proc/self/exe");
     program.env_clear().current_dir("/").stdin(Stdio::from(far)).stdout(Stdio::null());
     match preload {
-        None => program.arg(launcher::ARGUMENT),
+        None => program.arg(launcher::ARGUMENT).stderr(Stdio::inherit()),
         Some(Preload { program: interpreter, arguments, env }) => {
             let variables = env.iter().map(|(name, value)| (name, value));
-            program.arg(zygote::ARGUMENT).arg(interpreter).args(arguments).envs(variables)
+            // Interpreters look at what their streams are: those of programs are pipes.
+            let words = program.arg(zygote::ARGUMENT).arg(interpreter).args(arguments);
+            words.envs(variables).stderr(Stdio::piped())
         }
     };
-    let child = program.stderr(Stdio::inherit()).spawn()?;
+    let mut child = program.spawn()?;
+    if let Some(complaints) = child.stderr.take() {
+        std::thread::Builder::new()
+            .name("zygote-stderr".to_owned())
+            .spawn(move || pass_on(complaints))?;
+    }
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| io::Error::other("it has no process id"))
+}
+
+/// Passes what a zygote complains of on to standard error, up to a bound, and reads the rest.
+fn pass_on(mut complaints: ChildStderr) {
+    const BYTES_MAX: u64 = 16 * 1024;
+    let mut head = (&mut complaints).take(BYTES_MAX);
+    io::copy(&mut head, &mut io::stderr()).unwrap_or_default();
+    io::copy(&mut complaints, &mut io::sink()).unwrap_or_default();
 }
 
 fn control_pair() -> Result<(UnixStream, UnixStream), LaunchError> {

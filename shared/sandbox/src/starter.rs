@@ -49,7 +49,7 @@ impl Starter {
     pub(crate) fn fork(
         spec: &CellSpec,
         processes: &Processes,
-        becomes: Becomes,
+        becomes: Becomes<'_>,
     ) -> Result<Self, Failure> {
         let (orders, far) =
             UnixStream::pair().map_err(|it| Failure::of("make a socket pair", &it))?;
@@ -190,7 +190,7 @@ fn live(
     lines: &Lines,
     spec: &CellSpec,
     processes: &Processes,
-    becomes: Becomes,
+    becomes: Becomes<'_>,
 ) -> Result<Infallible, Failure> {
     if let Becomes::Executed = becomes {
         default_signals();
@@ -204,7 +204,7 @@ fn live(
         exit(0);
     }
     if let Becomes::Itself(child) = becomes {
-        child(Waiting::new(lines, spec, processes, confinement));
+        return Ok(child(Waiting::new(lines, spec, processes, confinement)));
     }
     let (policy, told) = until_told(lines)?;
     confinement.apply(&plan(&policy, spec))?;

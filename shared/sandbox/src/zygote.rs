@@ -4,6 +4,7 @@
 //! It runs trusted code only, has one thread, an empty environment and no secret, and never sees
 //! a request: programs go straight to the processes that become them.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -26,15 +27,15 @@ pub(crate) const ARGUMENT: &str = "sandbox-zygote";
 
 /// What a process goes on with that was forked from a zygote and confined: it makes itself ready,
 /// waits, and does what it is told then.
-pub type Child = fn(Waiting<'_>) -> !;
+pub type Child<'a> = &'a dyn Fn(Waiting<'_>) -> Infallible;
 
 /// How a process becomes a program.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Becomes {
+#[derive(Clone, Copy)]
+pub(crate) enum Becomes<'a> {
     /// By executing one.
     Executed,
     /// By going on.
-    Itself(Child),
+    Itself(Child<'a>),
 }
 
 /// A confined process whose program is not known yet. Its one use is to wait for that.
@@ -87,7 +88,7 @@ fn take_streams() -> io::Result<()> {
 /// Makes this process the spawner of a server, which passed the socket for that on as descriptor 3.
 /// Returns never; in every process that is to become a program, `child` is called. This process
 /// must have one thread, then and later.
-pub fn serve(child: Child) -> ! {
+pub fn serve(child: Child<'_>) -> ! {
     match take_hand_over() {
         Ok(socket) => launcher::serve(socket, Becomes::Itself(child)),
         Err(_) => exit(1),

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::CellSpec;
 use crate::strategies::{cell, message, path, policy};
 use crate::tracers::{self, PATIENCE, Tracer};
-use crate::{CellSpec, Policy};
 
 /// Bodies that are odd, or were costly somewhere.
 const BODIES: &[&[u8]] = &[
@@ -258,7 +258,8 @@ fn check_length(length: u32, rest: &[u8]) {
 #[test]
 fn the_corpus_is_answered_within_bounds() {
     for body in BODIES {
-        let before_and_after = [encoded(&Message::Accepted), framed(body), encoded(&Message::Started)];
+        let before_and_after =
+            [encoded(&Message::Accepted), framed(body), encoded(&Message::Started)];
         for bytes in [framed(body), before_and_after.concat()] {
             for sizes in [[1, 1], [3, 2], [4, 1], [5, 9], [1000, 1]] {
                 check_decode(&bytes, &sizes);
