@@ -77,6 +77,8 @@ class Life:
                 del sys.path_importer_cache[path]
         self.zone = os.environ.get("TZ")
         self.variables = self.read_at_start(os.environ)
+        self.modules = dict(sys.modules)
+        del self.modules["__main__"]
         gc.collect()
         gc.freeze()
 
@@ -94,7 +96,17 @@ class Life:
         if "__annotations__" in names:
             names["__annotations__"] = {}
         sys.modules["__main__"] = main
-        self.modules = frozenset(sys.modules) - {"__main__"}
+        self.rehearse()
+
+    def rehearse(self):
+        """Does once what is done when the program is known, and what small programs do."""
+        script = f"{self.here}/life.py"
+        env = "".join(f"{name}={value}\0" for name, value in os.environ.items())
+        try:
+            self.begin(f"{sys.executable}\0{script}\0", env)
+        except OSError:  # It may not be readable from here any more.
+            pass
+        sys.path_importer_cache.pop(script, None)
         exec(TOUCH, {"__name__": "touch"})
 
     def begin(self, argv, env):
@@ -159,20 +171,30 @@ class Life:
 
     def leavers(self):
         """Names of the program's own modules, in the order in which they shall end."""
-        names = [name for name, it in sys.modules.items() if self.is_own(name, it)]
-        for name in names:
+        names = []
+        for name in reversed(sys.modules):  # What was imported first is old, and not looked at.
             module = sys.modules[name]
-            self.watched.append(weakref.ref(module))
-            self.watched.extend(map(weakref.ref, self.anchors(name, module)))
+            if self.modules.get(name) is module and module is not None:
+                break
+            if self.is_own(name, module):
+                names.append(name)
+        names.append("__main__")
+        names.reverse()
+        for name in names:
+            module = sys.modules.get(name)
+            if type(module) is types.ModuleType:
+                self.watched.append(weakref.ref(module))
+                self.watched.extend(map(weakref.ref, self.anchors(name, module)))
         return names
 
     def is_own(self, name, module):
-        if name in self.modules or type(module) is not types.ModuleType:
+        """Whether a module is the program's, not one of a library that it imported."""
+        if name in self.modules or name == "__main__" or type(module) is not types.ModuleType:
             return False
         path = getattr(module, "__file__", None)
         if not isinstance(path, str):
             return name not in sys.builtin_module_names
-        return name == "__main__" or not path.startswith(self.libraries)
+        return not path.startswith(self.libraries)
 
     def anchors(self, name, module):
         """One of what lives exactly as long as the names of a module do."""
