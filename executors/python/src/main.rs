@@ -10,7 +10,12 @@ const LANGUAGE: Language = Language {
         include_str!("../samples/files.toml"),
     ],
     hostile: &[("hostile.py", include_str!("../hostile/hostile.py"))],
-    support: &[("validate.py", include_str!("../support/validate.py"))],
+    support: &[
+        ("validate.py", include_str!("../support/validate.py")),
+        ("zygote.py", include_str!("../warm/zygote.py")),
+        ("life.py", include_str!("../warm/life.py")),
+        ("check.py", include_str!("../warm/check.py")),
+    ],
     prepare: None,
     validate: None,
 };

@@ -23,6 +23,8 @@ mod process;
 
 use std::ffi::c_void;
 
+use sandbox::Waiting;
+
 use crate::child::Handed;
 use crate::interpreter::{Interpreter, Object, tell_plainly};
 use crate::process::{Fork, exit_at_once, fork};
@@ -50,6 +52,35 @@ pub unsafe extern "C" fn check(_kind: *mut c_void, error: *mut c_void, _tracebac
             exit_at_once(REFUSED);
         }
     }
+}
+
+/// `sys.excepthook` of `zygote.py`: makes this process the spawner of the server that started it, and
+/// every process that is forked from it one program of Python.
+///
+/// # Safety
+///
+/// Only an interpreter may call it, holding its lock, with objects or nulls.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn serve(_kind: *mut c_void, error: *mut c_void, _traceback: *mut c_void) {
+    let found = Interpreter::find().map_err(|it| it.to_string());
+    let life = found.as_ref().map_err(Clone::clone).and_then(|python| settled(python, error));
+    let (python, life) = match (&found, &life) {
+        (Ok(python), Ok(life)) => (python, life),
+        (Err(reason), _) | (_, Err(reason)) => {
+            tell_plainly(&format!("zygote: {reason}\n"));
+            exit_at_once(REFUSED);
+        }
+    };
+    python.before_fork();
+    sandbox::serve(&|waiting: Waiting<'_>| {
+        child::run(python, life, || {
+            let sandbox::Handed { argv, env } = waiting.wait();
+            Handed {
+                argv: argv.iter().map(|word| format!("{word}\0")).collect(),
+                env: env.iter().map(|(name, value)| format!("{name}={value}\0")).collect(),
+            }
+        })
+    })
 }
 
 /// The `Life` that an error brings here, with the interpreter ready to be forked.

@@ -23,6 +23,7 @@ mod mirror;
 mod pool;
 mod prepare;
 mod process;
+mod resident;
 mod run;
 mod samples;
 mod selftest;

@@ -161,10 +161,30 @@ pub struct CompileSpec {
     /// Environment of the phase.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// A compiler that stays, and is asked first.
+    #[serde(default)]
+    pub resident: Option<ResidentSpec>,
     /// Wall clock of the phase, in seconds.
     pub timeout_seconds: u64,
     /// Memory of the phase, in MiB.
     pub memory_mb: u64,
+}
+
+/// A compiler that stays; `resident.rs` in this crate says how it is asked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResidentSpec {
+    /// Its command.
+    pub command: Vec<String>,
+    /// The options of each compile; `{options}` stands for those in force.
+    pub options: Vec<String>,
+    /// The same for a validation; none if it is not asked for those.
+    #[serde(default)]
+    pub validate_options: Vec<String>,
+    /// What it may use, in MiB.
+    pub memory_mb: u64,
+    /// How many programs it compiles before it is replaced.
+    pub compiles_max: u64,
 }
 
 /// The run phase.
@@ -190,6 +210,9 @@ pub struct WarmSpec {
     /// Its command. `{library}` is the file that `library` names, `{modules}` what a profile reads
     /// ahead, by commas.
     pub command: Vec<String>,
+    /// Where a process waits, if not in the work directory; it goes there by itself then.
+    #[serde(default)]
+    pub directory: Option<String>,
     /// What a waiting process is told before the program's arguments.
     #[serde(default)]
     pub words: Vec<String>,

@@ -233,6 +233,9 @@ impl Core {
         let cpu = Duration::from_secs_f64(self.bounds.timeout_max_seconds) + wall;
         let allowance = Allowance { wall, cpu, memory_bytes };
         let mut policy = self.policy(runtime, directories, command, allowance);
+        if let Some(directory) = &spec.directory {
+            policy.work_dir = values.fill(directory).map_err(unfilled)?.into();
+        }
         // What it takes to become ready is not its program's. All of it is taken back then.
         let limits = &mut policy.limits;
         limits.data_bytes = limits.data_bytes.saturating_add(self.bounds.memory_max_mb << 20);

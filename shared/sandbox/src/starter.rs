@@ -204,7 +204,8 @@ fn live(
         exit(0);
     }
     if let Becomes::Itself(child) = becomes {
-        return Ok(child(Waiting::new(lines, spec, processes, confinement)));
+        child(Waiting::new(lines, spec, processes, confinement));
+        exit(0);
     }
     let (policy, told) = until_told(lines)?;
     confinement.apply(&plan(&policy, spec))?;

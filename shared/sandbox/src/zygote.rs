@@ -4,7 +4,6 @@
 //! It runs trusted code only, has one thread, an empty environment and no secret, and never sees
 //! a request: programs go straight to the processes that become them.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -26,8 +25,8 @@ use crate::{CellSpec, launcher};
 pub(crate) const ARGUMENT: &str = "sandbox-zygote";
 
 /// What a process goes on with that was forked from a zygote and confined: it makes itself ready,
-/// waits, and does what it is told then.
-pub type Child<'a> = &'a dyn Fn(Waiting<'_>) -> Infallible;
+/// waits, and does what it is told then. The process ends when it returns.
+pub type Child<'a> = &'a dyn Fn(Waiting<'_>);
 
 /// How a process becomes a program.
 #[derive(Clone, Copy)]
