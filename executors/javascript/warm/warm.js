@@ -14,19 +14,7 @@ const CHANNEL = 3;
 const MESSAGE_BYTES_MAX = 32 << 20;
 
 // What programs load first of all. The rest costs more processor time than it is likely to save.
-const COMMON = [
-  "events",
-  "fs/promises",
-  "net",
-  "os",
-  "perf_hooks",
-  "readline",
-  "stream",
-  "timers/promises",
-  "tty",
-  "url",
-  "util",
-];
+const COMMON = ["events", "net", "os", "readline", "stream", "tty", "url", "util"];
 
 // A worker inherits the option that preloads this file. It is nobody's to wait in.
 if (require("worker_threads").isMainThread) {
