@@ -35,12 +35,12 @@ public interface Entry {
     /** The entry of {@code type}. */
     static Entry of(Class<?> type, Shape shape) throws Throwable {
         Method main = main(type, shape);
-        if (Runtime.version().feature() < 15 || !isWithinReach(type, main)) {
-            return new ByHandle(type, shape);
-        }
-        if (main.getDeclaringClass() != type && shape.isStatic) {
+        if (shape.isStatic && (main == null || main.getDeclaringClass() != type)) {
             // The call alone would initialise the class that declares `main` and no other.
             Class.forName(type.getName(), true, type.getClassLoader());
+        }
+        if (Runtime.version().feature() < 15 || main == null || !isWithinReach(type, main)) {
+            return new ByHandle(type, shape);
         }
         Definer definer = (Definer) Trusted.make(Class.forName("flotilla.HiddenBridge"));
         return (Entry) Trusted.make(definer.define(Trusted.in(type), bytes(type, shape)));
@@ -62,9 +62,10 @@ public interface Entry {
 
     /** Whether a class beside {@code type} may call {@code main}. */
     private static boolean isWithinReach(Class<?> type, Method main) {
-        return main != null
-                && (main.getDeclaringClass() == type
-                || Modifier.isPublic(main.getDeclaringClass().getModifiers() & main.getModifiers()));
+        Class<?> owner = main.getDeclaringClass();
+        return Modifier.isPublic(owner.getModifiers() & main.getModifiers())
+                || (owner.getClassLoader() == type.getClassLoader()
+                && owner.getPackageName().equals(type.getPackageName()));
     }
 
     /**

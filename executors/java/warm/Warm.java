@@ -32,12 +32,60 @@ public final class Warm {
     /** Takes how much to warm up: 0 a line of output, 1 collections too, 2 streams and formats too. */
     @Hidden
     public static void main(String[] level) throws Throwable {
-        warmUp(Integer.parseInt(level[0]));
-        Warm program = receive();
-        program.entry.start(program.arguments);
+        Warm program = become(elsewhere(Integer.parseInt(level[0])));
+        try {
+            program.entry.start(program.arguments);
+        } catch (Throwable error) {
+            throw withoutUs(error);
+        }
     }
 
-    private static Warm receive() throws Throwable {
+    /**
+     * Does what comes before the program on a thread of its own, and gives its number back, so that
+     * the program's thread has no past.
+     */
+    private static String[] elsewhere(int level) throws Throwable {
+        Object[] result = new Object[1];
+        Thread thread = new Thread(null, new Runnable() {
+            @Override
+            public void run() {
+                try {
+                    new Samples(level).run();
+                    result[0] = receive();
+                } catch (Throwable error) {
+                    result[0] = error;
+                }
+            }
+        }, "warm-up");
+        // The JDK's own next thread comes first, as ever.
+        Class.forName("jdk.internal.ref.CleanerFactory");
+        thread.start();
+        thread.join();
+        Trusted.forget(thread);
+        if (result[0] instanceof Throwable) {
+            throw (Throwable) result[0];
+        }
+        return (String[]) result[0];
+    }
+
+    /** Where memory is exhausted, the JVM writes traces with the frames that it hides elsewhere. */
+    private static Throwable withoutUs(Throwable error) {
+        StackTraceElement[] trace = error.getStackTrace();
+        int end = trace.length;
+        while (end > 0 && isOurs(trace[end - 1])) {
+            end--;
+        }
+        if (end < trace.length) {
+            error.setStackTrace(Arrays.copyOf(trace, end));
+        }
+        return error;
+    }
+
+    private static boolean isOurs(StackTraceElement frame) {
+        return frame.getClassName().contains("$$Bridge/") || frame.getClassName().startsWith("flotilla.");
+    }
+
+    private static String[] receive() throws Throwable {
         String[] fields;
         try (FileInputStream in = new FileInputStream(Trusted.descriptor(CHANNEL));
                 FileOutputStream out = new FileOutputStream(in.getFD())) {
@@ -47,6 +95,10 @@ public final class Warm {
         if (fields == null) {
             Runtime.getRuntime().halt(0);
         }
+        return fields;
+    }
+
+    private static Warm become(String[] fields) throws Throwable {
         int words = Integer.parseInt(fields[0]);
         Map<String, String> variables = new LinkedHashMap<>();
         for (int it = words + 2; it < fields.length; it++) {
@@ -93,16 +145,5 @@ public final class Warm {
         } catch (NumberFormatException broken) {
             return null;
         }
-    }
-
-    /**
-     * Warms up on a thread of its own, so that the program's has no past: the first hash codes that
-     * a program sees, and the numbers of its threads, are those that it would see anyway.
-     */
-    private static void warmUp(int level) throws Throwable {
-        Thread thread = new Thread(null, new Samples(level), "warm-up");
-        thread.start();
-        thread.join();
-        Trusted.forget(thread);
     }
 }
