@@ -25,7 +25,7 @@ const LANGUAGE: Language = Language {
         ("hostile.js", include_str!("../hostile/hostile.js")),
         ("hostile.ts", include_str!("../hostile/hostile.ts")),
     ],
-    support: &[],
+    support: &[("warm.js", include_str!("../warm/warm.js"))],
     prepare: Some(prepare::prepare),
     validate: Some(validate::validate),
 };
