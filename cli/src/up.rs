@@ -63,6 +63,7 @@ pub(crate) async fn up(arguments: UpArguments) -> anyhow::Result<()> {
         only: arguments.only,
         min_isolation: min_isolation(host, demanded.as_deref(), has_keys)?,
         gateway: Vec::new(),
+        executors: Vec::new(),
         verbose: arguments.verbose,
         boot_max: Duration::from_secs(arguments.wait),
     };

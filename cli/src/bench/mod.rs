@@ -3,49 +3,68 @@
 //! Every program runs in turns, once through the fleet and once bare, so that whatever else the
 //! machine does slows both. A bench judges nothing: it measures and prints.
 
+mod bare;
+mod burst;
+mod client;
+mod fleets;
+mod gateway;
 mod jail;
-mod measure;
+mod latency;
 mod memory;
+mod pace;
+mod page;
+mod processes;
 mod programs;
 mod report;
+mod session;
 mod statistics;
+mod sustained;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
-use protocol::Level;
 
-use crate::fleet::{self, Fleet, FleetChoices, PortChoice, Ready};
+use crate::fleet;
 use crate::output::{print, say};
 use crate::up::Interrupts;
+use bare::Workshop;
+use fleets::Fleets;
 pub(crate) use jail::{JAIL_SAMPLER, jail, sample_jail};
-use measure::{Measurer, Turns};
+use pace::Pace;
 use programs::Program;
-use report::{BenchReport, ProgramReport, ServiceMemory};
+use report::BenchReport;
+use session::Session;
 
-/// Seconds for all programs together, by default and with `--quick`.
-const SECONDS_DEFAULT: u64 = 180;
-const SECONDS_QUICK: u64 = 30;
-/// How long the fleet may take to start: the first time it prepares toolchains.
-const BOOT_MAX: Duration = Duration::from_mins(10);
 /// Where results are kept in the checkout.
 const RESULTS: &str = "bench-results";
 
 /// Measures the fleet beside the bare toolchains, in turns.
 ///
-/// Starts a fleet of its own on free ports. For each program of `executors/*/bench`: latency (p50
-/// and p90) and runs per second, one at a time and two at once; what the gateway adds; how long the
-/// fleet takes to start; the memory of each service. Compiled programs differ from run to run, so
-/// that no compile cache helps; what it does for a repeated program is told apart. Prints a table
-/// and writes JSON to `bench-results/`.
+/// Starts a fleet of its own on free ports and measures each program of `executors/*/bench`:
+///
+/// * latency (p50 and p90), one run at a time, through the gateway and bare, and how many of the
+///   runs were served warm; beside it the same with warm starts switched off (by a second fleet),
+///   from the compile cache, and only validated;
+/// * runs per second, as many at once as there are processors, and the processor time of a run,
+///   what is made ready for it included;
+/// * bursts of ten times as many runs as there is room for: p50 and p99, and that none was told
+///   `timeout` or refused;
+/// * what the gateway adds, how long the fleet takes to start, and the memory of each service and
+///   of each process that it keeps warm.
+///
+/// Compiled programs differ from run to run, so that no cache helps, but where that is measured.
+/// The machine need not be quiet: all sides take turns, run by run, and what counts is the ratio.
+/// It takes about six minutes, with --quick one and a half. Prints tables and writes JSON to
+/// `bench-results/`; progress is told on standard error, and Ctrl-C leaves nothing.
 ///
 /// With --jail it measures the jail alone, without a fleet: what each level of isolation that can
 /// be had here costs a program that does nothing, over a plain fork and exec.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
-    /// Seconds for all programs together, about [default: 180, or 30 with --quick].
+    /// Seconds for all measurements together, about [default: 270, or 40 with --quick]; a few
+    /// samples of each kind are taken in any case.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=7200))]
     seconds: Option<u64>,
     /// A short look with few samples.
@@ -72,110 +91,41 @@ pub(crate) async fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
     let checkout =
         fleet::checkout(&program).context("the programs to measure are in a checkout; go there")?;
     let programs = programs::load(&checkout)?;
-    let fleet = Fleet::start(&choices(&arguments)).await?;
+    let workshop = Workshop::make(&checkout)?;
+    let mut fleets = Fleets::start(&arguments).await?;
     let measured = tokio::select! {
-        measured = measure(&arguments, &checkout, &fleet, programs) => measured,
+        measured = measure(&arguments, &mut fleets, &workshop, &programs) => measured,
         () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
     };
-    let stopped = fleet.stop(interrupts.next()).await;
-    let report = measured?;
-    stopped?;
-    let text = format!("{}\n", serde_json::to_string_pretty(&report)?);
-    let file = keep(&checkout, &format!("{}.json", report.finished_at), &text)?;
+    // Told at once: to stop a fleet takes its time.
+    let told = measured.and_then(|report| tell(&arguments, &checkout, &report));
+    let stopped = fleets.stop(async || interrupts.next().await).await;
+    told.and(stopped).and(workshop.clear())
+}
+
+fn tell(arguments: &BenchArguments, checkout: &Path, report: &BenchReport) -> anyhow::Result<()> {
+    let text = format!("{}\n", serde_json::to_string_pretty(report)?);
+    let file = keep(checkout, &format!("{}.json", report.finished_at), &text)?;
     if arguments.json {
         print(&text);
     } else {
-        print(report.table());
+        print(page::page(report));
     }
     say(format_args!("written to {}", file.display()));
     Ok(())
 }
 
-/// Free ports, no keys, and no rate limit in the way.
-fn choices(arguments: &BenchArguments) -> FleetChoices {
-    let variable = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let gateway = [
-        ("GATEWAY_KEYS", ""),
-        ("GATEWAY_KEYS_FILE", ""),
-        ("GATEWAY_RATE_PER_MINUTE", "4000000000"),
-        ("GATEWAY_RATE_BURST", "4000000000"),
-    ];
-    FleetChoices {
-        host: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        ports: PortChoice::Free,
-        only: arguments.only.clone(),
-        min_isolation: settings::variable("EXECUTOR_MIN_ISOLATION")
-            .is_none()
-            .then_some(Level::Bare),
-        gateway: gateway.map(variable).to_vec(),
-        verbose: arguments.verbose,
-        boot_max: BOOT_MAX,
-    }
-}
-
 async fn measure(
     arguments: &BenchArguments,
-    checkout: &Path,
-    fleet: &Fleet,
-    programs: Vec<Program>,
+    fleets: &mut Fleets,
+    workshop: &Workshop,
+    programs: &[Program],
 ) -> anyhow::Result<BenchReport> {
-    let ready = fleet.ready().await?;
-    for failure in &ready.failures {
-        say(format_args!("without {}: {}", failure.name, failure.detail));
-    }
-    let programs: Vec<Program> =
-        programs.into_iter().filter(|it| runner(&ready, &it.language).is_some()).collect();
-    if programs.is_empty() {
-        bail!("no executor runs any of the programs in executors/*/bench");
-    }
-    let seconds = if arguments.quick { SECONDS_QUICK } else { SECONDS_DEFAULT };
-    let seconds = Duration::from_secs(arguments.seconds.unwrap_or(seconds));
-    let share = seconds / u32::try_from(programs.len())?;
-    let turns = Turns::of(share);
-    let measurer = Measurer::new(&fleet.url, &fleet.token, checkout)?;
-    let mut reports = Vec::new();
-    for program in &programs {
-        let measured = measurer.program(program, turns).await;
-        let report = ProgramReport::new(program, runner(&ready, &program.language), measured);
-        say(report.line());
-        reports.push(report);
-    }
-    let gateway = match fastest(&reports, &programs) {
-        Some(program) => {
-            let port = runner(&ready, &program.language).map_or(0, |it| it.port);
-            measurer.gateway(program, port, turns).await?
-        }
-        None => None,
-    };
-    let memory = services(&ready).map(|(name, pid)| {
-        Ok(ServiceMemory { service: name.to_owned(), memory: memory::of_tree(pid)? })
-    });
-    Ok(BenchReport {
-        finished_at: unix_seconds()?,
-        seconds: seconds.as_secs(),
-        processors: std::thread::available_parallelism()?.get(),
-        start_seconds: ready.start_time.as_secs_f64(),
-        programs: reports,
-        gateway,
-        memory: memory.collect::<anyhow::Result<_>>()?,
-    })
-}
-
-/// The executor that runs a language.
-fn runner<'a>(ready: &'a Ready, language: &str) -> Option<&'a fleet::ReadyExecutor> {
-    ready.executors.iter().find(|it| it.info.languages.iter().any(|it| it.id == language))
-}
-
-/// The program on which the gateway's share shows best.
-fn fastest<'a>(reports: &[ProgramReport], programs: &'a [Program]) -> Option<&'a Program> {
-    let timed = reports.iter().zip(programs);
-    let timed = timed.filter_map(|(report, program)| Some((report.quickest_ms()?, program)));
-    timed.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, program)| program)
-}
-
-fn services(ready: &Ready) -> impl Iterator<Item = (&str, u32)> {
-    let executors = ready.executors.iter().map(|it| (it.name.as_str(), it.pid));
-    std::iter::once(("gateway", ready.gateway_pid)).chain(executors)
+    let warm = fleets.warm().await?;
+    let cold = fleets.cold(arguments, &warm).await?;
+    let pace = Pace::of(arguments.quick, arguments.seconds);
+    let session = Session::new(&warm, cold.as_ref(), workshop, pace)?;
+    session.measure(programs, &warm, cold.as_ref()).await
 }
 
 fn keep(checkout: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// One program, and how it runs without us.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,7 @@ pub(crate) struct Program {
     body: Map<String, Value>,
     code: String,
     file: ProgramFile,
+    floor: Option<Box<Program>>,
 }
 
 /// A program's file.
@@ -40,6 +41,10 @@ struct ProgramFile {
     /// and a name of `programs` stands for that program.
     #[serde(default)]
     bare: Vec<Vec<String>>,
+    /// Another program of this folder, than which no toolchain can run this one quicker. It runs
+    /// bare in its stead where one of `programs` is not installed.
+    #[serde(default)]
+    floor: Option<String>,
     /// The body of `POST /execute`, with the language.
     body: Map<String, Value>,
 }
@@ -53,7 +58,12 @@ impl Program {
             _ => bail!("`body.{field}` must be a string"),
         };
         let (language, code) = (take("language")?, take("code")?);
-        Ok(Self { name: name.to_owned(), language, body, code, file })
+        Ok(Self { name: name.to_owned(), language, body, code, file, floor: None })
+    }
+
+    /// What it is called in messages.
+    pub(crate) fn title(&self) -> String {
+        format!("{} {}", self.language, self.name)
     }
 
     /// What it must print.
@@ -85,6 +95,11 @@ impl Program {
         Value::Object(body)
     }
 
+    /// The body of a request that only looks at `number`'s source.
+    pub(crate) fn validation(&self, number: u64) -> Value {
+        json!({ "language": self.language, "code": self.source(number) })
+    }
+
     /// Where the bare toolchain finds the source below `directory`.
     pub(crate) fn entry(&self, directory: &Path) -> PathBuf {
         directory.join(&self.file.entry)
@@ -93,6 +108,11 @@ impl Program {
     /// Commands that print where the programs of the bare commands are, by name.
     pub(crate) fn programs(&self) -> &BTreeMap<String, Vec<String>> {
         &self.file.programs
+    }
+
+    /// What runs bare in its stead where its own toolchain is not installed.
+    pub(crate) fn floor(&self) -> Option<&Program> {
+        self.floor.as_deref()
     }
 
     /// The bare commands with their placeholders filled in.
@@ -106,23 +126,41 @@ impl Program {
     }
 }
 
-/// Every program of the checkout, in the order of folders and names.
+/// Every program of the checkout, in the order of folders, languages and names.
 pub(crate) fn load(checkout: &Path) -> anyhow::Result<Vec<Program>> {
-    let mut files = Vec::new();
+    let mut programs = Vec::new();
     for folder in list(&checkout.join("executors"))? {
         let bench = folder.join("bench");
         if bench.is_dir() {
-            files.extend(
-                list(&bench)?.into_iter().filter(|it| it.extension() == Some("toml".as_ref())),
-            );
+            programs.extend(load_folder(&bench)?);
         }
     }
-    let parse = |file: &PathBuf| {
+    Ok(programs)
+}
+
+fn load_folder(bench: &Path) -> anyhow::Result<Vec<Program>> {
+    let files = list(bench)?.into_iter().filter(|it| it.extension() == Some("toml".as_ref()));
+    let parse = |file: PathBuf| {
         let name = file.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
-        let text = std::fs::read_to_string(file)?;
+        let text = std::fs::read_to_string(&file)?;
         Program::parse(name, &text).with_context(|| file.display().to_string())
     };
-    files.iter().map(parse).collect()
+    let mut programs = files.map(parse).collect::<anyhow::Result<Vec<Program>>>()?;
+    programs.sort_by(|one, other| (&one.language, &one.name).cmp(&(&other.language, &other.name)));
+    with_floors(programs).with_context(|| bench.display().to_string())
+}
+
+fn with_floors(programs: Vec<Program>) -> anyhow::Result<Vec<Program>> {
+    let all = programs.clone();
+    let with_floor = |mut program: Program| {
+        if let Some(name) = &program.file.floor {
+            let floor = all.iter().find(|it| it.name == *name);
+            let floor = floor.with_context(|| format!("there is no program `{name}`"))?;
+            program.floor = Some(Box::new(floor.clone()));
+        }
+        Ok(program)
+    };
+    programs.into_iter().map(with_floor).collect()
 }
 
 fn list(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -137,10 +175,25 @@ fn list(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
+impl Program {
+    /// A program that prints `1`.
+    pub(crate) fn sample() -> Self {
+        let [program] = &Self::all(&[("hello", tests::TEXT)])[..] else { panic!("one program") };
+        program.clone()
+    }
+
+    /// The programs of a folder, by their names and texts.
+    pub(crate) fn all(files: &[(&str, &str)]) -> Vec<Self> {
+        let parse = |(name, text): &(&str, &str)| Self::parse(name, text).unwrap();
+        with_floors(files.iter().map(parse).collect()).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &str = r##"
+    pub(super) const TEXT: &str = r##"
         expected = "1\n"
         unique = "# {n}"
         entry = "main.a"
@@ -169,6 +222,31 @@ mod tests {
         let places = places.map(|(name, place)| (name.to_owned(), place.to_owned())).into();
         assert_eq!(program.bare(&places), [["/bin/a", "/d/main.a"]]);
         assert_eq!(program.entry(Path::new("/d")), Path::new("/d/main.a"));
+    }
+
+    #[test]
+    fn a_floor_is_a_program_of_the_same_folder() {
+        let floored = format!("floor = \"low\"\n{TEXT}");
+        let program = |name, text| Program::parse(name, text).unwrap();
+        let both = vec![program("high", floored.as_str()), program("low", TEXT)];
+        let both = with_floors(both).unwrap();
+        let floors: Vec<Option<&str>> =
+            both.iter().map(|it| it.floor().map(|it| it.name.as_str())).collect();
+        assert_eq!(floors, [Some("low"), None]);
+        assert!(with_floors(vec![program("high", &floored)]).is_err());
+    }
+
+    #[test]
+    fn every_language_of_this_checkout_has_a_small_and_a_realistic_program() {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let programs = load(checkout).unwrap();
+        for program in &programs {
+            for kind in ["hello", "real"] {
+                let is_such =
+                    |it: &&Program| it.language == program.language && it.name.starts_with(kind);
+                assert!(programs.iter().any(|it| is_such(&it)), "{} {kind}", program.language);
+            }
+        }
     }
 
     #[test]

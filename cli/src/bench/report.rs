@@ -1,14 +1,17 @@
-//! The result of a bench, as JSON and as tables.
+//! The result of a bench, as data.
 
 use protocol::Level;
 use serde::Serialize;
 
-use super::measure::{GatewayCost, Measured};
-use super::memory::TreeMemory;
+use super::burst::Burst;
+use super::client::Sample;
+use super::gateway::GatewayCost;
+use super::latency::Latencies;
+use super::memory::ServiceMemory;
 use super::programs::Program;
-use super::statistics::{Summary, ratio};
-use crate::fleet::ReadyExecutor;
-use crate::table::table;
+use super::session::Subject;
+use super::statistics::{Summary, ratio, share};
+use super::sustained::Sustained;
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -16,91 +19,129 @@ use crate::table::table;
 pub(crate) struct BenchReport {
     /// Seconds since 1970.
     pub(crate) finished_at: u64,
-    /// What all programs together were given.
+    /// What all measurements together were given.
     pub(crate) seconds: u64,
-    /// Processors of this machine.
+    /// Processors of this machine, and clients of sustained runs.
     pub(crate) processors: usize,
+    /// How many processes wanted a processor before, in the last minute, five and fifteen.
+    pub(crate) load_before: [f64; 3],
+    /// And afterwards.
+    pub(crate) load_after: [f64; 3],
     /// From the first process of the fleet until all were healthy.
     pub(crate) start_seconds: f64,
+    /// Executors that keep no process warm.
+    pub(crate) without_warm_starts: Vec<String>,
     /// Each program.
     pub(crate) programs: Vec<ProgramReport>,
+    /// Bursts of each language.
+    pub(crate) bursts: Vec<Burst>,
     /// What the gateway adds, if any program ran.
     pub(crate) gateway: Option<GatewayCost>,
     /// Each service, after all runs.
     pub(crate) memory: Vec<ServiceMemory>,
 }
 
-/// One program, on both sides.
-#[derive(Debug, Serialize)]
+/// One program, on all sides. A ratio is ours over bare: below 1 we are faster.
+#[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProgramReport {
-    language: String,
-    name: String,
-    version: Option<String>,
-    isolation: Option<Level>,
+    pub(super) language: String,
+    pub(super) name: String,
+    pub(super) version: Option<String>,
+    pub(super) isolation: Option<Level>,
     /// Through the fleet, each source new to it.
-    fleet: Option<Summary>,
+    pub(super) fleet: Option<Summary>,
+    /// How many of these were served by a warm process.
+    pub(super) warm_share: Option<f64>,
+    /// The same by a fleet that keeps nothing warm.
+    pub(super) cold: Option<Summary>,
     /// Through the fleet, a source that it compiled before.
-    cached: Option<Summary>,
+    pub(super) cached: Option<Summary>,
+    /// How many of these had their program from the cache.
+    pub(super) cached_share: Option<f64>,
     /// In a shell.
-    bare: Option<Summary>,
-    /// Ours over bare, of p50: below 1 we are faster.
-    ratio: Option<f64>,
-    /// Runs a second, two at once.
-    fleet_runs_per_second_together: Option<f64>,
-    bare_runs_per_second_together: Option<f64>,
-    notes: Vec<String>,
-}
-
-/// The memory of one service.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ServiceMemory {
-    /// Its name.
-    pub(crate) service: String,
-    /// What it and its processes use.
-    #[serde(flatten)]
-    pub(crate) memory: TreeMemory,
+    pub(super) bare: Option<Summary>,
+    /// The program that ran bare, if it was another.
+    pub(super) bare_program: Option<String>,
+    /// Of p50.
+    pub(super) ratio: Option<f64>,
+    pub(super) cold_ratio: Option<f64>,
+    pub(super) cached_ratio: Option<f64>,
+    /// Only looked at.
+    pub(super) validated: Option<Summary>,
+    /// As many runs at once as there are processors.
+    pub(super) sustained: Option<Sustained>,
+    pub(super) bare_sustained: Option<Sustained>,
+    /// Of processor time.
+    pub(super) cpu_ratio: Option<f64>,
+    pub(super) notes: Vec<String>,
 }
 
 impl ProgramReport {
-    /// Sums a program's samples up.
-    pub(crate) fn new(
-        program: &Program,
-        executor: Option<&ReadyExecutor>,
-        measured: Measured,
-    ) -> Self {
-        let info = executor.map(|it| &it.info);
-        let runtime = info.and_then(|it| it.runtimes.first());
-        let (fleet, bare) = (Summary::of(&measured.fleet), Summary::of(&measured.bare));
+    /// Nothing is known yet.
+    pub(crate) fn new(subject: &Subject<'_>) -> Self {
+        let info = &subject.executor.info;
         Self {
-            language: program.language.clone(),
-            name: program.name.clone(),
-            version: runtime.map(|it| it.version.clone()),
-            isolation: info.map(|it| it.isolation.level),
-            ratio: ratio(fleet.as_ref().map(|it| it.p50_ms), bare.as_ref().map(|it| it.p50_ms)),
-            fleet,
-            cached: Summary::of(&measured.cached),
-            bare,
-            fleet_runs_per_second_together: measured.fleet_together,
-            bare_runs_per_second_together: measured.bare_together,
-            notes: measured.notes,
+            language: subject.program.language.clone(),
+            name: subject.program.name.clone(),
+            version: info.runtimes.first().map(|it| it.version.clone()),
+            isolation: Some(info.isolation.level),
+            ..Self::default()
         }
     }
 
-    /// The result in a line, told while the bench goes on.
-    pub(crate) fn line(&self) -> String {
-        let p50 = |it: &Option<Summary>| text(it.as_ref().map(|it| it.p50_ms), 1);
-        let line = format!(
-            "{} {}: {} ms, bare {} ms, ratio {}",
-            self.language,
-            self.name,
-            p50(&self.fleet),
-            p50(&self.bare),
-            text(self.ratio, 2),
-        );
-        let notes = self.notes.iter().cloned();
-        std::iter::once(line).chain(notes).collect::<Vec<_>>().join("\n  ")
+    /// Says what could not be measured.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Notes what ran bare, if it was another program.
+    pub(crate) fn ran_bare(&mut self, program: &Program, bare: &Program) {
+        if (&program.language, &program.name) != (&bare.language, &bare.name) {
+            let (title, bare) = (program.title(), bare.title());
+            self.note(format!(
+                "{title}: bare is {bare}, as no toolchain for it is installed here, and none \
+                 could be quicker"
+            ));
+            self.bare_program = Some(bare);
+        }
+    }
+
+    /// Sums the samples up.
+    pub(crate) fn take_latencies(&mut self, latencies: Latencies) {
+        let Latencies { fresh, cold, cached, bare, validated, notes } = latencies;
+        self.warm_share = share(&fresh, |it| it.is_warm);
+        self.cached_share = share(&cached, |it| it.is_cached);
+        self.fleet = of_samples(&fresh);
+        self.cold = of_samples(&cold);
+        self.cached = of_samples(&cached);
+        self.bare = Summary::of(&bare);
+        self.validated = Summary::of(&validated);
+        let p50 = |it: &Option<Summary>| it.as_ref().map(|it| it.p50_ms);
+        let over_bare = |it: &Option<Summary>| ratio(p50(it), p50(&self.bare));
+        (self.ratio, self.cold_ratio, self.cached_ratio) =
+            (over_bare(&self.fleet), over_bare(&self.cold), over_bare(&self.cached));
+        let title = format!("{} {}", self.language, self.name);
+        self.notes.extend(notes);
+        if fresh.iter().any(|it| it.is_cached) {
+            self.note(format!("{title}: what should be new came from the cache"));
+        }
+        if let Some(share) = self.cached_share.filter(|it| *it < 1.0) {
+            let percent = 100.0 * share;
+            self.note(format!("{title}: {percent:.0}% of the cached runs came from the cache"));
+        }
+    }
+
+    /// Adds what ran side by side.
+    pub(crate) fn take_sustained(&mut self, ours: Option<Sustained>, bare: Option<Sustained>) {
+        let cpu = |it: Option<Sustained>| it.map(|it| it.cpu_ms);
+        self.cpu_ratio = ratio(cpu(ours), cpu(bare));
+        (self.sustained, self.bare_sustained) = (ours, bare);
+    }
+
+    /// How long a source that is new takes.
+    pub(crate) fn fresh_ms(&self) -> Option<f64> {
+        self.fleet.as_ref().map(|it| it.p50_ms)
     }
 
     /// The quicker of the two ways through the fleet.
@@ -108,88 +149,44 @@ impl ProgramReport {
         let ways = self.fleet.iter().chain(&self.cached).map(|it| it.p50_ms);
         ways.min_by(f64::total_cmp)
     }
-
-    fn row(&self) -> Vec<String> {
-        let field = |summary: &Option<Summary>, read: fn(&Summary) -> f64| {
-            text(summary.as_ref().map(read), 1)
-        };
-        vec![
-            self.language.clone(),
-            self.name.clone(),
-            field(&self.fleet, |it| it.p50_ms),
-            field(&self.fleet, |it| it.p90_ms),
-            field(&self.bare, |it| it.p50_ms),
-            field(&self.bare, |it| it.p90_ms),
-            text(self.ratio, 2),
-            field(&self.cached, |it| it.p50_ms),
-            field(&self.fleet, |it| it.runs_per_second),
-            field(&self.bare, |it| it.runs_per_second),
-            text(self.fleet_runs_per_second_together, 1),
-            text(self.bare_runs_per_second_together, 1),
-        ]
-    }
 }
 
-impl BenchReport {
-    /// The result for people.
-    pub(crate) fn table(&self) -> String {
-        const HEADINGS: [&str; 12] = [
-            "LANGUAGE",
-            "PROGRAM",
-            "P50",
-            "P90",
-            "BARE P50",
-            "BARE P90",
-            "RATIO",
-            "CACHED P50",
-            "RUNS/S",
-            "BARE",
-            "RUNS/S x2",
-            "BARE x2",
-        ];
-        let rows: Vec<Vec<String>> = self.programs.iter().map(ProgramReport::row).collect();
-        let services: Vec<Vec<String>> = self.memory.iter().map(ServiceMemory::row).collect();
-        format!(
-            "\n{}\nMilliseconds; ratio: ours over bare, below 1 is faster than a shell; x2: two \
-             runs at once, on {} processors.\n{}The fleet was healthy after {:.1} s.\n\n{}",
-            table(&HEADINGS, &rows),
-            self.processors,
-            self.gateway.as_ref().map(gateway_line).unwrap_or_default(),
-            self.start_seconds,
-            table(&["SERVICE", "MEMORY MB", "PROCESSES"], &services),
-        )
-    }
-}
-
-fn gateway_line(cost: &GatewayCost) -> String {
-    format!(
-        "The gateway adds {:.2} ms ({}: {:.2} ms straight to the executor, {:.2} ms through \
-         it).\n",
-        cost.added_p50_ms, cost.program, cost.direct.p50_ms, cost.through.p50_ms,
-    )
-}
-
-impl ServiceMemory {
-    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
-    fn row(&self) -> Vec<String> {
-        let megabytes = self.memory.bytes as f64 / (1024.0 * 1024.0);
-        let processes = self.memory.processes.to_string();
-        vec![self.service.clone(), format!("{megabytes:.1}"), processes]
-    }
-}
-
-/// A number, or a dash for none.
-fn text(number: Option<f64>, digits: usize) -> String {
-    number.map_or_else(|| "-".to_owned(), |it| format!("{it:.digits$}"))
+fn of_samples(samples: &[Sample]) -> Option<Summary> {
+    Summary::of(&samples.iter().map(|it| it.ms).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sample(ms: f64, is_warm: bool, is_cached: bool) -> Sample {
+        Sample { ms, is_warm, is_cached }
+    }
+
     #[test]
-    fn what_was_not_measured_is_a_dash() {
-        assert_eq!(text(None, 1), "-");
-        assert_eq!(text(Some(1.25), 1), "1.2");
+    fn warm_cold_and_cached_are_told_apart() {
+        let mut report = ProgramReport::default();
+        report.take_latencies(Latencies {
+            fresh: vec![sample(5.0, true, false), sample(7.0, false, false)],
+            cold: vec![sample(20.0, false, false)],
+            cached: vec![sample(2.0, true, true), sample(2.0, true, false)],
+            bare: vec![10.0],
+            validated: vec![1.0],
+            notes: Vec::new(),
+        });
+        assert_eq!((report.warm_share, report.cached_share), (Some(0.5), Some(0.5)));
+        let ratios = [report.ratio, report.cold_ratio, report.cached_ratio];
+        assert_eq!(ratios, [Some(0.5), Some(2.0), Some(0.2)]);
+        assert_eq!(report.quickest_ms(), Some(2.0));
+        assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+    }
+
+    #[test]
+    fn what_was_to_be_new_and_was_not_is_noted() {
+        let mut report = ProgramReport::default();
+        let fresh = vec![sample(1.0, false, true)];
+        report.take_latencies(Latencies { fresh, ..Latencies::default() });
+        assert_eq!(report.notes.len(), 1, "{:?}", report.notes);
+        assert_eq!((report.ratio, report.cached_share), (None, None));
     }
 }

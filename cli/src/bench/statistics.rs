@@ -12,19 +12,18 @@ pub(crate) struct Summary {
     pub(crate) p50_ms: f64,
     /// Nine of ten were.
     pub(crate) p90_ms: f64,
-    /// Runs a second, one after the other.
-    pub(crate) runs_per_second: f64,
+    /// All but one of a hundred were; of fewer runs it is the slowest.
+    pub(crate) p99_ms: f64,
 }
 
 impl Summary {
     /// Sums up; none of nothing.
     pub(crate) fn of(samples: &[f64]) -> Option<Self> {
-        let total: f64 = samples.iter().sum();
         Some(Self {
             samples: samples.len(),
             p50_ms: percentile(samples, 50)?,
             p90_ms: percentile(samples, 90)?,
-            runs_per_second: rate(samples.len(), total / 1000.0),
+            p99_ms: percentile(samples, 99)?,
         })
     }
 }
@@ -41,6 +40,13 @@ pub(crate) fn percentile(samples: &[f64], percent: usize) -> Option<f64> {
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 pub(crate) fn rate(count: usize, seconds: f64) -> f64 {
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+/// How many of all are so, from 0 to 1; none of nothing.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub(crate) fn share<T>(all: &[T], is_so: impl Fn(&T) -> bool) -> Option<f64> {
+    let so = all.iter().filter(|it| is_so(it)).count();
+    (!all.is_empty()).then(|| so as f64 / all.len() as f64)
 }
 
 /// Ours over bare: below 1 we are faster.
@@ -71,10 +77,20 @@ mod tests {
     }
 
     #[test]
-    fn runs_a_second_follow_from_their_sum() {
-        let summary = Summary::of(&[100.0, 300.0]).unwrap();
-        assert!((summary.runs_per_second - 5.0).abs() < 1e-9);
+    fn the_slowest_of_a_hundred_is_beyond_the_99th_percentile() {
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        let summary = Summary::of(&hundred).unwrap();
+        let told = (summary.p50_ms, summary.p90_ms, summary.p99_ms);
+        assert_eq!(told, (50.0, 90.0, 99.0));
+        assert_eq!(Summary::of(&hundred[..20]).map(|it| it.p99_ms), Some(20.0));
         assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn a_share_is_of_all() {
+        assert_eq!(share(&[1, 2, 3, 4], |it| *it > 3), Some(0.25));
+        assert_eq!(share(&[1], |it| *it > 3), Some(0.0));
+        assert_eq!(share(&[0; 0], |_| true), None);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(crate) struct FleetChoices {
     pub(crate) min_isolation: Option<Level>,
     /// Variables for the gateway alone; they win over the user's.
     pub(crate) gateway: Vec<(String, String)>,
+    /// The same for every executor.
+    pub(crate) executors: Vec<(String, String)>,
     /// Whether the services' logs are passed on to standard error.
     pub(crate) verbose: bool,
     /// How long a service may take to become healthy.
@@ -270,7 +272,8 @@ impl Launch<'_> {
             let name = description.name;
             let port = *ports.get(&name).with_context(|| format!("{name} has no port"))?;
             let state = self.state.make_below(&name)?;
-            let environment = environment::of_executor(&self.common, &state, port);
+            let mut environment = environment::of_executor(&self.common, &state, port);
+            environment.extend(self.choices.executors.iter().cloned());
             let url = format!("http://127.0.0.1:{port}");
             specs.push((port, self.spec(name, program, environment, format!("{url}/health"))));
         }
