@@ -26,6 +26,7 @@ mod output;
 mod validation;
 
 mod access;
+mod cache;
 mod command_line;
 mod compatibility;
 mod connections;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
@@ -39,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) spawner: Spawner,
     pub(crate) slots: Slots,
     pub(crate) state: StateDir,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) metrics: Metrics,
     /// What runs must read beside the system's own and their toolchain.
     pub(crate) readable: Vec<PathBuf>,
