@@ -31,6 +31,16 @@ pub(crate) enum Caller {
     Named(Arc<str>),
 }
 
+impl Caller {
+    /// What executors know the caller as: the same for as long as its key has its name, and
+    /// nothing that the key or the name could be read from. None for everybody who has no key.
+    pub(crate) fn id(&self) -> Option<String> {
+        let Self::Named(name) = self else { return None };
+        let digest = Sha256::new().chain_update("flotilla caller\0").chain_update(name.as_bytes());
+        Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
 /// No key, or none that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unauthorized {
@@ -258,6 +268,15 @@ mod tests {
         check(Some(("x-api-key", "")), Err(Unauthorized::Unknown));
         check(Some(("x-api-key", &ALICE[..15])), Err(Unauthorized::Unknown));
         check(Some(("x-api-key", &format!("{ALICE}0"))), Err(Unauthorized::Unknown));
+    }
+
+    #[test]
+    fn callers_are_known_by_the_names_of_their_keys_which_are_not_told() {
+        let id = |name: &str| Caller::Named(Arc::from(name)).id().unwrap();
+        assert_eq!(id("alice"), id("alice"));
+        assert_ne!(id("alice"), id("bob"));
+        assert!(!id("alice").contains("alice") && id("alice").len() == 64);
+        assert_eq!(Caller::Anonymous.id(), None);
     }
 
     #[test]

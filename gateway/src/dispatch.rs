@@ -10,7 +10,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use reqwest::{Client, Method, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::IgnoredAny;
-use telemetry::{REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER};
+use telemetry::{CALLER_HEADER, REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER};
 
 use crate::admission::Action;
 use crate::error::{ApiError, PROBLEM_TYPE, is_ok, refuses_token};
@@ -53,8 +53,10 @@ pub(crate) struct Call {
     pub language: String,
     /// Whether the client wants events as they happen.
     pub form: Form,
-    /// Whose call it is.
+    /// Which call it is.
     pub context: RequestContext,
+    /// What executors know the caller as.
+    pub caller: Option<String>,
     /// How long the answer may take.
     pub deadline: Duration,
 }
@@ -184,6 +186,9 @@ impl Dispatcher {
             .header(TRACEPARENT_HEADER.as_str(), call.context.traceparent())
             .header(DEADLINE_HEADER, u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
             .body(call.body.clone());
+        if let Some(caller) = &call.caller {
+            request = request.header(CALLER_HEADER.as_str(), caller);
+        }
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }

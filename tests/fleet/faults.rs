@@ -133,12 +133,12 @@ fn fields() -> Vec<Row> {
             "all wrong fields are told at once",
             with(json!({
                 "timeout": 0, "cpuTime": "x", "memoryLimit": 1.5, "args": [1], "env": [], "inputData": 5,
-                "cases": [{"name": 1, "x": 2}], "outputFiles": "x", "outputBase64": 1, "nonsense": null,
+                "cases": [{"name": 1, "x": 2}], "outputFiles": "x", "outputBase64": 1, "cache": "x", "nonsense": null,
                 "code": [], "version": "", "compilerOptions": {},
             })),
             Refused(vec![
                 "/timeout", "/cpuTime", "/memoryLimit", "/args/0", "/env", "/inputData",
-                "/cases/0/name", "/cases/0/x", "/outputFiles", "/outputBase64", "/nonsense", "/code",
+                "/cases/0/name", "/cases/0/x", "/outputFiles", "/outputBase64", "/cache", "/nonsense", "/code",
                 "/version", "/compilerOptions",
             ]),
         ),

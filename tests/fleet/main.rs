@@ -27,6 +27,7 @@ mod validation;
 
 mod access;
 mod bench;
+mod cache;
 mod command_line;
 mod compatibility;
 mod connections;

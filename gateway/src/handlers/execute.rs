@@ -10,6 +10,7 @@ use reqwest::Client;
 use telemetry::RequestContext;
 
 use crate::admission::{Action, Admitted, admit, check_media_type, language_of};
+use crate::auth::Caller;
 use crate::body::{self, BodyBounds};
 use crate::dispatch::{Answer, Call, Document, Form};
 use crate::envelope::LanguageLabel;
@@ -59,12 +60,14 @@ async fn submit(
     let (admitted, label) = admit_body(action, &body.bytes, snapshot, allowance).await?;
     request.extensions_mut().insert(LanguageLabel(label.clone()));
     let context = request.extensions().get::<RequestContext>().cloned();
+    let caller = request.extensions().get::<Caller>().and_then(Caller::id);
     let call = Call {
         action,
         body: body.bytes.clone(),
         language: admitted.language,
         form: form(action, request.headers()),
         context: context.unwrap_or_else(|| RequestContext::from_headers(None, None)),
+        caller,
         deadline: admitted.deadline,
     };
     match Box::pin(shared.dispatcher.send(client, call)).await? {

@@ -12,7 +12,7 @@ use regex::Regex;
 use sandbox::{Foundation, Grounds, Mechanisms, Probe, Spawner};
 
 use crate::admission::admission;
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheBounds, Places, Rules, Wall};
 use crate::core::{Core, Runtime};
 use crate::house_rules::HouseRules;
 use crate::language::Language;
@@ -60,7 +60,10 @@ pub(crate) fn prepare_host(
         fs::DirBuilder::new().recursive(true).mode(0o755).create(&prepared_dir)?;
     }
     let roots = search.toolchains.iter().map(|it| it.root.clone());
-    let more = roots.chain(readable.iter().cloned()).chain([prepared_dir.clone()]);
+    let metrics = Metrics::new(isolation.level);
+    let cache = Arc::new(open_cache(settings, &state, &mechanisms, &metrics)?);
+    let more = [prepared_dir.clone(), cache.path().to_owned()];
+    let more = roots.chain(readable.iter().cloned()).chain(more);
     let spawner = Spawner::start(Grounds {
         foundation: mechanisms.namespaces.then(|| foundation(&state, more)),
         cgroups: probe.cgroups.clone(),
@@ -78,14 +81,14 @@ pub(crate) fn prepare_host(
         output: OutputBounds { keep: settings.output_bytes_max, kill: settings.output_kill_bytes },
         output_files_bytes_max: settings.output_files_bytes_max,
         mechanisms,
-        metrics: Metrics::new(isolation.level),
+        metrics,
         isolation,
         spawner,
         slots,
         pool,
         warm: Warm::default(),
         has_room_to_wait: admission.warm,
-        cache: Cache::new(state.join("cache"), settings.cache_bytes_max)?,
+        cache,
         state,
         readable,
         prepared_dir,
@@ -240,6 +243,42 @@ fn isolation_report(
         outer: surroundings::walls(),
         self_test: None,
     })
+}
+
+/// The compile cache. Where runs could write to one that outlives us, there is none such: what
+/// others left there could not be told from what a run did.
+fn open_cache(
+    settings: &Settings,
+    state: &StateDir,
+    mechanisms: &Mechanisms,
+    metrics: &Metrics,
+) -> anyhow::Result<Cache> {
+    let is_walled = mechanisms.landlock_files || mechanisms.namespaces || mechanisms.user_switch;
+    let wall = if is_walled { Wall::Jail } else { Wall::Nobody };
+    let wished = &settings.cache_dir;
+    let shared = Some(wished.as_path()).filter(|it| !it.as_os_str().is_empty());
+    anyhow::ensure!(
+        shared.is_none() || is_walled,
+        "EXECUTOR_CACHE_DIR is set, but here nothing keeps runs from writing to it: unset it, or \
+         grant Landlock, namespaces or root"
+    );
+    let age_max = Duration::from_secs(settings.cache_seconds_max);
+    let bounds = CacheBounds { bytes_max: settings.cache_bytes_max, age_max };
+    let rules = Rules { bounds, wall, per_caller: settings.cache_per_caller };
+    let places = Places { private: &state.join("cache"), shared };
+    let cache = Cache::open(&places, rules, metrics.cache.clone()).map_err(|error| {
+        anyhow::anyhow!(
+            "the compile cache in {}: {error}; see EXECUTOR_CACHE_DIR",
+            wished.display()
+        )
+    })?;
+    anyhow::ensure!(
+        !mechanisms.user_switch || is_public(cache.path()),
+        "{} is below a private directory, where the users of slots cannot go; set \
+         EXECUTOR_CACHE_DIR to another",
+        cache.path().display()
+    );
+    Ok(cache)
 }
 
 fn state_parent(settings: &Settings) -> PathBuf {

@@ -1,53 +1,98 @@
-//! Compiled programs by content: the key is a digest of sources, commands and toolchain, and
-//! the entries stand where no program can write.
+//! Compiled programs by content: the key is a digest of sources, commands and toolchain. They are
+//! kept in a directory that no program can write, and that several executors may share.
+//!
+//! An entry is a directory `1-<name>`: in `program/` what runs may read and execute, and beside
+//! it a manifest with the digest of every file. It is made under another name and renamed when it
+//! is whole, so that of two who make the same one loses and takes the other's. Whoever uses an
+//! entry holds a shared lock on its manifest, and whoever deletes one holds the only lock, so
+//! nothing is pulled from under a run, of whichever executor.
+//!
+//! Invariant: nothing is run from here that is not, byte for byte, what a compile of the same key
+//! left; anything else is deleted, and compiled again.
 
-use std::collections::HashMap;
-use std::fs;
+mod draft;
+mod entry;
+mod key;
+mod ledger;
+mod manifest;
+mod place;
+mod sweep;
+
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::tree::{self, Found, Owner, WalkBounds};
-use crate::workspace::random_name;
+use crate::metrics::CacheMetrics;
+use crate::tree::{self, Stamp, Survey};
+use entry::{Entry, SURVEYED, Unusable};
+use ledger::{Known, Ledger};
+use place::{Place, Salt};
 
-/// What one compile may leave.
-pub(crate) const RESULT_BOUNDS: WalkBounds =
-    WalkBounds { entries: 4096, depth: 32, bytes: 256 * 1024 * 1024 };
+pub(crate) use draft::Draft;
+pub(crate) use key::{Key, Sharing};
+pub(crate) use sweep::CacheBounds;
 
-/// A digest of everything that a compile's result depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key(String);
+/// What the names of entries begin with: the number of their format.
+const FORMAT: &str = "1-";
 
-impl Key {
-    /// Enough of it for the name of a directory.
-    pub(crate) fn short(&self) -> &str {
-        self.0.get(..16).unwrap_or(&self.0)
-    }
+/// What the names of everything begin with that is no entry yet, or none any more.
+const UNFINISHED: &str = "tmp-";
 
-    /// The digest of `parts`, which cannot be confused with another division of the same bytes.
-    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let mut digest = Sha256::new();
-        for part in parts {
-            digest.update((part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
-        Self(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-    }
+/// The file of an entry that says what is in it.
+const MANIFEST: &str = "manifest";
+
+/// The directory of an entry that runs get.
+const PROGRAM: &str = "program";
+
+/// How old the last change of a file must be for its stamp to be believed: the clocks of file
+/// systems are coarse, and a second change may bear the time of the first.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// How much later than noted an entry must be used for that to be noted.
+const NOTED: Duration = Duration::from_secs(1);
+
+/// Who keeps runs from writing to the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wall {
+    /// The jail. What is on the disk is believed by its digests, and read once.
+    Jail,
+    /// Nobody: files are open to runs here. Only what this process remembers to have put there is
+    /// believed, and it is read every time.
+    Nobody,
 }
 
-/// A compiled program, kept for as long as somebody holds it.
+/// Where a cache is.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    /// Our own directory, which ends with us.
+    pub(crate) private: &'a Path,
+    /// The directory that stays, and that others may share.
+    pub(crate) shared: Option<&'a Path>,
+}
+
+/// How an operator wants the cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) bounds: CacheBounds,
+    pub(crate) wall: Wall,
+    /// Whether what one caller compiled is kept from the others.
+    pub(crate) per_caller: bool,
+}
+
+/// A compiled program, there for as long as somebody holds it.
 #[derive(Debug)]
 pub(crate) struct Artifact {
-    parent: Arc<OwnedFd>,
-    name: String,
     path: PathBuf,
-    bytes: u64,
     /// What the compiler said.
     pub(crate) output: String,
+    /// Where it is deleted from, and its name there, if it is in no cache.
+    lent: Option<(Place, String)>,
+    /// Nobody deletes it while this is locked.
+    _lock: File,
 }
 
 impl Artifact {
@@ -59,8 +104,8 @@ impl Artifact {
 
 impl Drop for Artifact {
     fn drop(&mut self) {
-        if let Err(error) = tree::erase(self.parent.as_fd(), &self.name) {
-            tracing::warn!(%error, "a cached program could not be deleted");
+        if let Some((place, name)) = &self.lent {
+            place.erase(name);
         }
     }
 }
@@ -68,162 +113,234 @@ impl Drop for Artifact {
 /// The cache. Least recently used entries go when it grows beyond its size.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    directory: PathBuf,
-    parent: Arc<OwnedFd>,
-    bytes_max: u64,
-    entries: Mutex<Entries>,
+    kept: Place,
+    private: Place,
+    salt: Salt,
+    rules: Rules,
+    metrics: CacheMetrics,
+    ledger: Mutex<Ledger>,
+    sweeping: Mutex<()>,
 }
 
-#[derive(Debug, Default)]
-struct Entries {
-    by_key: HashMap<Key, (Arc<Artifact>, u64)>,
-    bytes: u64,
-    clock: u64,
+/// How much work a look at an entry may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effort {
+    /// Looking at stamps.
+    Look,
+    /// Reading what was not read yet.
+    Read,
 }
 
 impl Cache {
-    /// A cache in `directory`, which exists and is empty.
-    pub(crate) fn new(directory: PathBuf, bytes_max: u64) -> io::Result<Self> {
-        let parent = Arc::new(tree::open_directory(&directory)?);
-        Ok(Self { directory, parent, bytes_max, entries: Mutex::default() })
+    /// Opens the cache. Its directories are made if they are missing.
+    pub(crate) fn open(
+        places: &Places<'_>,
+        rules: Rules,
+        metrics: CacheMetrics,
+    ) -> io::Result<Self> {
+        let private = Place::open(places.private)?;
+        let kept = places.shared.map_or(Ok(private.clone()), Place::open)?;
+        let (salt, ledger, sweeping) = (kept.salt()?, Mutex::default(), Mutex::default());
+        Ok(Self { kept, private, salt, rules, metrics, ledger, sweeping })
+    }
+
+    /// The directory that entries are in.
+    pub(crate) fn path(&self) -> &Path {
+        &self.kept.path
+    }
+
+    /// Whose programs a request of `caller` gets.
+    pub(crate) fn sharing(&self, caller: Option<&str>) -> Sharing {
+        if self.rules.per_caller {
+            Sharing::Caller(caller.map(str::to_owned))
+        } else {
+            Sharing::Everybody
+        }
     }
 
     /// The program for `key`, if there is one.
-    pub(crate) fn find(&self, key: &Key) -> Option<Arc<Artifact>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.clock += 1;
-        let now = entries.clock;
-        let (artifact, used) = entries.by_key.get_mut(key)?;
-        *used = now;
-        Some(Arc::clone(artifact))
+    pub(crate) async fn find(self: &Arc<Self>, key: &Key, now: SystemTime) -> Option<Artifact> {
+        let name = self.name(key);
+        let found = match self.look(&name, Effort::Look, now) {
+            Err(Unusable::Unread) => {
+                let (cache, name) = (Arc::clone(self), name.clone());
+                blocking(move || Ok(cache.look(&name, Effort::Read, now).ok())).await.ok().flatten()
+            }
+            looked => looked.ok(),
+        };
+        self.metrics.looked_up(found.as_ref());
+        self.sweep_if_due(now);
+        found
     }
 
-    /// Takes over what a compile by `owner` left in the directory `out`.
-    pub(crate) fn insert(
-        &self,
-        key: Key,
-        out: BorrowedFd<'_>,
-        owner: Owner,
+    /// Puts a program there for `key`, or nowhere but into the caller's hands if there is none.
+    /// `fill` brings its files, and is called again if that fails.
+    pub(crate) async fn insert(
+        self: &Arc<Self>,
+        key: Option<Key>,
         output: String,
-    ) -> io::Result<Arc<Artifact>> {
-        let name = random_name()?;
-        let path = self.directory.join(&name);
-        fs::DirBuilder::new().mode(0o755).create(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        let mut artifact =
-            Artifact { parent: Arc::clone(&self.parent), name, path, bytes: 0, output };
-        let mut bytes = 0;
-        let whole = tree::walk(out, owner, RESULT_BOUNDS, &mut |found| {
-            bytes += found.size;
-            copy(&artifact.path, found)
-        })?;
-        if !whole {
-            return Err(io::Error::other("the compiler left more than a program"));
-        }
-        artifact.bytes = bytes;
-        let artifact = Arc::new(artifact);
-        self.remember(key, &artifact);
-        Ok(artifact)
+        fill: impl Fn(&mut Draft) -> io::Result<()> + Send + 'static,
+        now: SystemTime,
+    ) -> io::Result<Artifact> {
+        let cache = Arc::clone(self);
+        let inserted = blocking(move || cache.put(key.as_ref(), &output, &fill, now)).await;
+        self.sweep_if_due(now);
+        inserted
     }
 
-    fn remember(&self, key: Key, artifact: &Arc<Artifact>) {
-        let mut evicted = Vec::new();
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.clock += 1;
-        let now = entries.clock;
-        entries.bytes += artifact.bytes;
-        if let Some((old, _)) = entries.by_key.insert(key, (Arc::clone(artifact), now)) {
-            entries.bytes = entries.bytes.saturating_sub(old.bytes);
-            evicted.push(old);
-        }
-        while entries.bytes > self.bytes_max {
-            let oldest = entries.by_key.iter().min_by_key(|(_, (_, used))| *used);
-            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
-            if let Some((old, _)) = entries.by_key.remove(&oldest) {
-                entries.bytes = entries.bytes.saturating_sub(old.bytes);
-                evicted.push(old);
+    fn put(
+        &self,
+        key: Option<&Key>,
+        output: &str,
+        fill: &dyn Fn(&mut Draft) -> io::Result<()>,
+        now: SystemTime,
+    ) -> io::Result<Artifact> {
+        if let Some(key) = key {
+            match self.keep(key, output, fill, now) {
+                Ok(artifact) => return Ok(artifact),
+                Err(error) => tracing::warn!(%error, "a compiled program was not cached"),
             }
         }
-        // Deleting is slow, so it waits until others can look again.
-        drop(entries);
-        drop(evicted);
+        let mut draft = Draft::new(&self.private)?;
+        fill(&mut draft)?;
+        let (lock, _) = draft.seal(&draft.name.clone(), output, now)?;
+        Ok(lend(draft, lock, output))
+    }
+
+    /// Makes the entry for `key`, or takes the one that somebody else has made meanwhile.
+    fn keep(
+        &self,
+        key: &Key,
+        output: &str,
+        fill: &dyn Fn(&mut Draft) -> io::Result<()>,
+        now: SystemTime,
+    ) -> io::Result<Artifact> {
+        let name = self.name(key);
+        let mut draft = Draft::new(&self.kept)?;
+        fill(&mut draft)?;
+        let (lock, manifest) = draft.seal(&name, output, now)?;
+        let weight = sweep::weight_of(&tree::survey(draft.root(), SURVEYED)?);
+        if weight > self.rules.bounds.bytes_max {
+            return Ok(lend(draft, lock, output));
+        }
+        // What stands in the way may be no use, and then it goes; once more is enough.
+        for _ in 0..2 {
+            match self.kept.rename(&draft.name, &name) {
+                Ok(()) => {
+                    draft.take();
+                    self.remember(&name, weight, &manifest);
+                    return Ok(self.artifact(&name, output.to_owned(), lock));
+                }
+                Err(error) if is_taken(&error) => {
+                    if let Ok(artifact) = self.look(&name, Effort::Read, now) {
+                        return Ok(artifact);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(lend(draft, lock, output))
+    }
+
+    fn remember(&self, name: &str, weight: u64, manifest: &[u8]) {
+        let manifest = Sha256::digest(manifest).into();
+        let mut ledger = self.ledger();
+        ledger.add(name, weight);
+        ledger.learn(name, Known { manifest, survey: Survey::new() });
+        self.metrics.holds(ledger.bytes());
+    }
+
+    /// The entry `name`, if it can be used. One that cannot be is deleted.
+    fn look(&self, name: &str, effort: Effort, now: SystemTime) -> Result<Artifact, Unusable> {
+        let looked = Entry::open(&self.kept, name).and_then(|entry| {
+            self.check(name, &entry, effort, now)?;
+            if sweep::age(entry.used, now) > NOTED {
+                entry.lock.set_modified(now)?;
+            }
+            Ok(self.artifact(name, entry.manifest.output, entry.lock))
+        });
+        match &looked {
+            Err(Unusable::Damaged(why)) => {
+                tracing::warn!(entry = name, %why, "a cached program is not used, and goes");
+                self.remove(name, "damage");
+            }
+            Err(Unusable::Unreadable(why)) => {
+                tracing::warn!(entry = name, %why, "a cached program cannot be read");
+            }
+            Err(Unusable::Old) => self.remove(name, "age"),
+            Err(Unusable::Absent | Unusable::Unread) | Ok(_) => {}
+        }
+        looked
+    }
+
+    /// Whether an entry is what a compile left: by its stamps, if it was read before and nothing
+    /// happened to it since, or else by reading it.
+    fn check(
+        &self,
+        name: &str,
+        entry: &Entry,
+        effort: Effort,
+        now: SystemTime,
+    ) -> Result<(), Unusable> {
+        if sweep::age(entry.made, now) > self.rules.bounds.age_max {
+            return Err(Unusable::Old);
+        }
+        let survey = entry.survey()?;
+        let now_known = Known { manifest: entry.digest, survey };
+        let known = self.ledger().known(name).cloned();
+        if self.rules.wall == Wall::Nobody {
+            if known.is_none_or(|it| it.manifest != now_known.manifest) {
+                let why = "it is not what this executor put there";
+                return Err(Unusable::Damaged(why.to_owned()));
+            }
+        } else if known.is_some_and(|it| it == now_known) {
+            return Ok(());
+        }
+        if effort == Effort::Look {
+            return Err(Unusable::Unread);
+        }
+        entry.read(&now_known.survey)?;
+        let changed = now_known.survey.values().map(Stamp::changed).max();
+        if changed.is_some_and(|it| now.duration_since(it).is_ok_and(|age| age > SETTLED)) {
+            self.ledger().learn(name, now_known);
+        }
+        Ok(())
+    }
+
+    fn artifact(&self, name: &str, output: String, lock: File) -> Artifact {
+        Artifact { path: self.kept.path.join(name).join(PROGRAM), output, lent: None, _lock: lock }
+    }
+
+    /// The name of the entry for `key`: who knows the key does not know the name.
+    fn name(&self, key: &Key) -> String {
+        format!("{FORMAT}{}", Key::of([&self.salt[..], key.as_bytes()]).as_str())
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Copies one file of a result: ours, writable by nobody else. Any of them may be the program: a
-/// linker that may not change modes cannot mark it.
-fn copy(target: &Path, found: Found) -> io::Result<()> {
-    let path = target.join(&found.path);
-    if let Some(parent) = path.parent().filter(|parent| *parent != target) {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
-    let mut to = fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(&path)?;
-    let mut from = found.file;
-    io::copy(&mut from, &mut to)?;
-    // The mask of this process took bits away.
-    to.set_permissions(fs::Permissions::from_mode(0o755))
+/// Hands a program out that is in no cache.
+fn lend(mut draft: Draft, lock: File, output: &str) -> Artifact {
+    draft.take();
+    let path = draft.place.path.join(&draft.name).join(PROGRAM);
+    let lent = Some((draft.place.clone(), draft.name.clone()));
+    Artifact { path, output: output.to_owned(), lent, _lock: lock }
+}
+
+/// Whether a name is taken, by whatever it is.
+fn is_taken(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+    matches!(error.kind(), AlreadyExists | DirectoryNotEmpty | NotADirectory)
+}
+
+/// Does what waits for the disk where nobody else waits.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cache(bytes_max: u64) -> (tempfile::TempDir, Cache) {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Cache::new(directory.path().to_owned(), bytes_max).unwrap();
-        (directory, cache)
-    }
-
-    fn insert(cache: &Cache, key: Key, out: &Path) -> io::Result<Arc<Artifact>> {
-        let out = tree::open_directory(out)?;
-        cache.insert(key, out.as_fd(), None, "said".to_owned())
-    }
-
-    fn result(size: usize) -> tempfile::TempDir {
-        let out = tempfile::tempdir().unwrap();
-        fs::create_dir(out.path().join("a")).unwrap();
-        fs::write(out.path().join("a/main"), vec![b'x'; size]).unwrap();
-        out
-    }
-
-    #[test]
-    fn a_result_is_found_again_by_its_key() {
-        let (_keep, cache) = cache(100);
-        let key = Key::of([&b"a"[..]]);
-        assert!(cache.find(&key).is_none());
-        insert(&cache, key.clone(), result(3).path()).unwrap();
-        let artifact = cache.find(&key).unwrap();
-        assert_eq!(fs::read(artifact.path().join("a/main")).unwrap(), b"xxx");
-        assert_eq!(artifact.output, "said");
-    }
-
-    #[test]
-    fn the_oldest_goes_first_but_not_under_somebody_s_feet() {
-        let (keep, cache) = cache(100);
-        let keys: Vec<Key> = [b"a", b"b", b"c"].into_iter().map(|it| Key::of([&it[..]])).collect();
-        let first = insert(&cache, keys[0].clone(), result(60).path()).unwrap();
-        insert(&cache, keys[1].clone(), result(30).path()).unwrap();
-        assert!(cache.find(&keys[0]).is_some());
-        insert(&cache, keys[2].clone(), result(30).path()).unwrap();
-        assert!(cache.find(&keys[1]).is_none());
-        insert(&cache, keys[1].clone(), result(90).path()).unwrap();
-        assert!(cache.find(&keys[0]).is_none());
-        assert!(first.path().join("a/main").exists());
-        drop(first);
-        assert_eq!(fs::read_dir(keep.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn keys_depend_on_the_division_of_their_parts() {
-        assert_ne!(Key::of([&b"ab"[..], b"c"]), Key::of([&b"a"[..], b"bc"]));
-    }
-
-    #[test]
-    fn a_link_among_the_results_refuses_them_all() {
-        let (_keep, cache) = cache(100);
-        let out = result(1);
-        std::os::unix::fs::symlink("/etc/passwd", out.path().join("link")).unwrap();
-        let inserted = insert(&cache, Key::of([&b"a"[..]]), out.path());
-        assert!(inserted.is_err());
-    }
-}
+mod tests;

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use protocol::{CompileReport, CompileStatus};
 use sandbox::EndReason;
 use tokio::sync::watch;
 
-use crate::cache::{Artifact, Key};
+use crate::cache::{Artifact, Draft, Key, Sharing};
 use crate::cells::Workspace;
 use crate::core::{Allowance, Command, Core, Runtime};
 use crate::language::Program;
@@ -38,6 +38,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) program: &'a Program,
     /// The client's compiler options.
     pub(crate) options: &'a [String],
+    /// Whose compiled programs it may be found among.
+    pub(crate) sharing: &'a Sharing,
 }
 
 /// How one compile ended that did not fail by a fault of ours.
@@ -62,9 +64,11 @@ impl Core {
             time: started.elapsed().as_secs_f64(),
             cached,
         };
-        if let Some(artifact) = self.cache.find(&key) {
+        if let Some(key) = &key
+            && let Some(artifact) = self.cache.find(key, now()).await
+        {
             let report = report(CompileStatus::Success, &artifact.output, true);
-            return Ok(Compiled::Ready(artifact, report));
+            return Ok(Compiled::Ready(Arc::new(artifact), report));
         }
         let mut workspace = self.workspace(Kind::Cell, &sources.program.files).await?;
         let mut job = Job { core: self, sources, spec, workspace: &mut workspace };
@@ -73,36 +77,46 @@ impl Core {
             workspace.close().await;
             return Ok(Compiled::Refused(report(outcome.status, &outcome.output, false)));
         }
-        let out = workspace.directories.open_out()?;
-        let artifact =
-            self.cache.insert(key, out.as_fd(), workspace.directories.owner(), outcome.output)?;
+        let directories = &workspace.directories;
+        let (out, owner) = (directories.open_out()?, directories.owner());
+        let fill = move |draft: &mut Draft| draft.add_tree(out.as_fd(), owner);
+        let artifact = self.cache.insert(key, outcome.output, fill, now()).await?;
         let report = report(CompileStatus::Success, &artifact.output, false);
         workspace.close().await;
-        Ok(Compiled::Ready(artifact, report))
+        Ok(Compiled::Ready(Arc::new(artifact), report))
     }
 
-    /// Everything that the result depends on.
-    fn key(&self, sources: Sources<'_>) -> Key {
-        let Sources { runtime, program, options } = sources;
+    /// Everything that the result depends on, and whose it is; none if it is to be found nowhere.
+    fn key(&self, sources: Sources<'_>) -> Option<Key> {
+        let Sources { runtime, program, options, sharing } = sources;
         let toolchain = &runtime.toolchain;
-        let mut parts: Vec<&[u8]> = vec![
+        let variables = program.variables.iter().flat_map(|(name, value)| [name, value]);
+        let variables = Key::of(variables.map(String::as_bytes));
+        let options = Key::of(options.iter().map(String::as_bytes));
+        let files = program.files.iter().flat_map(|it| [it.path.as_bytes(), &it.content]);
+        let files = Key::of(files);
+        let support = self.language.support.iter().flat_map(|(name, text)| [name, text]);
+        let support = Key::of(support.map(|it| it.as_bytes()));
+        Some(Key::of([
+            sharing.part()?.as_bytes(),
+            env!("CARGO_PKG_VERSION").as_bytes(),
+            std::env::consts::ARCH.as_bytes(),
             self.language.spec.as_bytes(),
+            support.as_bytes(),
+            toolchain.identity.as_bytes(),
             toolchain.version.as_bytes(),
             toolchain.root.as_os_str().as_encoded_bytes(),
             program.language.as_bytes(),
             program.entry.as_bytes(),
-        ];
-        for (name, value) in &program.variables {
-            parts.extend([name.as_bytes(), value.as_bytes()]);
-        }
-        parts.push(b"options");
-        parts.extend(options.iter().map(String::as_bytes));
-        parts.push(b"files");
-        for file in &program.files {
-            parts.extend([file.path.as_bytes(), file.content.as_slice()]);
-        }
-        Key::of(parts)
+            variables.as_bytes(),
+            options.as_bytes(),
+            files.as_bytes(),
+        ]))
     }
+}
+
+fn now() -> SystemTime {
+    jiff::Timestamp::now().into()
 }
 
 /// One compile that has to be done.
@@ -149,7 +163,7 @@ impl Job<'_> {
         cancelled: watch::Receiver<bool>,
     ) -> Result<Finished, RunFault> {
         let memory_bytes = self.spec.memory_mb << 20;
-        let (core, Sources { runtime, program, options }) = (self.core, self.sources);
+        let (core, Sources { runtime, program, options, .. }) = (self.core, self.sources);
         let directories = &self.workspace.directories;
         let mut values = core.values(runtime, program, directories, memory_bytes);
         values.set_several("options", core.options_in_force(options));

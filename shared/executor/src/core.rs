@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
@@ -46,7 +47,7 @@ pub(crate) struct Core {
     /// Whether there is memory for that.
     pub(crate) has_room_to_wait: bool,
     pub(crate) state: StateDir,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) metrics: Metrics,
     /// What runs must read beside the system's own and their toolchain.
     pub(crate) readable: Vec<PathBuf>,

@@ -18,6 +18,16 @@ pub(crate) struct Metrics {
     slots: Family<Labels<1>, Gauge>,
     waiting: Gauge,
     restarts: Gauge,
+    /// What the compile cache counts.
+    pub(crate) cache: CacheMetrics,
+}
+
+/// What a compile cache counts. Every clone counts the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CacheMetrics {
+    lookups: Family<Labels<1>, Counter>,
+    evictions: Family<Labels<1>, Counter>,
+    bytes: Gauge,
 }
 
 /// Names and values of a metric's labels.
@@ -38,6 +48,7 @@ impl Metrics {
             slots: Family::default(),
             waiting: Gauge::default(),
             restarts: Gauge::default(),
+            cache: CacheMetrics::default(),
             registry: Registry::default(),
         };
         let isolation: Gauge = Gauge::default();
@@ -66,6 +77,7 @@ impl Metrics {
             "How often the spawner had to be started again",
             metrics.restarts.clone(),
         );
+        metrics.cache.register(&mut registry);
         registry.register("isolation_level", "The rung of isolation in force, 0 to 5", isolation);
         Self { registry, ..metrics }
     }
@@ -120,5 +132,41 @@ impl Metrics {
         self.waiting.set(i64::try_from(slots.waiting()).unwrap_or(i64::MAX));
         self.restarts.set(i64::try_from(restarts).unwrap_or(i64::MAX));
         render(&self.registry)
+    }
+}
+
+impl CacheMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "cache_lookups",
+            "Looks for a compiled program, by whether it was there",
+            self.lookups.clone(),
+        );
+        registry.register(
+            "cache_evictions",
+            "Compiled programs that were deleted, by why: age, bytes or damage",
+            self.evictions.clone(),
+        );
+        registry.register(
+            "cache_bytes",
+            "What compiled programs take on the disk, as far as this executor knows",
+            self.bytes.clone(),
+        );
+    }
+
+    /// Counts a look for a program.
+    pub(crate) fn looked_up<T>(&self, found: Option<&T>) {
+        let result = if found.is_some() { "hit" } else { "miss" };
+        self.lookups.get_or_create(&[("result", result.to_owned())]).inc();
+    }
+
+    /// Counts a program that was deleted.
+    pub(crate) fn evicted(&self, reason: &'static str) {
+        self.evictions.get_or_create(&[("reason", reason.to_owned())]).inc();
+    }
+
+    /// Notes what all programs take together.
+    pub(crate) fn holds(&self, bytes: u64) {
+        self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }

@@ -13,7 +13,7 @@ use protocol::{
 use sandbox::{Assignment, Policy};
 use tokio::sync::watch;
 
-use crate::cache::Artifact;
+use crate::cache::{Artifact, Sharing};
 use crate::cells::Workspace;
 use crate::compile::{Compiled, Sources};
 use crate::core::{Admitted, Allowance, Command, Core, Runtime};
@@ -54,6 +54,7 @@ pub(crate) struct Order {
     pub(crate) arrived: Instant,
     /// How long it waited for its slot.
     pub(crate) queued: Duration,
+    pub(crate) sharing: Sharing,
 }
 
 /// One standard input and what came of it.
@@ -118,7 +119,7 @@ impl Order {
         let compiled = match &prepared {
             Ok(program) => {
                 let options = &self.request.compiler_options;
-                let sources = Sources { runtime, program, options };
+                let sources = Sources { runtime, program, options, sharing: &self.sharing };
                 core.compile(sources, cancelled.clone()).await?
             }
             Err(output) => Compiled::Refused(refused(output.clone())),
@@ -299,8 +300,8 @@ impl Running<'_> {
         } else {
             Start::HandOver(self.assignment(&workspace.directories, args)?)
         };
-        let (output, cancelled) = (self.core.output, self.cancelled.clone());
         let sinks = (self.log.sink(case), self.log.sink(case));
+        let (output, cancelled) = (self.core.output, self.cancelled.clone());
         let traffic = Traffic { input, output, cancelled };
         Ok((workspace.run(&start, traffic, sinks).await?, workspace))
     }
@@ -350,9 +351,8 @@ impl Running<'_> {
         if patterns.is_empty() {
             return Ok(Vec::new());
         }
-        let bytes_max = self.core.output_files_bytes_max;
         let bounds = WalkBounds { entries: 10_000, depth: 32, bytes: u64::MAX };
-        let mut left = bytes_max;
+        let mut left = self.core.output_files_bytes_max;
         let mut files = Vec::new();
         let directory = directories.open_work()?;
         tree::walk(directory.as_fd(), directories.owner(), bounds, &mut |found| {

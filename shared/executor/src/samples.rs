@@ -7,6 +7,7 @@ use protocol::{RunReport, RunRequest, SampleResult, Status};
 use serde::Deserialize;
 use tokio::sync::watch;
 
+use crate::cache::Sharing;
 use crate::core::{Core, Wanted};
 use crate::language::Language;
 use crate::log::{self, Log};
@@ -69,6 +70,8 @@ impl Sample {
             admitted,
             arrived: Instant::now(),
             queued: Duration::ZERO,
+            // A sample proves the compiler, too.
+            sharing: Sharing::Nobody,
         };
         let (log, events) = Log::new();
         let (_never, cancelled) = watch::channel(false);

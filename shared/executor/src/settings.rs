@@ -13,6 +13,9 @@ use crate::pool::USERS;
 /// Most that can stand ready.
 const DEPTH_MAX: usize = 64;
 
+/// The longest that anything compiled may be kept, in seconds.
+const YEAR_SECONDS: u64 = 366 * 24 * 3600;
+
 /// The settings. Every field is a variable `EXECUTOR_<FIELD>` in capitals.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,6 +78,13 @@ pub(crate) struct Settings {
     /// How much stands ready at most, in cells; 0 takes two for each slot, or fewer where memory is
     /// short.
     pub(crate) warm_depth: usize,
+    /// Age beyond which a compiled program is compiled again, in seconds.
+    pub(crate) cache_seconds_max: u64,
+    /// Where the compile cache is, if it is to outlive this executor or to be shared with others;
+    /// empty keeps it in the state directory.
+    pub(crate) cache_dir: PathBuf,
+    /// Whether what one caller compiled is kept from the others.
+    pub(crate) cache_per_caller: bool,
     /// Modules that programs are not to import, as a rule of the house and no boundary.
     pub(crate) refused_modules: Vec<String>,
     /// From one self-test to the next, in seconds.
@@ -114,6 +124,9 @@ impl Default for Settings {
             cache_bytes_max: 512 * 1024 * 1024,
             warm: true,
             warm_depth: 0,
+            cache_seconds_max: 7 * 24 * 3600,
+            cache_dir: PathBuf::new(),
+            cache_per_caller: false,
             refused_modules: Vec::new(),
             self_test_seconds: 3600,
             log: "info".to_owned(),
@@ -182,6 +195,14 @@ impl Settings {
         anyhow::ensure!(
             self.warm_depth <= DEPTH_MAX,
             "EXECUTOR_WARM_DEPTH may be at most {DEPTH_MAX}"
+        );
+        anyhow::ensure!(
+            (1..=YEAR_SECONDS).contains(&self.cache_seconds_max),
+            "EXECUTOR_CACHE_SECONDS_MAX must be from 1 to {YEAR_SECONDS}"
+        );
+        anyhow::ensure!(
+            self.cache_bytes_max > 0,
+            "EXECUTOR_CACHE_BYTES_MAX must be above 0; clients refuse the cache by `cache`"
         );
         house_rules::check_refused(&self.refused_modules)
     }

@@ -2,19 +2,29 @@
 //! shims, their versions and directories, each reachable for the users of slots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use globset::Glob;
 use regex::Regex;
+use sha2::{Digest as _, Sha256};
 
+use crate::cache::Key;
 use crate::mirror;
 use crate::spec::ToolchainSpec;
 use crate::template::Values;
 
 /// How long a toolchain may take to tell its version.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Names the release of the system (os-release(5)).
+const RELEASE: &str = "/etc/os-release";
+
+/// Programs up to this size are told apart by their content, larger ones by size and time, in
+/// bytes.
+const DIGESTED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A toolchain that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +37,8 @@ pub(crate) struct Toolchain {
     pub(crate) programs: BTreeMap<String, PathBuf>,
     /// Further placeholders that it told.
     pub(crate) found: BTreeMap<String, String>,
+    /// What tells it from another one of the same version and place.
+    pub(crate) identity: String,
 }
 
 /// What a search found, and what an operator should know of it.
@@ -139,7 +151,33 @@ fn inspect(
         anyhow::ensure!(is_program(&program), "its program `{name}` is missing");
         programs.insert(name.clone(), program);
     }
-    Ok((Toolchain { version, root, programs, found }, note))
+    let identity = identity(&told, &programs)?;
+    Ok((Toolchain { version, root, programs, found, identity }, note))
+}
+
+/// A digest of all that a toolchain tells of itself, of its programs, and of the release of the
+/// system whose headers and libraries it uses.
+fn identity(told: &str, programs: &BTreeMap<String, PathBuf>) -> anyhow::Result<String> {
+    // A system without that file has no releases.
+    let release = std::fs::read(RELEASE).unwrap_or_default();
+    let mut digest = Sha256::new();
+    for part in [told.as_bytes(), &release] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    for (name, path) in programs {
+        digest.update(name);
+        digest.update([0]);
+        let mut program = File::open(path)?;
+        let (size, modified) = (program.metadata()?.len(), program.metadata()?.mtime());
+        digest.update(size.to_le_bytes());
+        if size <= DIGESTED_BYTES_MAX {
+            std::io::copy(&mut program, &mut digest)?;
+        } else {
+            digest.update(modified.to_le_bytes());
+        }
+    }
+    Ok(Key::of([digest.finalize().as_slice()]).as_str().to_owned())
 }
 
 /// Everything that a candidate prints when asked.

@@ -2,6 +2,8 @@
 //! left. No name that a program could have made is ever followed: every step opens one component
 //! of a directory that is already open, without following links.
 
+mod survey;
+
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -13,6 +15,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::path::Arg;
+
+pub(crate) use survey::{Stamp, Survey, open_file, survey};
 
 /// Entries of a directory that are looked at in one go when it is deleted.
 const BATCH: usize = 4096;
@@ -45,6 +49,11 @@ pub(crate) struct Found {
 /// Opens a directory that is ours.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, directory_flags(), Mode::empty())?)
+}
+
+/// Opens the directory `name` of `parent`, as it is.
+pub(crate) fn open_here(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    Ok(openat(parent, name, directory_flags(), Mode::empty())?)
 }
 
 /// Opens the directory `name` of `parent`, which belongs to a run that does nothing now, whatever

@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use protocol::SourceFile;
 
-use crate::cache::RESULT_BOUNDS;
-use crate::tree::{self, Owner};
+use crate::tree::{self, Owner, WalkBounds};
 
 /// Where an executor keeps what lives as long as it does. Deleted when dropped, and by the next
 /// executor if this one is killed.
@@ -76,6 +75,9 @@ impl Drop for StateDir {
     }
 }
 
+/// What is copied for one run at most.
+const TAKEN_IN: WalkBounds = WalkBounds { entries: 4096, depth: 32, bytes: 256 << 20 };
+
 const WORK: &str = "work";
 const TEMPORARY: &str = "tmp";
 const OUT: &str = "out";
@@ -117,7 +119,7 @@ impl Directories {
     pub(crate) fn take_in(&self, from: &Path) -> io::Result<()> {
         let out = self.open_out()?;
         let from = tree::open_directory(from)?;
-        tree::walk(from.as_fd(), None, RESULT_BOUNDS, &mut |found| {
+        tree::walk(from.as_fd(), None, TAKEN_IN, &mut |found| {
             let bytes = tree::read_file(&found.file, found.size)?;
             tree::write_file(out.as_fd(), &found.path, &bytes, self.owner)
         })?;

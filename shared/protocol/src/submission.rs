@@ -39,6 +39,8 @@ pub struct RunRequest {
     pub output_files: Vec<String>,
     /// Whether the exact bytes of standard output are wanted too.
     pub output_base64: bool,
+    /// Whether a compiled program may come from the compile cache, and go there.
+    pub cache: bool,
 }
 
 /// One standard input and what should come of it.
@@ -110,6 +112,7 @@ impl RunRequest {
                 cases: cases(fields, bounds, sizes),
                 output_files: fields.strings("outputFiles", bounds.args_max, 4096),
                 output_base64: fields.boolean("outputBase64").unwrap_or_default(),
+                cache: fields.boolean("cache").unwrap_or(true),
             }
         })
         .and_then(|(request, sizes)| sizes.check(bounds).map(|()| request))
@@ -306,6 +309,18 @@ mod tests {
     }
 
     #[test]
+    fn the_cache_is_used_unless_it_is_refused() {
+        let cache = |value| parse(&json!({"code": "x", "cache": value})).map(|it| it.cache);
+        assert!(parse(&json!({"code": "x"})).unwrap().cache);
+        assert!(cache(json!(null)).unwrap() && cache(json!(true)).unwrap());
+        assert!(!cache(json!(false)).unwrap());
+        check_refused(&json!({"code": "x", "cache": "no"}), &["/cache"]);
+        let validate =
+            ValidateRequest::parse(br#"{"code": "x", "cache": false}"#, &Bounds::default());
+        assert!(matches!(validate, Err(Refusal::Invalid(_))));
+    }
+
+    #[test]
     fn null_counts_as_absent() {
         assert!(parse(&json!({"code": "x", "inputData": null, "files": null})).is_ok());
     }
@@ -404,6 +419,7 @@ mod tests {
             "files": files, "cases": vec![case; 100], "env": env, "args": args,
             "compilerOptions": args, "outputFiles": args, "timeout": 1, "cpuTime": 1,
             "memoryLimit": 64, "version": "1", "language": "alpha", "outputBase64": true,
+            "cache": false,
         });
         parse(&body).unwrap();
     }

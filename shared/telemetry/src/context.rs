@@ -8,6 +8,8 @@ use actix_web::middleware::Next;
 
 /// Carries the request's id, inwards and outwards.
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// Carries what the gateway knows a caller as to an executor: opaque, and never a key.
+pub const CALLER_HEADER: HeaderName = HeaderName::from_static("x-caller-id");
 /// Carries the trace context (<https://www.w3.org/TR/trace-context/>).
 pub const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
 

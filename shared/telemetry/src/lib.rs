@@ -6,5 +6,7 @@ mod context;
 mod logs;
 pub mod metrics;
 
-pub use context::{REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER, request_context};
+pub use context::{
+    CALLER_HEADER, REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER, request_context,
+};
 pub use logs::start_logs;

@@ -32,6 +32,18 @@ pub(crate) static TABLE: Table = Table {
             play: |ground| remains(ground).boxed_local(),
         },
         Scenario {
+            name: "change what the next request of the same program executes",
+            stopped_by: "the compile cache (what it runs is what a compile left)",
+            against: &[],
+            play: |ground| replaced(ground).boxed_local(),
+        },
+        Scenario {
+            name: "reach the cache by the program's own place in it",
+            stopped_by: "Landlock (files), or the users of slots",
+            against: &[crate::promise::FILES],
+            play: |ground| own_place(ground).boxed_local(),
+        },
+        Scenario {
             name: "read a cached program of others by its name",
             stopped_by: "Landlock (files)",
             against: &[crate::promise::FILES],
@@ -108,6 +120,81 @@ async fn remains(ground: &mut Ground) -> Vec<String> {
         let answer = ground.send("java", &request.to_string()).await;
         if answer["status"] != "compile_error" {
             faults.push(format!("something was compiled: {answer}"));
+        }
+    }
+    faults
+}
+
+/// Does what it can to its own file and to what is around it, and says on standard error what it
+/// could. The file's path comes from the kernel (getauxval(3)).
+const TAMPER: &str = r##"
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+static void told(const char* what, bool done) { if (done) std::fprintf(stderr, "%s\n", what); }
+
+static bool opens(const std::string& path, int flags) {
+    int file = open(path.c_str(), flags | O_CLOEXEC, 0755);
+    if (file < 0) return false;
+    if ((flags & O_ACCMODE) != O_RDONLY) (void)!write(file, "#!/bin/echo tampered\n", 21);
+    close(file);
+    return true;
+}
+
+int main() {
+    std::string self = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+    std::string program = self.substr(0, self.rfind('/'));
+    std::string entry = program.substr(0, program.rfind('/'));
+    std::string cache = entry.substr(0, entry.rfind('/'));
+    std::string mine = "tampered";
+    told("its file is open for writing", opens(self, O_RDWR));
+    told("its file is truncated", truncate(self.c_str(), 0) == 0);
+    told("its file has a second name", link(self.c_str(), "second") == 0 || link(self.c_str(), (program + "/second").c_str()) == 0);
+    told("a file is beside it", opens(program + "/more", O_CREAT | O_WRONLY));
+    told("the manifest is open", opens(entry + "/manifest", O_RDONLY));
+    told("the manifest is written", opens(entry + "/manifest", O_WRONLY | O_TRUNC));
+    told("the salt is open", opens(cache + "/salt", O_RDONLY));
+    told("the cache is listed", opendir(cache.c_str()) != nullptr);
+    told("the entry is listed", opendir(entry.c_str()) != nullptr);
+    told("an entry is made", mkdir((cache + "/1-x").c_str(), 0755) == 0);
+    told("the entry is moved", rename(entry.c_str(), (cache + "/moved").c_str()) == 0);
+    rename((cache + "/moved").c_str(), entry.c_str());
+    opens(mine, O_CREAT | O_WRONLY);
+    told("its file is replaced by its own", rename(mine.c_str(), self.c_str()) == 0);
+    told("its file is unlinked", unlink(self.c_str()) == 0);
+    told("its file is made anew", opens(self, O_CREAT | O_EXCL | O_WRONLY));
+    chmod(self.c_str(), 0755);
+    std::puts("ran");
+}
+"##;
+
+/// As many requests as it takes to be found compiled, or not to be.
+const REQUESTS: usize = 3;
+
+async fn replaced(ground: &mut Ground) -> Vec<String> {
+    let mut faults = Vec::new();
+    for _ in 0..REQUESTS {
+        faults.extend(expect(ground, "cpp", json!({ "code": TAMPER }), "ran\n").await);
+    }
+    faults
+}
+
+async fn own_place(ground: &mut Ground) -> Vec<String> {
+    let mut faults = Vec::new();
+    for request in 0..REQUESTS {
+        let answer = ground.send("cpp", &json!({ "code": TAMPER }).to_string()).await;
+        if answer["error"] != "" || answer["output"] != "ran\n" {
+            faults.push(format!("it could: {answer}"));
+        }
+        if request > 0 && answer["compile"]["cached"] != true {
+            faults.push(format!("it is compiled again: {}", answer["compile"]));
         }
     }
     faults

@@ -93,6 +93,7 @@ impl Attack<'_> {
             admitted,
             arrived: Instant::now(),
             queued: Duration::ZERO,
+            sharing: self.core.cache.sharing(None),
         })
     }
 

@@ -15,6 +15,7 @@ use telemetry::RequestContext;
 use tokio::sync::{mpsc, watch};
 
 use super::{Service, body};
+use crate::cache::Sharing;
 use crate::core::{Core, Wanted};
 use crate::error::{ApiError, problem_of_fault, status_of_health};
 use crate::house_rules;
@@ -123,6 +124,7 @@ async fn try_execute(
         output_files: &asked.output_files,
     })?;
     core.house_rules.check(&admitted.program)?;
+    let sharing = if asked.cache { core.cache.sharing(caller(request)) } else { Sharing::Nobody };
     let waiting = Instant::now();
     let slot = slot(core).await?;
     let order = Order {
@@ -131,6 +133,7 @@ async fn try_execute(
         admitted,
         arrived,
         queued: waiting.elapsed(),
+        sharing,
     };
     let (events, guard) = start(core, order, slot);
     if wants_stream(request) {
@@ -262,6 +265,12 @@ fn stream(events: mpsc::Receiver<RunEvent>, guard: CancelOnDrop) -> HttpResponse
             HeaderValue::from_static("no"),
         ))
         .streaming(lines)
+}
+
+/// Whom a gateway knows the caller as; it is anybody's word where there is no
+/// token.
+fn caller(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(telemetry::CALLER_HEADER)?.to_str().ok().filter(|it| !it.is_empty())
 }
 
 fn request_id(request: &HttpRequest) -> String {
