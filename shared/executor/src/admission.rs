@@ -21,6 +21,8 @@ pub(crate) struct Admission {
     pub(crate) depth: usize,
     /// Whether there is room for interpreters among that.
     pub(crate) warm: bool,
+    /// Whether there is room for a compiler that stays.
+    pub(crate) resident: bool,
     /// What a submission may ask for.
     pub(crate) bounds: Bounds,
     /// What had to be lowered, for the operator.
@@ -58,6 +60,8 @@ struct Wish {
     depth: usize,
     /// What takes memory while it waits; 0 if nothing does.
     waiting_mb: u64,
+    /// What a compiler that stays may use; 0 if there is none.
+    resident_mb: u64,
 }
 
 /// Fits the settings and the compile phase of `spec` to the memory of this host, and to what
@@ -74,6 +78,7 @@ pub(crate) fn admission(
         compile_mb: spec.compile.as_ref().map_or(0, |it| it.memory_mb),
         depth: settings.warm_depth,
         waiting_mb: spec.warm.as_ref().filter(|_| settings.warm).map_or(0, |it| it.memory_mb),
+        resident_mb: spec.resident().filter(|_| settings.warm).map_or(0, |it| it.memory_mb),
     };
     let note = one_after_the_other(&mut wish, guarantees);
     let (mut admission, compile_mb) = admit(wish, host::memory(Path::new("/")))?;
@@ -101,14 +106,19 @@ fn one_after_the_other(wish: &mut Wish, guarantees: &[Guarantee]) -> Option<Stri
 
 /// Decides; beside the admission, what a compile may use.
 fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmall> {
-    let Wish { slots: demanded, processors, mut bounds, compile_mb, depth, waiting_mb } = wish;
+    let Wish { slots: demanded, processors, mut bounds, compile_mb, depth, waiting_mb, resident_mb } =
+        wish;
     let wished = if demanded == 0 { processors.max(1) } else { demanded };
     let Some(memory) = memory else {
         let notes = vec!["this host does not say how much memory it has".to_owned()];
         let depth = if depth == 0 { 2 * wished } else { depth };
-        return Ok((Admission { slots: wished, depth, warm: true, bounds, notes }, compile_mb));
+        return Ok((Admission { slots: wished, depth, warm: true, resident: true, bounds, notes }, compile_mb));
     };
     let (whose, has_mb, budget) = (owner(memory), memory.mb(), memory.for_runs_mb());
+    // Where that leaves a compiler of each slot as much, and a run.
+    let left_mb = budget.saturating_sub(resident_mb) / wished as u64;
+    let resident = left_mb >= resident_mb && left_mb >= bounds.memory_default_mb;
+    let budget = if resident { budget - resident_mb } else { budget };
     // A slot's interpreter, and one that waits for it, where a run has room beside them.
     let kept_mb = 2 * waiting_mb * wished as u64;
     let has_room = budget.saturating_sub(kept_mb) / wished as u64 >= bounds.memory_default_mb;
@@ -161,7 +171,7 @@ fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmal
              interpreters of {waiting_mb} MB that wait"
         ));
     }
-    Ok((Admission { slots, depth, warm, bounds, notes }, compile_mb))
+    Ok((Admission { slots, depth, warm, resident, bounds, notes }, compile_mb))
 }
 
 /// What is to stand ready, and what memory is left for it.
@@ -197,7 +207,7 @@ mod tests {
 
     fn wish(slots: usize, compile_mb: u64) -> Wish {
         let bounds = Bounds::default();
-        Wish { slots, processors: 4, bounds, compile_mb, depth: 0, waiting_mb: 0 }
+        Wish { slots, processors: 4, bounds, compile_mb, depth: 0, waiting_mb: 0, resident_mb: 0 }
     }
 
     fn memory(mb: u64) -> Memory {

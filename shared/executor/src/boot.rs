@@ -19,6 +19,7 @@ use crate::language::Language;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, first_user};
 use crate::process::OutputBounds;
+use crate::resident::Resident;
 use crate::samples;
 use crate::selftest::Standing;
 use crate::settings::Settings;
@@ -71,7 +72,10 @@ pub(crate) fn prepare_host(
     let wait = Duration::from_secs(settings.wait_seconds);
     let slots = Slots::new(admission.slots, settings.waiting_max, wait);
     let users = user_switch.then(|| first_user(settings.uid_base)).transpose()?;
-    let pool = Pool::new(admission.slots, admission.depth, users)?;
+    let resident = spec.resident().filter(|_| settings.warm && admission.resident);
+    let resident = resident.map(|_| Resident::of(0));
+    let runs = admission.slots + usize::from(resident.is_some());
+    let pool = Pool::new(runs, admission.depth, users)?;
     let runtimes = search.toolchains.into_iter();
     let compile = spec.compile.as_ref().map(|it| it.options.as_slice()).unwrap_or_default();
     let options = compile.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
@@ -88,6 +92,7 @@ pub(crate) fn prepare_host(
         pool,
         warm: Warm::default(),
         has_room_to_wait: admission.warm,
+        resident,
         cache,
         state,
         readable,

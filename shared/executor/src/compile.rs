@@ -17,8 +17,10 @@ use crate::language::Program;
 use crate::log::Log;
 use crate::pool::Kind;
 use crate::process::{Captured, Finished, Traffic};
+use crate::resident::Answer;
 use crate::run::RunFault;
 use crate::spec::CompileSpec;
+use crate::template::Values;
 
 /// What came of the compile phase.
 #[derive(Debug)]
@@ -70,6 +72,18 @@ impl Core {
             let report = report(CompileStatus::Success, &artifact.output, true);
             return Ok(Compiled::Ready(Arc::new(artifact), report));
         }
+        if let Some(answer) = self.ask_resident(sources, spec, cancelled.clone()).await {
+            if !answer.is_compiled {
+                let report = report(CompileStatus::Error, &answer.output, false);
+                return Ok(Compiled::Refused(report));
+            }
+            let fill = move |draft: &mut Draft| {
+                answer.files.iter().try_for_each(|it| draft.add(&it.path, &mut &it.content[..]))
+            };
+            let artifact = self.cache.insert(key, answer.output, fill, now()).await?;
+            let report = report(CompileStatus::Success, &artifact.output, false);
+            return Ok(Compiled::Ready(Arc::new(artifact), report));
+        }
         let mut workspace = self.workspace(Kind::Cell, &sources.program.files).await?;
         let mut job = Job { core: self, sources, spec, workspace: &mut workspace };
         let outcome = job.run(started, cancelled).await?;
@@ -84,6 +98,30 @@ impl Core {
         let report = report(CompileStatus::Success, &artifact.output, false);
         workspace.close().await;
         Ok(Compiled::Ready(Arc::new(artifact), report))
+    }
+
+    /// What the compiler that stays says; none if another one has to decide.
+    async fn ask_resident(
+        &self,
+        sources: Sources<'_>,
+        spec: &CompileSpec,
+        mut cancelled: watch::Receiver<bool>,
+    ) -> Option<Answer> {
+        let Sources { runtime, program, options, .. } = sources;
+        let (resident, how) = (self.resident.as_ref()?, spec.resident.as_ref()?);
+        if program.files.iter().any(|it| spec.with_file.contains_key(&it.path)) {
+            return None;
+        }
+        let runtime = self.runtimes.iter().position(|it| std::ptr::eq(it, runtime))?;
+        let mut values = Values::default();
+        values.set_several("options", self.options_in_force(options));
+        let options = values.words(&how.options).ok()?;
+        let files = self.compiled_files(program);
+        tokio::select! {
+            answer = resident.compile((runtime, how), &options, &files) => answer,
+            // Somebody who is gone waits for no compiler.
+            _ = cancelled.wait_for(|yes| *yes) => None,
+        }
     }
 
     /// Everything that the result depends on, and whose it is; none if it is to be found nowhere.

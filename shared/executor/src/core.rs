@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::process::OutputBounds;
 use crate::selftest::Standing;
+use crate::resident::Resident;
 use crate::slots::Slots;
 use crate::spec::{LanguageSpec, RuntimeSpec};
 use crate::template::{UnknownPlaceholder, Values};
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) warm: Warm,
     /// Whether there is memory for that.
     pub(crate) has_room_to_wait: bool,
+    /// The compiler that stays.
+    pub(crate) resident: Option<Resident>,
     pub(crate) state: StateDir,
     pub(crate) cache: Arc<Cache>,
     pub(crate) metrics: Metrics,
@@ -216,6 +219,13 @@ impl Core {
         let replaced = |option: &&String| client.iter().any(|it| key(it) == key(option));
         let kept = defaults.unwrap_or_default().iter().filter(|it| !replaced(it));
         kept.chain(client).cloned().collect()
+    }
+
+    /// Those of a program's files that `{sources}` names.
+    pub(crate) fn compiled_files(&self, program: &Program) -> Vec<SourceFile> {
+        let named = self.sources(program);
+        let file = |name: &String| program.files.iter().find(|it| as_file(&it.path) == *name);
+        named.iter().filter_map(|it| file(it).cloned()).collect()
     }
 
     /// The source files of a program by their extensions, the entry first.

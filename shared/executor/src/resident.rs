@@ -96,13 +96,16 @@ impl Resident {
         Self { runtime, live: Mutex::new(None), wanted: Notify::new() }
     }
 
-    /// Compiles sources; none if another compiler has to.
+    /// Compiles sources with a runtime; none if another compiler has to.
     pub(crate) async fn compile(
         &self,
-        spec: &ResidentSpec,
+        (runtime, spec): (usize, &ResidentSpec),
         options: &[String],
         sources: &[SourceFile],
     ) -> Option<Answer> {
+        if runtime != self.runtime {
+            return None;
+        }
         let mut slot = tokio::time::timeout(BUSY_PATIENCE, self.live.lock()).await.ok()?;
         // Put back only after a whole answer: who leaves in between leaves nobody to be asked.
         let Some(mut live) = slot.take() else {

@@ -317,6 +317,11 @@ impl Default for LimitsSpec {
 }
 
 impl RuntimeSpec {
+    /// The compiler that stays, if there is one.
+    pub(crate) fn resident(&self) -> Option<&ResidentSpec> {
+        self.compile.as_ref()?.resident.as_ref()
+    }
+
     /// Parses a `runtime.toml`.
     pub fn parse(text: &str) -> Result<Self, InvalidSpec> {
         Ok(toml::from_str(text)?)

@@ -399,7 +399,8 @@ impl Makers {
         let (stop, stopped) = watch::channel(false);
         let makers = (0..MAKERS).map(|_| tokio::spawn(make(Arc::clone(core), stopped.clone())));
         let mut tasks: Vec<JoinHandle<()>> = makers.collect();
-        tasks.push(tokio::spawn(renew(Arc::clone(core), stopped)));
+        tasks.push(tokio::spawn(renew(Arc::clone(core), stopped.clone())));
+        tasks.push(tokio::spawn(keep_resident(Arc::clone(core), stopped)));
         Self { stop, tasks }
     }
 
@@ -441,6 +442,17 @@ async fn make(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
                 }
             }
         }
+    }
+}
+
+/// Keeps a compiler that stays, if the language has one.
+async fn keep_resident(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
+    if let (Some(resident), Some(spec)) = (&core.resident, core.spec.resident()) {
+        tokio::select! {
+            () = resident.keep(&core, spec) => {}
+            _ = stop.changed() => {}
+        }
+        resident.end().await;
     }
 }
 
