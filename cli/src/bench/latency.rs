@@ -51,8 +51,8 @@ pub(crate) async fn measure(
     let turns = Turns { session, subject, site, repeated };
     let (mut latencies, mut kinds) = turns.warm_up().await?;
     let began = Instant::now();
-    for turn in 0..session.pace.samples_max {
-        if turn >= session.pace.samples_min && began.elapsed() > time {
+    for turn in 0.. {
+        if session.pace.is_enough(turn, began.elapsed(), time) {
             break;
         }
         for kind in order(&kinds, turn) {

@@ -64,7 +64,7 @@ const RESULTS: &str = "bench-results";
 #[derive(Debug, Args)]
 pub(crate) struct BenchArguments {
     /// Seconds for all measurements together, about [default: 270, or 40 with --quick]; a few
-    /// samples of each kind are taken in any case.
+    /// samples of each kind are taken whatever this is.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=7200))]
     seconds: Option<u64>,
     /// A short look with few samples.

@@ -7,8 +7,10 @@ use std::time::Duration;
 pub(crate) struct Pace {
     /// All measurements together, about.
     pub(crate) total: Duration,
-    /// Samples of each kind that a program has in any case; fewer say nothing.
+    /// Samples of each kind that a program has whatever its share of time is; fewer say little.
     pub(crate) samples_min: usize,
+    /// A program whose turns took this long has no more of them, however few they were.
+    pub(crate) turns_max: Duration,
     /// More add nothing.
     pub(crate) samples_max: usize,
     /// Slices of sustained runs that each side gets.
@@ -40,6 +42,7 @@ impl Pace {
             Self {
                 total: total(SECONDS_QUICK),
                 samples_min: 3,
+                turns_max: Duration::from_secs(12),
                 samples_max: 25,
                 slices: 1,
                 bursts: 1,
@@ -49,12 +52,19 @@ impl Pace {
             Self {
                 total: total(SECONDS_DEFAULT),
                 samples_min: 5,
+                turns_max: Duration::from_mins(1),
                 samples_max: 120,
                 slices: 2,
                 bursts: 5,
                 pairs: 200,
             }
         }
+    }
+
+    /// Whether a program has had its turns: as many as these, which took `elapsed` of `time`.
+    pub(crate) fn is_enough(self, turns: usize, elapsed: Duration, time: Duration) -> bool {
+        let is_due = turns >= self.samples_min && elapsed > time;
+        turns >= self.samples_max || is_due || turns > 0 && elapsed > self.turns_max
     }
 
     /// When the programs are to be done: the bursts and the gateway have the rest.
@@ -93,6 +103,22 @@ mod tests {
         assert_eq!(ten.slice, Duration::from_millis(600));
         assert_eq!(pace.share(Duration::from_secs(40), 2).latency, Duration::from_secs(14));
         assert_eq!(pace.share(Duration::from_secs(500), 1).latency, Duration::ZERO);
+    }
+
+    #[test]
+    fn slow_programs_have_few_turns_and_quick_ones_many() {
+        let pace = Pace::of(true, None);
+        let check = |turns, seconds, expected| {
+            let (elapsed, time) = (Duration::from_secs(seconds), Duration::from_secs(2));
+            assert_eq!(pace.is_enough(turns, elapsed, time), expected, "{turns} in {seconds} s");
+        };
+        check(0, 0, false);
+        check(24, 1, false);
+        check(25, 1, true);
+        check(2, 3, false);
+        check(3, 3, true);
+        check(1, 13, true);
+        check(0, 13, false);
     }
 
     #[test]
