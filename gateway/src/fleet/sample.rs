@@ -2,7 +2,7 @@
 
 use protocol::{
     Bounds, ExecutorInfo, IsolationReport, LanguageInfo, Level, LimitsInForce, RuntimeInfo,
-    SamplesReport,
+    SamplesReport, WarmInfo,
 };
 
 /// An executor that runs `language`, which is also called `<language>-alias`.
@@ -38,6 +38,7 @@ pub(crate) fn info(language: &str) -> ExecutorInfo {
             outer: Vec::new(),
             self_test: None,
         },
+        warm: WarmInfo::default(),
         samples: SamplesReport::default(),
         notes: Vec::new(),
     }

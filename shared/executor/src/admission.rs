@@ -17,6 +17,10 @@ use crate::spec::RuntimeSpec;
 pub(crate) struct Admission {
     /// Runs at the same time.
     pub(crate) slots: usize,
+    /// What may stand ready for the next ones.
+    pub(crate) depth: usize,
+    /// Whether there is room for interpreters among that.
+    pub(crate) warm: bool,
     /// What a submission may ask for.
     pub(crate) bounds: Bounds,
     /// What had to be lowered, for the operator.
@@ -50,6 +54,10 @@ struct Wish {
     bounds: Bounds,
     /// What a compile may use; 0 if there is none.
     compile_mb: u64,
+    /// How much is to stand ready; 0 leaves it to us.
+    depth: usize,
+    /// What takes memory while it waits; 0 if nothing does.
+    waiting_mb: u64,
 }
 
 /// Fits the settings and the compile phase of `spec` to the memory of this host, and to what
@@ -64,6 +72,8 @@ pub(crate) fn admission(
         processors: host::processors(),
         bounds: settings.bounds(),
         compile_mb: spec.compile.as_ref().map_or(0, |it| it.memory_mb),
+        depth: settings.warm_depth,
+        waiting_mb: spec.warm.as_ref().filter(|_| settings.warm).map_or(0, |it| it.memory_mb),
     };
     let note = one_after_the_other(&mut wish, guarantees);
     let (mut admission, compile_mb) = admit(wish, host::memory(Path::new("/")))?;
@@ -91,13 +101,19 @@ fn one_after_the_other(wish: &mut Wish, guarantees: &[Guarantee]) -> Option<Stri
 
 /// Decides; beside the admission, what a compile may use.
 fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmall> {
-    let Wish { slots: demanded, processors, mut bounds, compile_mb } = wish;
+    let Wish { slots: demanded, processors, mut bounds, compile_mb, depth, waiting_mb } = wish;
     let wished = if demanded == 0 { processors.max(1) } else { demanded };
     let Some(memory) = memory else {
         let notes = vec!["this host does not say how much memory it has".to_owned()];
-        return Ok((Admission { slots: wished, bounds, notes }, compile_mb));
+        let depth = if depth == 0 { 2 * wished } else { depth };
+        return Ok((Admission { slots: wished, depth, warm: true, bounds, notes }, compile_mb));
     };
     let (whose, has_mb, budget) = (owner(memory), memory.mb(), memory.for_runs_mb());
+    // A slot's interpreter, and one that waits for it, where a run has room beside them.
+    let kept_mb = 2 * waiting_mb * wished as u64;
+    let has_room = budget.saturating_sub(kept_mb) / wished as u64 >= bounds.memory_default_mb;
+    let budget_all = budget;
+    let budget = if has_room { budget - kept_mb } else { budget };
     let each = bounds.memory_max_mb.max(compile_mb);
     let mut notes = Vec::new();
     let slots = if demanded == 0 {
@@ -134,7 +150,38 @@ fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmal
     if share < compile_mb {
         notes.push(format!("a compile gets {share} MB, as the {whose} has {has_mb} MB for all"));
     }
-    Ok((Admission { slots, bounds, notes }, compile_mb.min(share)))
+    let compile_mb = compile_mb.min(share);
+    let runs_mb = slots as u64 * bounds.memory_max_mb.max(compile_mb);
+    let waiting =
+        Waiting { wished: depth, each_mb: waiting_mb, left_mb: budget_all.saturating_sub(runs_mb) };
+    let (depth, warm) = waiting.admit(slots);
+    if !warm {
+        notes.push(format!(
+            "programs start cold, as the {whose}'s memory of {has_mb} MB has no room for \
+             interpreters of {waiting_mb} MB that wait"
+        ));
+    }
+    Ok((Admission { slots, depth, warm, bounds, notes }, compile_mb))
+}
+
+/// What is to stand ready, and what memory is left for it.
+struct Waiting {
+    /// 0 leaves it to us.
+    wished: usize,
+    /// 0 if it takes none.
+    each_mb: u64,
+    left_mb: u64,
+}
+
+impl Waiting {
+    /// How much stands ready beside `slots` runs, and whether interpreters may be among it: what one
+    /// took to become ready, it keeps while its program runs.
+    fn admit(&self, slots: usize) -> (usize, bool) {
+        let wished = if self.wished == 0 { 2 * slots } else { self.wished };
+        let Some(fitting) = self.left_mb.checked_div(self.each_mb) else { return (wished, true) };
+        let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).saturating_sub(slots);
+        if fitting == 0 { (wished, false) } else { (wished.min(fitting), true) }
+    }
 }
 
 fn owner(memory: Memory) -> &'static str {
@@ -149,7 +196,8 @@ mod tests {
     use super::*;
 
     fn wish(slots: usize, compile_mb: u64) -> Wish {
-        Wish { slots, processors: 4, bounds: Bounds::default(), compile_mb }
+        let bounds = Bounds::default();
+        Wish { slots, processors: 4, bounds, compile_mb, depth: 0, waiting_mb: 0 }
     }
 
     fn memory(mb: u64) -> Memory {
@@ -225,6 +273,21 @@ mod tests {
         check(Strength::None, 0, (1, true));
         check(Strength::None, 3, (1, true));
         check(Strength::None, 1, (1, false));
+    }
+
+    #[test]
+    fn what_waits_gets_what_runs_leave() {
+        let check = |mb, waiting_mb, depth, expected: (usize, bool)| {
+            let wish = Wish { depth, waiting_mb, ..wish(1, 0) };
+            let (admission, _) = admit(wish, Some(memory(mb))).unwrap();
+            assert_eq!((admission.depth, admission.warm), expected, "{mb} MB");
+        };
+        check(8192, 50, 0, (2, true));
+        check(8192, 50, 7, (7, true));
+        // 512 MB of a run are lowered until one interpreter can wait.
+        check(512, 50, 0, (1, true));
+        check(256, 50, 0, (2, false));
+        check(256, 0, 0, (2, true));
     }
 
     #[test]

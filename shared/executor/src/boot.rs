@@ -17,14 +17,16 @@ use crate::core::{Core, Runtime};
 use crate::house_rules::HouseRules;
 use crate::language::Language;
 use crate::metrics::Metrics;
+use crate::pool::{Pool, first_user};
 use crate::process::OutputBounds;
-use crate::samples::Sample;
+use crate::samples;
 use crate::selftest::Standing;
 use crate::settings::Settings;
-use crate::slots::{Slots, first_user};
+use crate::slots::Slots;
 use crate::spec::RuntimeSpec;
 use crate::surroundings;
 use crate::toolchain::{self, Search, SearchPlaces, is_public};
+use crate::warm::Warm;
 use crate::workspace::StateDir;
 use crate::world;
 
@@ -63,12 +65,10 @@ pub(crate) fn prepare_host(
         foundation: mechanisms.namespaces.then(|| foundation(&state, more)),
         cgroups: probe.cgroups.clone(),
     })?;
-    let slots = Slots::new(
-        admission.slots,
-        settings.waiting_max,
-        Duration::from_secs(settings.wait_seconds),
-        user_switch.then(|| first_user(settings.uid_base)).transpose()?,
-    )?;
+    let wait = Duration::from_secs(settings.wait_seconds);
+    let slots = Slots::new(admission.slots, settings.waiting_max, wait);
+    let users = user_switch.then(|| first_user(settings.uid_base)).transpose()?;
+    let pool = Pool::new(admission.slots, admission.depth, users)?;
     let runtimes = search.toolchains.into_iter();
     let compile = spec.compile.as_ref().map(|it| it.options.as_slice()).unwrap_or_default();
     let options = compile.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
@@ -82,6 +82,9 @@ pub(crate) fn prepare_host(
         isolation,
         spawner,
         slots,
+        pool,
+        warm: Warm::default(),
+        has_room_to_wait: admission.warm,
         cache: Cache::new(state.join("cache"), settings.cache_bytes_max)?,
         state,
         readable,
@@ -136,14 +139,14 @@ fn foundation(state: &StateDir, more: impl Iterator<Item = PathBuf>) -> Foundati
 }
 
 /// Prepares the toolchains and runs the samples; toolchains that fail are not advertised.
-pub(crate) async fn prove_runtimes(mut core: Core) -> anyhow::Result<Arc<Core>> {
-    let slot = core.slots.take().await?;
+pub(crate) async fn prove_runtimes(core: Core) -> anyhow::Result<Core> {
+    let core = Arc::new(core);
     let mut prepared = Vec::new();
     let mut notes = Vec::new();
     for runtime in &core.runtimes {
-        let confirmed = core.confirm(runtime, &slot).await;
+        let confirmed = core.confirm(runtime).await;
         let made = match confirmed {
-            Ok(()) => core.prepare(runtime, &core.prepared_dir, &slot).await,
+            Ok(()) => core.prepare(runtime, &core.prepared_dir).await,
             Err(error) => Err(error),
         };
         match made {
@@ -155,13 +158,12 @@ pub(crate) async fn prove_runtimes(mut core: Core) -> anyhow::Result<Arc<Core>> 
             }
         }
     }
-    drop(slot);
+    let mut core = held_by_one(core)?;
     core.runtimes = prepared;
     core.notes.append(&mut notes);
     let core = Arc::new(core);
     let started = Instant::now();
-    let samples = core.language.samples.iter().map(|text| Sample::parse(text));
-    let samples = samples.collect::<anyhow::Result<Vec<_>>>()?;
+    let samples = samples::all(&core.language)?;
     let mut results = Vec::new();
     let mut sound = Vec::new();
     for (index, runtime) in core.runtimes.iter().enumerate() {
@@ -181,11 +183,15 @@ pub(crate) async fn prove_runtimes(mut core: Core) -> anyhow::Result<Arc<Core>> 
     let passed = results.iter().filter(|it| it.passed).count();
     let failed = results.len() - passed;
     let time_ms = started.elapsed().as_secs_f64() * 1000.0;
-    let mut core = Arc::into_inner(core).ok_or_else(|| anyhow::anyhow!("a sample still runs"))?;
+    let mut core = held_by_one(core)?;
     anyhow::ensure!(!sound.is_empty(), "no toolchain passed the samples; the log says why");
     core.runtimes = sound;
     core.samples = SamplesReport { passed, failed, time_ms, results };
-    Ok(Arc::new(core))
+    Ok(core)
+}
+
+fn held_by_one(core: Arc<Core>) -> anyhow::Result<Core> {
+    Arc::into_inner(core).ok_or_else(|| anyhow::anyhow!("a sample still runs"))
 }
 
 /// What the host grants, or why that is too little.

@@ -15,7 +15,8 @@ use crate::tree::{self, Found, Owner, WalkBounds};
 use crate::workspace::random_name;
 
 /// What one compile may leave.
-const RESULT_BOUNDS: WalkBounds = WalkBounds { entries: 4096, depth: 32, bytes: 256 * 1024 * 1024 };
+pub(crate) const RESULT_BOUNDS: WalkBounds =
+    WalkBounds { entries: 4096, depth: 32, bytes: 256 * 1024 * 1024 };
 
 /// A digest of everything that a compile's result depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,43 +1,28 @@
-//! Cells: what surrounds a run, made before the run is known. Each slot keeps one ready, and has
-//! the next one made as soon as a run takes it.
+//! Workspaces: a cell with the files of one run, taken from what was made ready ahead, or made
+//! now.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use protocol::SourceFile;
-use sandbox::{Cell, CellSpec, LaunchError, Policy};
+use sandbox::{CellSpec, Policy, Spawner};
 
 use crate::core::Core;
-use crate::process::{self, Fault, Finished, Sink, Traffic};
-use crate::slots::Slot;
+use crate::pool::{Held, Kind, Made};
+use crate::process::{self, Fault, Finished, Sink, Start, Traffic};
 use crate::workspace::Directories;
-
-/// How long a run has the processors to itself before the cell of the next one is made.
-const HEAD_START: Duration = Duration::from_millis(1);
-
-/// Where a slot keeps the cell of its next run.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct NextCell(Arc<Mutex<Option<Cell>>>);
-
-impl NextCell {
-    /// Takes it, if it is ready.
-    pub(crate) fn take(&self) -> Option<Cell> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn put(&self, cell: Cell) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(cell);
-    }
-}
 
 /// A cell with the files of one run. When it is dropped, everything in it is gone or on its way.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     /// Programs run in here, one after the other. Goes first, so that nothing writes any more.
-    cell: Option<Cell>,
+    cell: Option<sandbox::Cell>,
     /// What they read and write.
     pub(crate) directories: Directories,
+    /// What it was made for.
+    pub(crate) kind: Kind,
+    /// Comes free last; none if somebody else holds it.
+    place: Option<Held>,
 }
 
 impl Workspace {
@@ -45,24 +30,38 @@ impl Workspace {
     /// left, and the workspace takes no other process.
     pub(crate) async fn run<S: Sink>(
         &mut self,
-        policy: &Policy,
+        start: &Start,
         traffic: Traffic,
         sinks: (S, S),
     ) -> Result<Finished, Fault> {
         let Some(cell) = &mut self.cell else { return Err(Fault::Lost) };
-        let outcome = process::run(cell, policy, traffic, sinks).await;
-        match outcome {
+        let outcome = process::run(cell, start, traffic, sinks).await;
+        let outcome = match outcome {
             // A supervisor that lives says itself whether all is gone.
             Err(fault @ (Fault::Lost | Fault::LostEarly)) => {
                 let cell = self.cell.take();
-                let settled = move || cell.is_none_or(Cell::settle);
+                let settled = move || cell.is_none_or(sandbox::Cell::settle);
                 match tokio::task::spawn_blocking(settled).await {
                     Ok(true) => Err(fault),
                     Ok(false) | Err(_) => Err(Fault::Unclean),
                 }
             }
             outcome => outcome,
+        };
+        if let (Err(Fault::Unclean), Some(place)) = (&outcome, &mut self.place) {
+            place.forsake();
         }
+        outcome
+    }
+
+    /// Runs one command in it.
+    pub(crate) async fn execute<S: Sink>(
+        &mut self,
+        policy: Policy,
+        traffic: Traffic,
+        sinks: (S, S),
+    ) -> Result<Finished, Fault> {
+        self.run(&Start::Launch(policy), traffic, sinks).await
     }
 
     /// Gives everything back, off the path of whoever waits for the run.
@@ -72,78 +71,103 @@ impl Workspace {
 }
 
 impl Core {
-    /// A workspace in `slot` that holds `files`.
+    /// A workspace that holds `files`, of a kind if one of that is ready or can be made at once, and
+    /// a bare one otherwise.
     pub(crate) async fn workspace(
-        &self,
-        slot: &Slot,
+        self: &Arc<Self>,
+        kind: Kind,
         files: &[SourceFile],
     ) -> Result<Workspace, Fault> {
-        let spec = self.cell_spec(slot);
-        let cell = match slot.next_cell().and_then(NextCell::take) {
-            Some(cell) => cell,
-            None => self.make_cell(spec.clone()).await?,
+        let (place, ready) = self.pool.take(kind, Kind::Cell).ok_or_else(no_place)?;
+        let (kind, made) = if let Some(ready) = ready {
+            ready
+        } else {
+            // A process would be ready later than one that is started with its program.
+            let kind = if self.forks(kind) { kind } else { Kind::Cell };
+            (kind, self.make(kind, place.uid()).await?)
         };
-        self.keep_one_ready(slot, spec);
-        self.furnish(cell, slot, files)
+        let Made { cell, directories } = made;
+        directories.write(files)?;
+        Ok(Workspace { cell: Some(cell), directories, kind, place: Some(place) })
     }
 
-    /// A workspace in a cell of its own kind, where programs may also change the directory
-    /// `writable`, which counts as theirs.
+    /// A place for a workspace that is not like others.
+    pub(crate) fn place(&self) -> Result<Held, Fault> {
+        self.pool.take_bare().ok_or_else(no_place)
+    }
+
+    /// A workspace in a cell of its own kind for the user of a place that the caller holds, where
+    /// programs may also change the directory `writable`, which counts as theirs.
     pub(crate) async fn workspace_for(
-        &self,
-        slot: &Slot,
+        self: &Arc<Self>,
+        uid: Option<u32>,
         writable: &Path,
         files_bytes: u64,
     ) -> Result<Workspace, Fault> {
         let writable = vec![writable.to_owned()];
-        let spec = CellSpec { writable, files_bytes, ..self.cell_spec(slot) };
-        let cell = self.make_cell(spec).await?;
-        self.furnish(cell, slot, &[])
+        let spec = CellSpec { writable, files_bytes, ..self.cell_spec(uid) };
+        let core = Arc::clone(self);
+        let made = blocking(move || core.furnish(&core.spawner, &spec)).await?;
+        let Made { cell, directories } = made;
+        Ok(Workspace { cell: Some(cell), directories, kind: Kind::Cell, place: None })
     }
 
-    fn furnish(&self, cell: Cell, slot: &Slot, files: &[SourceFile]) -> Result<Workspace, Fault> {
-        let owner = slot.uid();
+    /// Makes what is ready of a kind, for programs that become the user `uid`.
+    pub(crate) async fn make(
+        self: &Arc<Self>,
+        kind: Kind,
+        uid: Option<u32>,
+    ) -> Result<Made, Fault> {
+        let core = Arc::clone(self);
+        blocking(move || {
+            let spec = core.cell_spec(uid);
+            match kind {
+                Kind::Cell => core.furnish(&core.spawner, &spec),
+                Kind::Warm(warm) => core.make_warm(warm, &spec),
+            }
+        })
+        .await
+    }
+
+    /// A cell of a spawner, with its directories. Blocks until it is ready.
+    pub(crate) fn furnish(&self, spawner: &Spawner, spec: &CellSpec) -> Result<Made, Fault> {
+        let mut cell = spawner.cell(spec)?;
+        cell.limit(self.likely_limits())?;
         let directories = match cell.files() {
-            Some(root) => Directories::in_memory(root, owner)?,
-            None => self.state.directories(owner)?,
+            Some(root) => Directories::in_memory(root, spec.uid)?,
+            None => self.state.directories(spec.uid)?,
         };
-        directories.write(files)?;
-        Ok(Workspace { cell: Some(cell), directories })
+        Ok(Made { cell, directories })
     }
 
-    fn cell_spec(&self, slot: &Slot) -> CellSpec {
+    fn cell_spec(&self, uid: Option<u32>) -> CellSpec {
         CellSpec {
             mechanisms: self.mechanisms,
-            uid: slot.uid(),
+            uid,
             files_bytes: self.files_bytes_max,
             readable: self.readable_by_all(),
             writable: Vec::<PathBuf>::new(),
+            neighbours: self.neighbours(),
         }
     }
 
-    fn make_cell(
-        &self,
-        spec: CellSpec,
-    ) -> impl Future<Output = Result<Cell, LaunchError>> + Send + use<> {
-        let (spawner, limits) = (self.spawner.clone(), self.likely_limits());
-        let make = move || {
-            let mut cell = spawner.cell(&spec)?;
-            cell.limit(limits)?;
-            Ok(cell)
-        };
-        async { tokio::task::spawn_blocking(make).await.unwrap_or(Err(LaunchError::Lost)) }
+    /// Processes and threads that whatever waits may come to have: a supervisor and a process for
+    /// each, and the threads of an interpreter.
+    fn neighbours(&self) -> u64 {
+        const THREADS_MAX: u64 = 32;
+        let places = (self.slots.count() + self.pool.depth()) as u64;
+        places * if self.spec.warm.is_some() { THREADS_MAX } else { 2 }
     }
+}
 
-    /// Has the cell of the slot's next run made, without waiting for it.
-    fn keep_one_ready(&self, slot: &Slot, spec: CellSpec) {
-        let Some(next) = slot.next_cell().cloned() else { return };
-        let made = self.make_cell(spec);
-        drop(tokio::spawn(async move {
-            tokio::time::sleep(HEAD_START).await;
-            // If it fails, the next run tries again and tells why.
-            if let Ok(cell) = made.await {
-                next.put(cell);
-            }
-        }));
-    }
+/// There are as many places as slots, so somebody has one without a slot.
+fn no_place() -> Fault {
+    Fault::System(std::io::Error::other("every place for runs is taken"))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let lost = |_panicked| Err(Fault::System(std::io::Error::other("making a cell broke off")));
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(lost)
 }

@@ -15,9 +15,9 @@ use crate::cells::Workspace;
 use crate::core::{Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
+use crate::pool::Kind;
 use crate::process::{Captured, Finished, Traffic};
 use crate::run::RunFault;
-use crate::slots::Slot;
 use crate::spec::CompileSpec;
 
 /// What came of the compile phase.
@@ -49,9 +49,8 @@ struct Outcome {
 impl Core {
     /// Compiles `program`, or finds it compiled.
     pub(crate) async fn compile(
-        &self,
+        self: &Arc<Self>,
         sources: Sources<'_>,
-        slot: &Slot,
         cancelled: watch::Receiver<bool>,
     ) -> Result<Compiled, RunFault> {
         let Some(spec) = &self.spec.compile else { return Ok(Compiled::NotNeeded) };
@@ -67,7 +66,7 @@ impl Core {
             let report = report(CompileStatus::Success, &artifact.output, true);
             return Ok(Compiled::Ready(artifact, report));
         }
-        let mut workspace = self.workspace(slot, &sources.program.files).await?;
+        let mut workspace = self.workspace(Kind::Cell, &sources.program.files).await?;
         let mut job = Job { core: self, sources, spec, workspace: &mut workspace };
         let outcome = job.run(started, cancelled).await?;
         if outcome.status != CompileStatus::Success {
@@ -75,7 +74,8 @@ impl Core {
             return Ok(Compiled::Refused(report(outcome.status, &outcome.output, false)));
         }
         let out = workspace.directories.open_out()?;
-        let artifact = self.cache.insert(key, out.as_fd(), slot.uid(), outcome.output)?;
+        let artifact =
+            self.cache.insert(key, out.as_fd(), workspace.directories.owner(), outcome.output)?;
         let report = report(CompileStatus::Success, &artifact.output, false);
         workspace.close().await;
         Ok(Compiled::Ready(artifact, report))
@@ -166,7 +166,7 @@ impl Job<'_> {
         let policy = core.policy(runtime, directories, command, allowance);
         let traffic = Traffic { input: Bytes::new(), output: core.output, cancelled };
         let sinks = (Log::no_sink(), Log::no_sink());
-        Ok(self.workspace.run(&policy, traffic, sinks).await?)
+        Ok(self.workspace.execute(policy, traffic, sinks).await?)
     }
 
     /// Diagnostics name files as the client did, not where they happen to lie.

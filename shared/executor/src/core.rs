@@ -13,12 +13,14 @@ use crate::cache::Cache;
 use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
 use crate::metrics::Metrics;
+use crate::pool::Pool;
 use crate::process::OutputBounds;
 use crate::selftest::Standing;
 use crate::slots::Slots;
 use crate::spec::{LanguageSpec, RuntimeSpec};
 use crate::template::{UnknownPlaceholder, Values};
 use crate::toolchain::Toolchain;
+use crate::warm::Warm;
 use crate::workspace::{Directories, StateDir};
 use crate::{version, world};
 
@@ -38,6 +40,11 @@ pub(crate) struct Core {
     pub(crate) isolation: IsolationReport,
     pub(crate) spawner: Spawner,
     pub(crate) slots: Slots,
+    pub(crate) pool: Pool,
+    /// What stands ready before its program is known.
+    pub(crate) warm: Warm,
+    /// Whether there is memory for that.
+    pub(crate) has_room_to_wait: bool,
     pub(crate) state: StateDir,
     pub(crate) cache: Cache,
     pub(crate) metrics: Metrics,
@@ -280,7 +287,7 @@ impl Core {
     }
 
     /// What a command may spend.
-    fn limits(&self, allowance: Allowance) -> Limits {
+    pub(crate) fn limits(&self, allowance: Allowance) -> Limits {
         let limits = &self.spec.limits;
         let address_space_mb = self.spec.memory.address_space_extra_mb;
         Limits {

@@ -138,7 +138,7 @@ pub(crate) fn problem_of_fault(fault: &RunFault, request_id: &str) -> Problem {
         RunFault::Process(Fault::Launch(_) | Fault::System(_)) | RunFault::Files(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "out_of_resources")
         }
-        RunFault::Process(Fault::Lost | Fault::LostEarly | Fault::Unread) => {
+        RunFault::Process(Fault::Lost | Fault::LostEarly | Fault::Gone | Fault::Unread) => {
             (StatusCode::SERVICE_UNAVAILABLE, "run_lost")
         }
         RunFault::Process(Fault::Step { .. } | Fault::Unclean) | RunFault::Spec(_) => {

@@ -20,6 +20,7 @@ mod language;
 mod log;
 mod metrics;
 mod mirror;
+mod pool;
 mod prepare;
 mod process;
 mod run;
@@ -37,6 +38,7 @@ mod tree;
 mod validate;
 mod verdict;
 mod version;
+mod warm;
 mod workspace;
 mod world;
 
@@ -47,6 +49,7 @@ pub use spec::{InvalidSpec, RuntimeSpec};
 
 use service::Mode;
 use settings::Settings;
+use warm::Makers;
 
 /// Becomes the executor of `language`, or one of its helpers, and returns when it ends.
 pub fn main(language: &Language) -> ExitCode {
@@ -73,8 +76,10 @@ fn start(language: Language) -> anyhow::Result<()> {
             let core = boot::prepare_host(language, spec, &settings)?;
             actix_web::rt::System::new().block_on(async move {
                 let core = boot::prove_runtimes(core).await?;
+                let core = core.prove_warmth(settings.warm).await?;
+                let makers = Makers::start(&core);
                 selftest::at_boot(&core).await?;
-                serve::serve(core, &settings, listener, end_with_stdin).await
+                serve::serve(core, &settings, listener, end_with_stdin, makers).await
             })
         }
     }

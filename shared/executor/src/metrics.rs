@@ -3,6 +3,7 @@
 use protocol::{RunReport, Status};
 use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, render, seconds_histogram};
 
+use crate::pool::Stock;
 use crate::slots::Slots;
 
 /// The metrics of an executor.
@@ -12,6 +13,8 @@ pub(crate) struct Metrics {
     runs: Family<Labels<2>, Counter>,
     phases: Family<Labels<3>, Histogram, fn() -> Histogram>,
     rejections: Family<Labels<1>, Counter>,
+    starts: Family<Labels<2>, Counter>,
+    ready: Family<Labels<1>, Gauge>,
     slots: Family<Labels<1>, Gauge>,
     waiting: Gauge,
     restarts: Gauge,
@@ -30,6 +33,8 @@ impl Metrics {
             runs: Family::default(),
             phases,
             rejections: Family::default(),
+            starts: Family::default(),
+            ready: Family::default(),
             slots: Family::default(),
             waiting: Gauge::default(),
             restarts: Gauge::default(),
@@ -44,6 +49,16 @@ impl Metrics {
             metrics.phases.clone(),
         );
         registry.register("rejections", "Requests that got no run", metrics.rejections.clone());
+        registry.register(
+            "starts",
+            "Runs by language and what they started from: warm or cold",
+            metrics.starts.clone(),
+        );
+        registry.register(
+            "ready",
+            "What stands ready for the next runs: cells, and interpreters that wait",
+            metrics.ready.clone(),
+        );
         registry.register("slots", "Slots by state", metrics.slots.clone());
         registry.register("waiting", "Requests that wait for a slot", metrics.waiting.clone());
         registry.register(
@@ -68,6 +83,9 @@ impl Metrics {
         }
         if report.status != Status::CompileError {
             phases.extend([("start", timings.start), ("run", timings.run)]);
+            let from = if report.warm { "warm" } else { "cold" };
+            let labels = [("language", language.clone()), ("from", from.to_owned())];
+            self.starts.get_or_create(&labels).inc();
         }
         for (phase, millis) in phases {
             let labels = [
@@ -85,7 +103,7 @@ impl Metrics {
     }
 
     /// All metrics as text.
-    pub(crate) fn render(&self, slots: &Slots, restarts: u64) -> String {
+    pub(crate) fn render(&self, slots: &Slots, stock: Stock, restarts: u64) -> String {
         let busy = slots.count()
             - slots.free().min(slots.count())
             - slots.quarantined().min(slots.count());
@@ -94,6 +112,10 @@ impl Metrics {
         {
             let labels = [("state", state.to_owned())];
             self.slots.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (what, count) in [("cells", stock.cells), ("interpreters", stock.warm)] {
+            let labels = [("what", what.to_owned())];
+            self.ready.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.waiting.set(i64::try_from(slots.waiting()).unwrap_or(i64::MAX));
         self.restarts.set(i64::try_from(restarts).unwrap_or(i64::MAX));

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,8 +18,8 @@ use crate::cells::Workspace;
 use crate::core::{Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
+use crate::pool::Kind;
 use crate::process::{OutputBounds, Traffic};
-use crate::slots::Slot;
 use crate::spec::PrepareSpec;
 use crate::{toolchain, tree};
 
@@ -54,7 +55,7 @@ impl Told {
 impl Core {
     /// Asks the toolchain of `runtime` for its version once more, in the jail: one that was laid
     /// out elsewhere may find the libraries of another there.
-    pub(crate) async fn confirm(&self, runtime: &Runtime, slot: &Slot) -> anyhow::Result<()> {
+    pub(crate) async fn confirm(self: &Arc<Self>, runtime: &Runtime) -> anyhow::Result<()> {
         let toolchain = &self.spec.toolchain;
         let Some(program) =
             toolchain.confirm.as_ref().and_then(|name| runtime.toolchain.programs.get(name))
@@ -66,7 +67,7 @@ impl Core {
             let program = std::iter::once(program.to_string_lossy().into_owned());
             let words = program.chain(arguments.iter().cloned()).collect();
             let command = Command { words, ..Command::default() };
-            let workspace = self.workspace(slot, &[]).await?;
+            let workspace = self.workspace(Kind::Cell, &[]).await?;
             told.extend(self.run_trusted(runtime, workspace, command, None).await?.all());
         }
         let told = String::from_utf8_lossy(&told);
@@ -78,10 +79,9 @@ impl Core {
 
     /// Makes what the language needs made for `runtime` below `parent`, unless it is there.
     pub(crate) async fn prepare(
-        &self,
+        self: &Arc<Self>,
         runtime: &Runtime,
         parent: &Path,
-        slot: &Slot,
     ) -> anyhow::Result<Option<PathBuf>> {
         if self.spec.prepare.is_empty() {
             return Ok(None);
@@ -103,27 +103,34 @@ impl Core {
             return Ok(Some(directory));
         }
         tracing::info!(directory = %directory.display(), "preparing a toolchain, once");
-        self.fill(runtime, parent, &name, slot).await?;
+        self.fill(runtime, parent, &name).await?;
         Ok(Some(directory))
     }
 
     /// Makes the directory `name` of `parent` from scratch.
     async fn fill(
-        &self,
+        self: &Arc<Self>,
         runtime: &Runtime,
         parent: &Path,
         name: &str,
-        slot: &Slot,
     ) -> anyhow::Result<()> {
         let parent_fd = tree::open_directory(parent)?;
         tree::erase(parent_fd.as_fd(), name)?;
         let made = tree::make_directory(parent_fd.as_fd(), name, 0o755)?;
-        tree::give(made.as_fd(), slot.uid())?;
+        let mut place = self.place()?;
+        tree::give(made.as_fd(), place.uid())?;
         let directory = parent.join(name);
         let runtime = Runtime { prepared: Some(directory.clone()), ..runtime.clone() };
         let mut outputs = Vec::new();
         for spec in &self.spec.prepare {
-            let output = self.make(spec, &runtime, &directory, slot).await?;
+            let output = match self.carry_out(spec, &runtime, &directory, place.uid()).await {
+                Ok(output) => output,
+                Err(error) => {
+                    // Perhaps something of it is left.
+                    place.forsake();
+                    return Err(error);
+                }
+            };
             outputs.extend(spec.stdout.clone().map(|file| (file, output)));
         }
         tree::take_over(made.as_fd(), DEPTH_MAX)?;
@@ -135,14 +142,14 @@ impl Core {
     }
 
     /// Runs one command, confined, and returns its standard output.
-    async fn make(
-        &self,
+    async fn carry_out(
+        self: &Arc<Self>,
         spec: &PrepareSpec,
         runtime: &Runtime,
         directory: &Path,
-        slot: &Slot,
+        uid: Option<u32>,
     ) -> anyhow::Result<Vec<u8>> {
-        let workspace = self.workspace_for(slot, directory, FILES_BYTES).await?;
+        let workspace = self.workspace_for(uid, directory, FILES_BYTES).await?;
         let directories = &workspace.directories;
         let values = self.values(runtime, &Program::none(), directories, MEMORY_BYTES);
         let command = Command {
@@ -154,6 +161,16 @@ impl Core {
         };
         let work_dir = Some(directory);
         Ok(self.run_trusted(runtime, workspace, command, work_dir).await?.stdout)
+    }
+
+    /// Asks the toolchain something, in the jail.
+    pub(crate) async fn ask(
+        &self,
+        runtime: &Runtime,
+        workspace: Workspace,
+        command: Command,
+    ) -> anyhow::Result<Vec<u8>> {
+        Ok(self.run_trusted(runtime, workspace, command, None).await?.stdout)
     }
 
     /// Runs a command of the toolchain's own, confined but with wide limits, and returns what it
@@ -175,7 +192,7 @@ impl Core {
         let output = OutputBounds { keep: 4 << 20, kill: 64 << 20 };
         let traffic = Traffic { input: Bytes::new(), output, cancelled };
         let sinks = (Log::no_sink(), Log::no_sink());
-        let finished = workspace.run(&policy, traffic, sinks).await?;
+        let finished = workspace.execute(policy, traffic, sinks).await?;
         anyhow::ensure!(
             finished.ended.exit == sandbox::Exit::Code(0),
             "a command of the toolchain failed ({:?}, {:?}): {}",

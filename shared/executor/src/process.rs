@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sandbox::{Cell, Ended, LaunchError, Message, Policy, Stop};
+use sandbox::{Assignment, Cell, Ended, LaunchError, Message, Policy, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
@@ -31,6 +31,9 @@ pub(crate) enum Fault {
     /// The system refused a descriptor or the like.
     #[error("the system refused to serve the run: {0}")]
     System(#[from] std::io::Error),
+    /// The process that waited for it is gone; nothing of it ran.
+    #[error("the process that waited for the run is gone")]
+    Gone,
     /// Its supervisor died before it had done anything.
     #[error("the run's supervisor died before it did anything")]
     LostEarly,
@@ -102,17 +105,39 @@ pub(crate) struct Traffic {
     pub(crate) cancelled: watch::Receiver<bool>,
 }
 
+/// How a program gets its process.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// It is started.
+    Launch(Policy),
+    /// The process that waits in the cell is told of it.
+    HandOver(Assignment),
+}
+
+impl Start {
+    fn wall_ms(&self) -> u64 {
+        match self {
+            Self::Launch(policy) => policy.limits.wall_ms,
+            Self::HandOver(assignment) => assignment.limits.wall_ms,
+        }
+    }
+}
+
 /// Runs one process to its end.
 pub(crate) async fn run<S: Sink>(
     cell: &mut Cell,
-    policy: &Policy,
+    start: &Start,
     traffic: Traffic,
     sinks: (S, S),
 ) -> Result<Finished, Fault> {
     let launched = Instant::now();
-    let running = match cell.launch(policy) {
+    let running = match start {
+        Start::Launch(policy) => cell.launch(policy),
+        Start::HandOver(assignment) => cell.hand_over(assignment),
+    };
+    let running = match running {
         Err(LaunchError::Lost) => return Err(Fault::LostEarly),
-        launched => launched?,
+        running => running?,
     };
     let stdin = pipe::Sender::from_owned_fd(running.stdin)?;
     let stdout = pipe::Receiver::from_owned_fd(running.stdout)?;
@@ -130,7 +155,7 @@ pub(crate) async fn run<S: Sink>(
     };
     tokio::pin!(streams);
     let mut captured = None;
-    let overdue = tokio::time::sleep(Duration::from_millis(policy.limits.wall_ms) + OVERDUE);
+    let overdue = tokio::time::sleep(Duration::from_millis(start.wall_ms()) + OVERDUE);
     tokio::pin!(overdue);
     let outcome = loop {
         tokio::select! {
@@ -197,7 +222,8 @@ impl Supervisor {
             tokio::select! {
                 message = next_message(&mut self.socket, &mut self.buffer) => {
                     match message? {
-                        Some(Message::Hello { .. } | Message::Ready) => {}
+                        Some(Message::Hello { .. } | Message::Ready { .. }) => {}
+                        Some(Message::Gone) => return Err(Fault::Gone),
                         Some(Message::Accepted) => self.began = true,
                         Some(Message::Started) => {
                             self.start = self.launched.elapsed();

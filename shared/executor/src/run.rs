@@ -10,7 +10,7 @@ use protocol::{
     CaseReport, CompileReport, CompileStatus, Diagnostic, OutputFile, RunEvent, RunReport,
     RunRequest, Stage, Status, Timings,
 };
-use sandbox::Policy;
+use sandbox::{Assignment, Policy};
 use tokio::sync::watch;
 
 use crate::cache::Artifact;
@@ -19,7 +19,8 @@ use crate::compile::{Compiled, Sources};
 use crate::core::{Admitted, Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
-use crate::process::{Fault, Finished, Traffic};
+use crate::pool::Kind;
+use crate::process::{Fault, Finished, Start, Traffic};
 use crate::slots::Slot;
 use crate::template::UnknownPlaceholder;
 use crate::tree::{self, WalkBounds};
@@ -58,6 +59,7 @@ pub(crate) struct Order {
 /// One standard input and what came of it.
 struct CaseOutcome {
     finished: Finished,
+    warm: bool,
     status: Status,
     files: Vec<OutputFile>,
 }
@@ -71,7 +73,7 @@ pub(crate) async fn run(
     log: Log,
     cancelled: watch::Receiver<bool>,
 ) {
-    let outcome = order.run(&core, &slot, &log, &cancelled).await;
+    let outcome = order.run(&core, &log, &cancelled).await;
     match &outcome {
         Err(RunFault::Process(Fault::Unclean)) => slot.quarantine(),
         _ => drop(slot),
@@ -100,8 +102,7 @@ pub(crate) async fn run(
 impl Order {
     async fn run(
         &self,
-        core: &Core,
-        slot: &Slot,
+        core: &Arc<Core>,
         log: &Log,
         cancelled: &watch::Receiver<bool>,
     ) -> Result<RunReport, RunFault> {
@@ -118,7 +119,7 @@ impl Order {
             Ok(program) => {
                 let options = &self.request.compiler_options;
                 let sources = Sources { runtime, program, options };
-                core.compile(sources, slot, cancelled.clone()).await?
+                core.compile(sources, cancelled.clone()).await?
             }
             Err(output) => Compiled::Refused(refused(output.clone())),
         };
@@ -141,7 +142,6 @@ impl Order {
             runtime,
             program: &program,
             artifact: artifact.as_deref(),
-            slot,
             log,
             cancelled,
         };
@@ -217,11 +217,10 @@ fn refused(output: String) -> CompileReport {
 /// The run phase of an order.
 struct Running<'a> {
     order: &'a Order,
-    core: &'a Core,
+    core: &'a Arc<Core>,
     runtime: &'a Runtime,
     program: &'a Program,
     artifact: Option<&'a Artifact>,
-    slot: &'a Slot,
     log: &'a Log,
     cancelled: &'a watch::Receiver<bool>,
 }
@@ -234,6 +233,7 @@ impl Running<'_> {
             let input = Bytes::from(request.input.clone());
             let outcome = self.case(None, input, &request.args).await?;
             report.timings.start = millis(outcome.finished.start);
+            report.warm = outcome.warm;
             fill(report, &outcome, request.output_base64);
             report.files = outcome.files;
         }
@@ -250,6 +250,7 @@ impl Running<'_> {
                 outcome.status = verdict::compare(outcome.status, &output, expected);
             }
             report.timings.start += millis(outcome.finished.start);
+            report.warm = outcome.warm && (report.warm || index == 0);
             let name = case.name.clone().unwrap_or_else(|| (index + 1).to_string());
             add_case(report, name, &outcome);
             report.files.extend(outcome.files);
@@ -259,7 +260,7 @@ impl Running<'_> {
     }
 
     /// Runs the program once, in a work directory of its own. A run whose supervisor died before
-    /// it had done anything is launched once more.
+    /// it had done anything, or whose process was gone, is launched once more, from cold.
     async fn case(
         &self,
         case: Option<usize>,
@@ -267,30 +268,60 @@ impl Running<'_> {
         args: &[String],
     ) -> Result<CaseOutcome, RunFault> {
         self.log.add(RunEvent::Stage { stage: Stage::Run, case }).await;
-        let first = self.attempt(case, input.clone(), args).await;
+        let request = &self.order.request;
+        let runtime = self.order.admitted.runtime;
+        let kind = self.core.kind_for(runtime, self.program, &request.env, request.memory_bytes);
+        let first = self.attempt(kind, case, input.clone(), args).await;
         let (finished, workspace) = match first {
-            Err(RunFault::Process(Fault::LostEarly)) => self.attempt(case, input, args).await?,
+            Err(RunFault::Process(Fault::LostEarly | Fault::Gone)) => {
+                self.attempt(Kind::Cell, case, input, args).await?
+            }
             outcome => outcome?,
         };
         let memory = &self.core.spec.memory;
         let status = verdict::status(&finished.ended, &finished.stderr.tail, &memory.exhausted);
         let files = self.files(&workspace.directories)?;
+        let warm = workspace.is_warm();
         workspace.close().await;
-        Ok(CaseOutcome { finished, status, files })
+        Ok(CaseOutcome { finished, warm, status, files })
     }
 
     async fn attempt(
         &self,
+        kind: Kind,
         case: Option<usize>,
         input: Bytes,
         args: &[String],
     ) -> Result<(Finished, Workspace), RunFault> {
-        let mut workspace = self.core.workspace(self.slot, &self.program.files).await?;
-        let policy = self.policy(&workspace.directories, args)?;
+        let mut workspace = self.core.workspace(kind, &self.program.files).await?;
+        let start = if workspace.kind == Kind::Cell || self.core.forks(workspace.kind) {
+            Start::Launch(self.policy(&workspace.directories, args)?)
+        } else {
+            Start::HandOver(self.assignment(&workspace.directories, args)?)
+        };
         let (output, cancelled) = (self.core.output, self.cancelled.clone());
         let sinks = (self.log.sink(case), self.log.sink(case));
         let traffic = Traffic { input, output, cancelled };
-        Ok((workspace.run(&policy, traffic, sinks).await?, workspace))
+        Ok((workspace.run(&start, traffic, sinks).await?, workspace))
+    }
+
+    /// What a waiting process is told. It cannot be shown the artifact any more, so it gets a copy.
+    fn assignment(
+        &self,
+        directories: &Directories,
+        args: &[String],
+    ) -> Result<Assignment, RunFault> {
+        let request = &self.order.request;
+        if let Some(artifact) = self.artifact {
+            directories.take_in(artifact.path())?;
+        }
+        let memory_bytes = request.memory_bytes;
+        let values = self.core.values(self.runtime, self.program, directories, memory_bytes);
+        let mut words = self.core.words_for(&values)?;
+        words.extend(args.iter().cloned());
+        let env = request.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let allowance = Allowance { wall: request.timeout, cpu: request.cpu_time, memory_bytes };
+        Ok(Assignment { words, env, limits: self.core.limits(allowance) })
     }
 
     fn policy(&self, directories: &Directories, args: &[String]) -> Result<Policy, RunFault> {

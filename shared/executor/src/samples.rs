@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use crate::core::{Core, Wanted};
+use crate::language::Language;
 use crate::log::{self, Log};
 use crate::run::{self, Order};
 
@@ -27,6 +28,11 @@ struct Expectation {
     output: Option<String>,
     #[serde(rename = "errorContains")]
     error_contains: Option<String>,
+}
+
+/// The samples of a language.
+pub(crate) fn all(language: &Language) -> anyhow::Result<Vec<Sample>> {
+    language.samples.iter().map(|text| Sample::parse(text)).collect()
 }
 
 impl Sample {

@@ -8,7 +8,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::house_rules;
-use crate::slots::USERS;
+use crate::pool::USERS;
+
+/// Most that can stand ready.
+const DEPTH_MAX: usize = 64;
 
 /// The settings. Every field is a variable `EXECUTOR_<FIELD>` in capitals.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,6 +70,11 @@ pub(crate) struct Settings {
     pub(crate) run_processors: u64,
     /// Size of the compile cache, in bytes.
     pub(crate) cache_bytes_max: u64,
+    /// Whether interpreters stand ready before their program is known.
+    pub(crate) warm: bool,
+    /// How much stands ready at most, in cells; 0 takes two for each slot, or fewer where memory is
+    /// short.
+    pub(crate) warm_depth: usize,
     /// Modules that programs are not to import, as a rule of the house and no boundary.
     pub(crate) refused_modules: Vec<String>,
     /// From one self-test to the next, in seconds.
@@ -104,6 +112,8 @@ impl Default for Settings {
             files_bytes_max: 256 * 1024 * 1024,
             run_processors: 0,
             cache_bytes_max: 512 * 1024 * 1024,
+            warm: true,
+            warm_depth: 0,
             refused_modules: Vec::new(),
             self_test_seconds: 3600,
             log: "info".to_owned(),
@@ -168,6 +178,10 @@ impl Settings {
             "EXECUTOR_UID_BASE must be from {} to {}, or 0 for a choice by chance",
             USERS.start(),
             USERS.end()
+        );
+        anyhow::ensure!(
+            self.warm_depth <= DEPTH_MAX,
+            "EXECUTOR_WARM_DEPTH may be at most {DEPTH_MAX}"
         );
         house_rules::check_refused(&self.refused_modules)
     }

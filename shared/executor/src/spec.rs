@@ -47,6 +47,10 @@ pub struct RuntimeSpec {
     pub compile: Option<CompileSpec>,
     /// The run phase.
     pub run: RunSpec,
+    /// What is made ready for the run phase before its program is known; absent where programs
+    /// start fast enough.
+    #[serde(default)]
+    pub warm: Option<WarmSpec>,
     /// How sources are looked at without running them; absent if a hook does it.
     #[serde(default)]
     pub validate: Option<ValidateSpec>,
@@ -175,6 +179,47 @@ pub struct RunSpec {
     /// Environment of the phase; clients may add to it and override it.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+}
+
+/// What is made ready for the run phase before its program is known.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WarmSpec {
+    /// What stands ready.
+    pub by: WarmBy,
+    /// Its command. `{library}` is the file that `library` names, `{modules}` what a profile reads
+    /// ahead, by commas.
+    pub command: Vec<String>,
+    /// What a waiting process is told before the program's arguments.
+    #[serde(default)]
+    pub words: Vec<String>,
+    /// A shared object beside the executor's own binary; without it, everything starts cold.
+    #[serde(default)]
+    pub library: Option<String>,
+    /// A command that prints what a zygote has read ahead, a name a line: programs with a file of
+    /// such a name start cold, as that file must be found instead.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Zygotes beside the first one, for programs that import any of these modules, where the
+    /// runtime has one.
+    #[serde(default)]
+    pub profiles: Vec<Vec<String>>,
+    /// Patterns of variables that say how an interpreter starts: programs for which a client sets
+    /// one start cold.
+    #[serde(default)]
+    pub cold_env: Vec<String>,
+    /// What one takes while it waits, in MiB.
+    pub memory_mb: u64,
+}
+
+/// What stands ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WarmBy {
+    /// An interpreter that has read what most programs need, and from which each is forked.
+    Zygote,
+    /// A process for each program, which waits for it.
+    Process,
 }
 
 /// How sources are validated by a command that must not run them.

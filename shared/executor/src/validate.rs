@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +14,9 @@ use crate::compile::commands_for;
 use crate::core::{Admitted, Allowance, Command, Core};
 use crate::language::Program;
 use crate::log::Log;
+use crate::pool::Kind;
 use crate::process::{Finished, Traffic};
 use crate::run::RunFault;
-use crate::slots::Slot;
 use crate::spec::ValidateSpec;
 
 /// Errors, and warnings.
@@ -31,11 +32,10 @@ const SECONDS_MAX: u64 = 20;
 const MEMORY_MB: u64 = 512;
 
 impl Core {
-    /// Validates the program of `admitted` in `slot`.
+    /// Validates the program of `admitted` .
     pub(crate) async fn validate(
-        &self,
+        self: &Arc<Self>,
         admitted: Admitted,
-        slot: &Slot,
         cancelled: watch::Receiver<bool>,
         request_id: &str,
     ) -> Result<ValidateReport, RunFault> {
@@ -45,9 +45,7 @@ impl Core {
             Some(validate) => validate(&original),
             None => match self.language.prepare.map_or(Ok(original.clone()), |it| it(original)) {
                 Err(errors) => (errors, Vec::new()),
-                Ok(program) => {
-                    self.ask_front_end(admitted.runtime, &program, slot, cancelled).await?
-                }
+                Ok(program) => self.ask_front_end(admitted.runtime, &program, cancelled).await?,
             },
         };
         warnings.splice(..0, house_rules);
@@ -58,19 +56,19 @@ impl Core {
     }
 
     async fn ask_front_end(
-        &self,
-        runtime: usize,
+        self: &Arc<Self>,
+        index: usize,
         program: &Program,
-        slot: &Slot,
         cancelled: watch::Receiver<bool>,
     ) -> Result<Findings, RunFault> {
         let (Some(spec), Some(pattern)) = (&self.spec.validate, &self.diagnostic) else {
             return Ok((Vec::new(), Vec::new()));
         };
-        let Some(runtime) = self.runtimes.get(runtime) else {
+        let Some(runtime) = self.runtimes.get(index) else {
             return Err(RunFault::Files(std::io::Error::other("the runtime is gone")));
         };
-        let mut workspace = self.workspace(slot, &program.files).await?;
+        let kind = self.kind_of_front_end(index, spec, program);
+        let mut workspace = self.workspace(kind, &program.files).await?;
         let work_dir = workspace.directories.work_dir();
         let memory_mb = self
             .spec
@@ -96,7 +94,7 @@ impl Core {
             let traffic =
                 Traffic { input: Bytes::new(), output: self.output, cancelled: cancelled.clone() };
             let sinks = (Log::no_sink(), Log::no_sink());
-            let finished = workspace.run(&policy, traffic, sinks).await?;
+            let finished = workspace.execute(policy, traffic, sinks).await?;
             let failed = finished.ended.exit != sandbox::Exit::Code(0);
             read(spec, pattern, &finished, &work_dir, &mut findings);
             if failed {
@@ -108,6 +106,17 @@ impl Core {
         }
         workspace.close().await;
         Ok(findings)
+    }
+
+    /// What the front end can go on from.
+    fn kind_of_front_end(&self, index: usize, spec: &ValidateSpec, program: &Program) -> Kind {
+        match commands_for(program, &spec.commands, &spec.with_file) {
+            [command] => {
+                let kind = self.kind_for(index, program, &BTreeMap::new(), 0);
+                self.kind_for_command(kind, command)
+            }
+            _ => Kind::Cell,
+        }
     }
 }
 

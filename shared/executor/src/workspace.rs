@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use protocol::SourceFile;
 
+use crate::cache::RESULT_BOUNDS;
 use crate::tree::{self, Owner};
 
 /// Where an executor keeps what lives as long as it does. Deleted when dropped, and by the next
@@ -109,6 +110,17 @@ impl Directories {
         for file in files {
             tree::write_file(work.as_fd(), &file.path, &file.content, self.owner)?;
         }
+        Ok(())
+    }
+
+    /// Copies the files of a directory of ours to where a compile puts its result.
+    pub(crate) fn take_in(&self, from: &Path) -> io::Result<()> {
+        let out = self.open_out()?;
+        let from = tree::open_directory(from)?;
+        tree::walk(from.as_fd(), None, RESULT_BOUNDS, &mut |found| {
+            let bytes = tree::read_file(&found.file, found.size)?;
+            tree::write_file(out.as_fd(), &found.path, &bytes, self.owner)
+        })?;
         Ok(())
     }
 

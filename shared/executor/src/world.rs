@@ -44,6 +44,10 @@ pub(crate) fn shown(more: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     READABLE.iter().chain(MACHINE).chain(WRITABLE).map(PathBuf::from).chain(more).collect()
 }
 
+/// Variables that every run has.
+const COMMON: &[(&str, &str)] =
+    &[("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C.UTF-8"), ("TZ", "UTC")];
+
 /// What every run may read, and `more`.
 pub(crate) fn readable(
     mechanisms: &Mechanisms,
@@ -70,21 +74,25 @@ pub(crate) fn writable(
     WRITABLE.iter().map(PathBuf::from).chain(memory).chain(own).collect()
 }
 
+/// The part of it that is the same for every run.
+pub(crate) fn without_places(
+    more: impl IntoIterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
+    let own = COMMON.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment: BTreeMap<String, String> = own.chain(more).collect();
+    environment.into_iter().collect()
+}
+
 /// The environment of every phase; later entries of `more` win.
 pub(crate) fn environment<'a>(
     directories: &Directories,
     more: impl IntoIterator<Item = (&'a String, &'a String)>,
 ) -> Vec<(String, String)> {
     let own = |path: PathBuf| path.to_string_lossy().into_owned();
-    let mut environment: BTreeMap<String, String> = [
-        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        ("HOME", own(directories.work_dir())),
-        ("TMPDIR", own(directories.temporary())),
-        ("LANG", "C.UTF-8".to_owned()),
-        ("TZ", "UTC".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
-    environment.extend(more.into_iter().map(|(name, value)| (name.clone(), value.clone())));
-    environment.into_iter().collect()
+    let places = [
+        ("HOME".to_owned(), own(directories.work_dir())),
+        ("TMPDIR".to_owned(), own(directories.temporary())),
+    ];
+    let more = more.into_iter().map(|(name, value)| (name.clone(), value.clone()));
+    without_places(places.into_iter().chain(more))
 }

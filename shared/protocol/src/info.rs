@@ -28,10 +28,52 @@ pub struct ExecutorInfo {
     pub features: Vec<String>,
     /// How well runs are isolated.
     pub isolation: IsolationReport,
+    /// What stands ready before its program is known.
+    #[serde(default)]
+    pub warm: WarmInfo,
     /// How the samples went at boot.
     pub samples: SamplesReport,
     /// What an operator should know, such as a toolchain that had to be copied.
     pub notes: Vec<String>,
+}
+
+/// What stands ready for the next runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmInfo {
+    /// Most that stands ready.
+    pub depth: usize,
+    /// Cells that are ready now, without an interpreter in them.
+    pub cells: usize,
+    /// Interpreters that wait now.
+    pub waiting: usize,
+    /// How programs of each runtime start.
+    pub runtimes: Vec<RuntimeWarmth>,
+}
+
+/// How programs of a runtime start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeWarmth {
+    /// The runtime's version.
+    pub version: String,
+    /// From what.
+    pub start: StartFrom,
+    /// Why not from anything warmer, if there is a reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a program starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StartFrom {
+    /// Forked from an interpreter that has read what most programs need.
+    Zygote,
+    /// An interpreter that was started before the program was known, and waits.
+    Process,
+    /// An execution.
+    Cold,
 }
 
 /// A language that an executor runs.

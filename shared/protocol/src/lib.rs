@@ -16,7 +16,10 @@ mod validation;
 
 pub use bounds::Bounds;
 pub use health::{ExecutorHealth, HealthStatus};
-pub use info::{ExecutorInfo, LanguageInfo, RuntimeInfo, SampleResult, SamplesReport};
+pub use info::{
+    ExecutorInfo, LanguageInfo, RuntimeInfo, RuntimeWarmth, SampleResult, SamplesReport, StartFrom,
+    WarmInfo,
+};
 pub use isolation::{
     Guarantee, IsolationReport, Level, LimitsInForce, SelfTestReport, SelfTestResult, Strength,
     UnknownLevel,

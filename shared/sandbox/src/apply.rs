@@ -98,11 +98,10 @@ impl<'a> Confinement<'a> {
             Step::Processes { limit, counted_with } => {
                 let others = match counted_with {
                     CountedWith::Nobody => 0,
-                    CountedWith::NextRun | CountedWith::Supervisor => 1,
-                    // The cell of the slot's next run adds two, now or soon.
-                    CountedWith::OthersOfItsUser => {
+                    CountedWith::Supervisor => 1,
+                    CountedWith::OthersOfItsUser { soon } => {
                         let user = identity::current_uid();
-                        self.processes.tasks_of(user, self.processes.own()) + 2
+                        self.processes.tasks_of(user, self.processes.own()).saturating_add(*soon)
                     }
                 };
                 let limit = limit.saturating_add(others);

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Cgroup, Directories, GroupLimits};
 use crate::spawner::{LaunchError, Spawner};
-use crate::wire::{self, Message};
-use crate::{CellSpec, Limits, Policy};
+use crate::wire::{self, Message, Order};
+use crate::{Assignment, CellSpec, Limits, Policy};
 
 /// What the reaper of a cell is told first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +29,15 @@ pub struct Cell {
     files: Option<OwnedFd>,
     group: Option<Cgroup>,
     limits: Option<GroupLimits>,
+    waiting: Option<WarmProcess>,
+}
+
+/// The streams of a process that waits for its program. It is told that at most once.
+#[derive(Debug)]
+struct WarmProcess {
+    streams: [OwnedFd; 3],
+    /// Memory that it has in use, and that is not its program's, in bytes.
+    baseline_bytes: u64,
 }
 
 /// A run that was launched: the near ends of its streams.
@@ -53,12 +62,13 @@ impl Cell {
             Ok(control) => control,
             Err(error) => {
                 if let Some(group) = group {
-                    spawner.remove_later(group);
+                    spawner.keeper().remove_later(group);
                 }
                 return Err(error);
             }
         };
-        let mut cell = Self { spawner, control, reaper: 0, files: None, group, limits: None };
+        let mut cell =
+            Self { spawner, control, reaper: 0, files: None, group, limits: None, waiting: None };
         cell.prepare(spec)?;
         Ok(cell)
     }
@@ -73,9 +83,9 @@ impl Cell {
             match told {
                 Some((Message::Hello { pid }, _)) => {
                     self.reaper = pid;
-                    self.spawner.note_reaper(pid);
+                    self.spawner.keeper().note_reaper(pid);
                 }
-                Some((Message::Ready, files)) => {
+                Some((Message::Ready { .. }, files)) => {
                     self.files = files.into_iter().next();
                     return Ok(());
                 }
@@ -96,14 +106,57 @@ impl Cell {
     /// Waits until nothing is left of a cell whose supervisor died, and says whether that is so.
     /// Blocks for at most some seconds.
     pub fn settle(self) -> bool {
-        self.spawner.forget_reaper(self.reaper);
+        self.spawner.keeper().forget_reaper(self.reaper);
         self.spawner.settle(self.reaper)
     }
 
     /// Launches one program. Returns as soon as it was asked for; what becomes of it is told on
     /// the control socket. The one before must have been told as ended.
     pub fn launch(&mut self, policy: &Policy) -> Result<Running, LaunchError> {
+        // One process after the other: whatever waits is not told any more.
+        self.waiting = None;
         self.limit(policy.limits)?;
+        let streams = self.order_with_streams(&Order::Run(policy.clone()))?;
+        self.running(streams)
+    }
+
+    /// Starts a process that makes itself ready for a program that is not known yet, within the
+    /// limits of `policy`, and waits until it is ready. It has descriptor 3 as well: there it says
+    /// so with the byte `r`, and hears of its program. Blocks for at most the wall clock of the
+    /// policy, and never for more than some seconds.
+    pub fn warm(&mut self, policy: &Policy) -> Result<(), LaunchError> {
+        self.limit(policy.limits)?;
+        let streams = self.order_with_streams(&Order::Warm(policy.clone()))?;
+        let told = wire::receive_with(&self.control)
+            .map_err(|source| LaunchError::System { what: "hear of a process", source })?;
+        match told {
+            Some((Message::Ready { baseline_bytes }, _)) => {
+                self.waiting = Some(WarmProcess { streams, baseline_bytes });
+                Ok(())
+            }
+            Some((Message::Failed { step, errno }, _)) => Err(LaunchError::Cell { step, errno }),
+            Some(_) | None => Err(LaunchError::Lost),
+        }
+    }
+
+    /// Whether a process waits for its program.
+    pub fn is_warm(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Tells the process that waits what its program is. What becomes of it is told on the control
+    /// socket, as for [`Self::launch`]; [`Message::Gone`] if there is no such process any more.
+    pub fn hand_over(&mut self, assignment: &Assignment) -> Result<Running, LaunchError> {
+        let Some(waiting) = self.waiting.take() else { return Err(LaunchError::NotWarm) };
+        let mut bounds = assignment.limits;
+        bounds.memory_bytes = bounds.memory_bytes.saturating_add(waiting.baseline_bytes);
+        self.limit(bounds)?;
+        self.order(&Order::HandOver(assignment.clone()), &[])?;
+        self.running(waiting.streams)
+    }
+
+    /// Makes the pipes of a program, and sends their far ends with an order.
+    fn order_with_streams(&self, order: &Order) -> Result<[OwnedFd; 3], LaunchError> {
         let pipe = || {
             pipe_with(PipeFlags::CLOEXEC)
                 .map_err(|it| LaunchError::System { what: "make a pipe", source: it.into() })
@@ -111,14 +164,18 @@ impl Cell {
         let (stdin_far, stdin) = pipe()?;
         let (stdout, stdout_far) = pipe()?;
         let (stderr, stderr_far) = pipe()?;
-        let far = [stdin_far.as_fd(), stdout_far.as_fd(), stderr_far.as_fd()];
-        match wire::send_with(&self.control, policy, &far) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-                return Err(LaunchError::Lost);
-            }
-            Err(source) => return Err(LaunchError::System { what: "send the policy", source }),
-        }
+        self.order(order, &[stdin_far.as_fd(), stdout_far.as_fd(), stderr_far.as_fd()])?;
+        Ok([stdin, stdout, stderr])
+    }
+
+    fn order(&self, order: &Order, streams: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+        wire::send_with(&self.control, order, streams).map_err(|source| match source.kind() {
+            std::io::ErrorKind::BrokenPipe => LaunchError::Lost,
+            _ => LaunchError::System { what: "send an order", source },
+        })
+    }
+
+    fn running(&self, [stdin, stdout, stderr]: [OwnedFd; 3]) -> Result<Running, LaunchError> {
         let control = self.control.try_clone();
         let control = control
             .map_err(|source| LaunchError::System { what: "share the control socket", source })?;
@@ -147,11 +204,11 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        self.spawner.forget_reaper(self.reaper);
+        self.spawner.keeper().forget_reaper(self.reaper);
         // The reaper ends when it sees that; only then can the group be removed.
         self.control.shutdown(std::net::Shutdown::Both).unwrap_or_default();
         if let Some(group) = self.group.take() {
-            self.spawner.remove_later(group);
+            self.spawner.keeper().remove_later(group);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{
     DumpableBehavior, Pid, getegid, geteuid, getpid, set_child_subreaper, set_dumpable_behavior,
 };
@@ -14,22 +15,34 @@ use rustix::stdio::dup2_stdin;
 
 use crate::packet::{self, Request};
 use crate::reaper::{self, Apart};
+use crate::sys::descriptors::HAND_OVER;
 use crate::sys::namespaces::{fork_apart, needs_user_namespace};
 use crate::sys::process::{Fork, exit, fork};
 use crate::view::Foundation;
 use crate::warden::{PATIENCE, pause, reap_one, sweep};
+use crate::zygote::Becomes;
 
 /// First argument of a process that is the spawner.
 pub(crate) const ARGUMENT: &str = "sandbox-spawner";
 
-/// Forks a reaper for every launch, until the server's end closes.
-pub(crate) fn serve() -> ! {
+/// Takes over the socket that the server passed on as standard input.
+pub(crate) fn serve_from_stdin() -> ! {
+    // The socket is this process's alone, so it gets a number that is not promised to others;
+    // standard output leads nowhere, which is as good an input.
+    let socket = fcntl_dupfd_cloexec(io::stdin(), HAND_OVER);
+    match socket.and_then(|it| dup2_stdin(io::stdout()).map(|()| it)) {
+        Ok(socket) => serve(socket, Becomes::Executed),
+        Err(_) => exit(1),
+    }
+}
+
+/// Forks a reaper for every launch, until the server's end of `socket` closes.
+pub(crate) fn serve(socket: OwnedFd, becomes: Becomes<'_>) -> ! {
     let prepared = set_child_subreaper(Some(getpid()))
         .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     if prepared.is_err() {
         exit(1);
     }
-    let socket = io::stdin();
     let foundation = packet::receive_foundation(socket.as_fd()).map_err(|it| it.to_string());
     let apart = match foundation.and_then(|it| it.map(leave).transpose()) {
         Ok(apart) => apart,
@@ -46,7 +59,18 @@ pub(crate) fn serve() -> ! {
             continue;
         }
         match packet::receive(socket.as_fd()) {
-            Ok(Some((Request::Launch, far))) => launch(far, apart.as_ref(), &mut reapers),
+            Ok(Some((Request::Launch, far))) => match fork_reaper(apart.is_some()) {
+                Ok(Fork::Child) => {
+                    // It must close when the spawner dies.
+                    drop(socket);
+                    reaper::serve(far, apart.as_ref(), becomes)
+                }
+                Ok(Fork::Parent(pid)) => {
+                    reapers.insert(pid);
+                }
+                // Closing the control socket tells the server.
+                Err(_) => {}
+            },
             Ok(Some((Request::Settle(reaper), far))) => {
                 answer(far, settle(reaper, &mut reapers));
             }
@@ -104,23 +128,8 @@ fn settle(reaper: i32, reapers: &mut HashSet<Pid>) -> bool {
     sweep(reapers)
 }
 
-fn launch(control: OwnedFd, apart: Option<&Apart>, reapers: &mut HashSet<Pid>) {
-    let forked = if apart.is_some() { fork_apart() } else { fork() };
-    match forked {
-        Ok(Fork::Child) => {
-            // The spawner's socket is the spawner's alone: it must close when that dies. Its
-            // standard output leads nowhere, which is as good an input.
-            if dup2_stdin(io::stdout()).is_err() {
-                exit(1);
-            }
-            reaper::serve(control, apart)
-        }
-        Ok(Fork::Parent(pid)) => {
-            reapers.insert(pid);
-        }
-        // Closing the control socket tells the server.
-        Err(_) => {}
-    }
+fn fork_reaper(is_apart: bool) -> io::Result<Fork> {
+    if is_apart { fork_apart() } else { fork() }
 }
 
 fn answer(far: OwnedFd, clean: bool) {

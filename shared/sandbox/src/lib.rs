@@ -41,6 +41,7 @@ mod apply;
 mod cell;
 mod cgroup;
 mod enforcement;
+mod keeper;
 mod launcher;
 mod mechanisms;
 mod meter;
@@ -60,22 +61,25 @@ mod tracers;
 mod tree;
 mod view;
 mod warden;
+mod warm;
 mod watch;
 mod wire;
+mod zygote;
 
 pub use cell::{Cell, Running};
 pub use cgroup::Cgroups;
 pub use enforcement::{Gain, gain, guarantees, raise};
 pub use mechanisms::Mechanisms;
 pub use plan::{CountedWith, Step};
-pub use policy::{CellSpec, Limits, Policy};
+pub use policy::{Assignment, CellSpec, Limits, Policy};
 pub use probe::{Probe, ProbeResult, probe};
-pub use spawner::{Grounds, LaunchError, Spawner};
+pub use spawner::{Grounds, LaunchError, Preload, Spawner};
 pub use sys::identity::{current_uid, is_root};
 pub use sys::seccomp::Surface;
 pub use tool::{ToolOutput, start_tool};
 pub use view::{Foundation, OUT, SHARED_MEMORY, TEMPORARY, WORK};
 pub use wire::{EndReason, Ended, Exit, Message, Stop};
+pub use zygote::{Child, Handed, Waiting, serve};
 
 /// Becomes one of the sandbox's own processes if this program was started as one, and then never
 /// returns. Must be the first thing that `main` does, while there is one thread.
@@ -83,7 +87,10 @@ pub fn enter() {
     let mut arguments = std::env::args_os().skip(1);
     let Some(first) = arguments.next() else { return };
     if first == launcher::ARGUMENT {
-        launcher::serve();
+        launcher::serve_from_stdin();
+    }
+    if first == zygote::ARGUMENT {
+        zygote::execute(arguments);
     }
     if first == probe::ARGUMENT {
         probe::serve();

@@ -46,10 +46,10 @@ impl Mechanisms {
         }
     }
 
-    /// Whether the process of the next run can wait while another goes on: runs that could reach
-    /// it would be runs of the same user, with nothing between them.
-    pub(crate) fn waits_for_the_next(&self) -> bool {
-        self.landlock_scope || self.namespaces
+    /// Whether a process can wait for its program while another cell's runs: none of those can
+    /// reach it.
+    pub fn can_wait(&self) -> bool {
+        self.seccomp && self.separates()
     }
 
     /// Whether files outside a run can be truncated, unless the filter refuses it.

@@ -11,8 +11,8 @@ use rustix::fs::fstatvfs;
 use rustix::process::Pid;
 
 use crate::cgroup::Directories;
-use crate::sys::process::children_usage;
-use crate::tree::{Processes, Sample};
+use crate::sys::process::{children_usage, processor_time_of};
+use crate::tree::{Mappings, Processes, Sample};
 
 /// What a run has spent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +25,24 @@ pub(crate) struct Spent {
     pub(crate) cpu: Duration,
 }
 
+/// What a process has and has spent before its program is known, and is not that's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Baseline {
+    /// As [`Spent::memory_bytes`].
+    pub(crate) memory_bytes: u64,
+    /// What it has mapped.
+    pub(crate) mapped: Mappings,
+    /// Its processor time.
+    pub(crate) cpu: Duration,
+}
+
+impl Baseline {
+    /// With the processor time that it has spent by now.
+    pub(crate) fn now(self, process: Pid) -> Self {
+        Self { cpu: processor_time_of(process), ..self }
+    }
+}
+
 /// Measures one run after another in the same cell.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -34,7 +52,7 @@ pub(crate) struct Meter {
     group: Option<Group>,
     /// What programs write to, where it is in memory.
     files: Option<OwnedFd>,
-    cpu_before: Duration,
+    before: Baseline,
     kills_before: u64,
 }
 
@@ -44,6 +62,8 @@ struct Group {
     events: File,
     /// The most memory that there was; where nobody remembers that, what there is.
     memory: File,
+    /// What there is.
+    now: File,
     tells_peak: bool,
     cpu: File,
     pids: File,
@@ -55,7 +75,14 @@ impl Meter {
         let processes = Processes::open()?;
         let own = processes.own();
         let group = group.map(Group::open).transpose()?;
-        Ok(Self { processes, own, group, files: None, cpu_before: Duration::ZERO, kills_before: 0 })
+        Ok(Self {
+            processes,
+            own,
+            group,
+            files: None,
+            before: Baseline::default(),
+            kills_before: 0,
+        })
     }
 
     /// From now on, what is in this file system counts too.
@@ -78,39 +105,60 @@ impl Meter {
         self.group.as_ref().is_some_and(|group| group.tells_peak)
     }
 
+    /// What is used now by the one process of the cell that waits for its program.
+    pub(crate) fn baseline(&self, process: Pid) -> Baseline {
+        let there = self.own.map(|own| self.processes.below(own)).unwrap_or_default();
+        let first = there.first().and_then(|it| self.processes.mappings(*it).ok());
+        let memory_bytes = match &self.group {
+            Some(group) => read_number(&group.now).unwrap_or_default(),
+            None => self.processes.sample(&there).memory_bytes,
+        };
+        Baseline { memory_bytes, mapped: first.unwrap_or_default(), cpu: Duration::ZERO }
+            .now(process)
+    }
+
+    /// A process of the cell, as [`Self::processes`] knows it, if it is this process's child.
+    pub(crate) fn first_child(&self) -> Option<Pid> {
+        self.processes.children(self.own?).first().copied()
+    }
+
     /// Begins anew: what was spent before now is not the next run's, and neither is what a process
-    /// that becomes part of it spent, `ahead`.
-    pub(crate) fn reset(&mut self, ahead: Duration) {
+    /// that becomes part of it has and has spent, `ahead`.
+    pub(crate) fn begin(&mut self, ahead: Baseline) {
+        self.before = ahead;
         if let Some(group) = &self.group {
-            self.cpu_before = group.cpu();
+            self.before.cpu = group.cpu();
             self.kills_before = group.kills();
             // Kernels that cannot forget a peak were given a group that is new.
             group.memory.write_at(b"0", 0).unwrap_or_default();
         } else {
-            self.cpu_before = children_usage().0 + ahead;
+            self.before.cpu += children_usage().0;
         }
     }
 
     /// Looks at the run, below `memory_max` bytes as cheaply as can be.
     pub(crate) fn look(&self, memory_max: u64) -> Spent {
         if let Some(group) = &self.group {
+            let memory_bytes = read_number(&group.memory).unwrap_or_default();
             return Spent {
-                memory_bytes: read_number(&group.memory).unwrap_or_default(),
+                memory_bytes: memory_bytes.saturating_sub(self.before.memory_bytes),
                 out_of_memory: group.kills() > self.kills_before,
-                cpu: group.cpu().saturating_sub(self.cpu_before),
+                cpu: group.cpu().saturating_sub(self.before.cpu),
             };
         }
         let Some(own) = self.own else { return Spent::default() };
         let processes = self.processes.below(own);
         let Sample { mut memory_bytes, cpu, processes: count } = self.processes.sample(&processes);
+        let before = self.before.memory_bytes;
         let files = self.files_bytes();
-        if memory_bytes + files > memory_max && count > 1 {
+        if memory_bytes + files > memory_max.saturating_add(before) && count > 1 {
             // Pages that a fork shares were counted for each process.
             let exact = self.processes.proportional_memory(&processes);
             memory_bytes = exact.unwrap_or(memory_bytes);
         }
-        let reaped = children_usage().0.saturating_sub(self.cpu_before);
-        Spent { memory_bytes: memory_bytes + files, out_of_memory: false, cpu: cpu + reaped }
+        let memory_bytes = memory_bytes.saturating_sub(before) + files;
+        let cpu = (cpu + children_usage().0).saturating_sub(self.before.cpu);
+        Spent { memory_bytes, out_of_memory: false, cpu }
     }
 
     /// What the run spent, once all of it is dead.
@@ -119,8 +167,9 @@ impl Meter {
             return self.look(u64::MAX);
         }
         let (cpu, largest) = children_usage();
-        let cpu = cpu.saturating_sub(self.cpu_before);
-        Spent { memory_bytes: largest, out_of_memory: false, cpu }
+        let cpu = cpu.saturating_sub(self.before.cpu);
+        let memory_bytes = largest.saturating_sub(self.before.mapped.resident_bytes);
+        Spent { memory_bytes, out_of_memory: false, cpu }
     }
 
     /// Whether this process is alone, as far as the group knows.
@@ -140,10 +189,14 @@ impl Group {
         // Kernels before 6.12 only let us read a peak, and those before 5.19 tell none.
         let forgetful = File::options().read(true).write(true).open(&peak);
         let tells_peak = peak.exists();
-        let now = peak.with_file_name("memory.current");
+        // The second version calls it by the first name, and the first by the other.
+        let now = File::open(peak.with_file_name("memory.current"))
+            .or_else(|_| File::open(peak.with_file_name("memory.usage_in_bytes")))?;
+        let peak = forgetful.or_else(|_| File::open(&peak));
         Ok(Self {
             events: File::open(events)?,
-            memory: forgetful.or_else(|_| File::open(&peak)).or_else(|_| File::open(now))?,
+            memory: peak.or_else(|_| now.try_clone())?,
+            now,
             tells_peak,
             cpu: File::open(cpu)?,
             pids: File::open(pids)?,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::seccomp::Surface;
-use crate::{CellSpec, Policy};
+use crate::{CellSpec, Limits, Policy};
 
 /// One restriction, applied in the program's process before it is executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,12 +67,13 @@ pub enum Step {
 pub enum CountedWith {
     /// The run has its user to itself.
     Nobody,
-    /// The run has its user to itself, but for the process that waits for the slot's next run.
-    NextRun,
     /// The run has its user namespace to itself, but for the supervisor.
     Supervisor,
     /// Everything else that the user has.
-    OthersOfItsUser,
+    OthersOfItsUser {
+        /// How many more there may be soon.
+        soon: u64,
+    },
 }
 
 /// A resource that the kernel limits for each process.
@@ -125,13 +126,9 @@ pub(crate) fn ahead(cell: &CellSpec) -> Vec<Step> {
 pub(crate) fn plan(policy: &Policy, cell: &CellSpec) -> Vec<Step> {
     let mechanisms = &cell.mechanisms;
     let mut steps = vec![Step::OomScore, Step::WorkDir(policy.work_dir.clone())];
-    steps.extend(limits(policy));
-    let counted_with = match (cell.slot_user(), mechanisms.namespaces) {
-        (Some(_), _) if mechanisms.waits_for_the_next() => CountedWith::NextRun,
-        (Some(_), _) => CountedWith::Nobody,
-        (None, true) => CountedWith::Supervisor,
-        (None, false) => CountedWith::OthersOfItsUser,
-    };
+    let limits = limits(&policy.limits).into_iter();
+    steps.extend(limits.map(|(resource, soft, hard)| Step::Limit { resource, soft, hard }));
+    let counted_with = counted_with(cell);
     steps.push(Step::Processes { limit: policy.limits.processes, counted_with });
     if mechanisms.landlock_files {
         let (readable, writable) = (policy.readable.clone(), policy.writable.clone());
@@ -161,8 +158,17 @@ fn surface(cell: &CellSpec) -> Surface {
     }
 }
 
-fn limits(policy: &Policy) -> impl Iterator<Item = Step> {
-    let limits = policy.limits;
+/// Whom the kernel counts together with the processes of a cell.
+pub(crate) fn counted_with(cell: &CellSpec) -> CountedWith {
+    match (cell.slot_user(), cell.mechanisms.namespaces) {
+        (Some(_), _) => CountedWith::Nobody,
+        (None, true) => CountedWith::Supervisor,
+        (None, false) => CountedWith::OthersOfItsUser { soon: cell.neighbours },
+    }
+}
+
+/// The kernel's limits of a process, soft and hard, but for that of processes.
+pub(crate) fn limits(limits: &Limits) -> Vec<(Resource, u64, u64)> {
     // The reaper's watch is exact; the kernel's limit is whole seconds and stands behind it.
     let cpu_seconds = limits.cpu_ms.div_ceil(1000) + 1;
     [
@@ -174,16 +180,16 @@ fn limits(policy: &Policy) -> impl Iterator<Item = Step> {
     ]
     .into_iter()
     .chain(limits.address_space_bytes.map(|most| (Resource::AddressSpace, most, most)))
-    .map(|(resource, soft, hard)| Step::Limit { resource, soft, hard })
+    .collect()
 }
 
 #[cfg(test)]
 mod properties;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::{Limits, Mechanisms};
+    use crate::Mechanisms;
 
     fn cell(mechanisms: Mechanisms, uid: Option<u32>) -> CellSpec {
         CellSpec {
@@ -192,10 +198,11 @@ mod tests {
             files_bytes: 7,
             readable: vec!["/usr".into()],
             writable: Vec::new(),
+            neighbours: 4,
         }
     }
 
-    pub(super) fn policy() -> Policy {
+    pub(crate) fn policy() -> Policy {
         Policy {
             program: "/bin/true".into(),
             argv: vec!["true".to_owned()],
@@ -243,7 +250,7 @@ mod tests {
             position(&steps, |it| matches!(it, Step::Seccomp(_))),
             position(&steps, |it| matches!(it, Step::WorkDir(_))),
             position(&steps, |it| {
-                matches!(it, Step::Processes { counted_with: CountedWith::NextRun, .. })
+                matches!(it, Step::Processes { counted_with: CountedWith::Nobody, .. })
             }),
             position(&steps, |it| matches!(it, Step::Landlock { .. })),
         ];
@@ -256,7 +263,7 @@ mod tests {
         let steps = whole(&cell(Mechanisms::default(), Some(7)));
         assert!(!steps.iter().any(|it| matches!(it, Step::Landlock { .. } | Step::Seccomp(_))));
         assert!(!steps.iter().any(|it| matches!(it, Step::Identity(_))));
-        let counted_with = CountedWith::OthersOfItsUser;
+        let counted_with = CountedWith::OthersOfItsUser { soon: 4 };
         assert!(steps.contains(&Step::Processes { limit: 3, counted_with }));
         assert!(steps.contains(&Step::NoNewPrivileges));
     }

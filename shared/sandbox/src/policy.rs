@@ -26,6 +26,17 @@ pub struct Policy {
     pub limits: Limits,
 }
 
+/// The program of a process that was started before that was known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// What it is to do: which program, and its arguments.
+    pub words: Vec<String>,
+    /// Variables beside those that it was started with.
+    pub env: Vec<(String, String)>,
+    /// What it may spend from now on.
+    pub limits: Limits,
+}
+
 /// The part of a run's confinement that does not depend on its program, so that it can be made
 /// before there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,12 +52,21 @@ pub struct CellSpec {
     pub readable: Vec<PathBuf>,
     /// Directories of the host that programs may change, by the same path, beside their own.
     pub writable: Vec<PathBuf>,
+    /// Processes and threads of the same user that other cells may come to have meanwhile, where
+    /// programs do not change the user.
+    pub neighbours: u64,
 }
 
 impl CellSpec {
     /// The user that programs become, if they change it.
     pub(crate) fn slot_user(&self) -> Option<u32> {
         self.uid.filter(|_| self.mechanisms.user_switch)
+    }
+
+    /// Whether a process can wait in the cell without being in reach of others' runs.
+    pub(crate) fn can_wait(&self) -> bool {
+        let Mechanisms { landlock_scope, namespaces, .. } = self.mechanisms;
+        landlock_scope || namespaces || self.slot_user().is_some()
     }
 }
 

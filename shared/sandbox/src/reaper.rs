@@ -10,24 +10,36 @@ use rustix::thread::set_no_new_privs;
 
 use crate::apply::Failure;
 use crate::cell::CellRequest;
-use crate::meter::Meter;
+use crate::meter::{Baseline, Meter};
 use crate::starter::Starter;
 use crate::sys::landlock;
 use crate::sys::namespaces::{hide_cgroups, keep_user};
 use crate::sys::process::exit;
 use crate::view::{self, Foundation};
 use crate::warden::{Reach, end_all};
+use crate::warm::WarmProcess;
 use crate::watch::Watch;
-use crate::wire::{self, EndReason, Message};
-use crate::{CellSpec, Policy};
+use crate::wire::{self, EndReason, Message, Order};
+use crate::zygote::Becomes;
+use crate::{Assignment, CellSpec, Limits, Policy};
 
 /// What the reaper of a cell keeps of it.
-struct Cell {
+struct Cell<'a> {
     spec: CellSpec,
     reach: Reach,
     meter: Meter,
+    becomes: Becomes<'a>,
     /// What becomes the first program.
-    starter: Option<Starter>,
+    waiting: Waiting,
+}
+
+/// The process of a cell that waits, as far as there is one.
+enum Waiting {
+    Nobody,
+    /// For a policy.
+    Starter(Starter),
+    /// For what it is to do.
+    Warm(WarmProcess),
 }
 
 /// What a reaper has around it that is the first process of its own namespaces.
@@ -41,41 +53,39 @@ pub(crate) struct Apart {
 
 /// Makes a cell, runs in it what the server asks for until that closes the socket, and ends this
 /// process.
-pub(crate) fn serve(control: OwnedFd, apart: Option<&Apart>) -> ! {
+pub(crate) fn serve(control: OwnedFd, apart: Option<&Apart>, becomes: Becomes<'_>) -> ! {
     let control = UnixStream::from(control);
     // A server that is gone needs no answer: the runs are over and cleaned up in any case.
-    match supervise(&control, apart) {
+    match supervise(&control, apart, becomes) {
         Ok(()) => exit(0),
         Err(_) => exit(1),
     }
 }
 
-fn supervise(control: &UnixStream, apart: Option<&Apart>) -> io::Result<()> {
+fn supervise(control: &UnixStream, apart: Option<&Apart>, becomes: Becomes<'_>) -> io::Result<()> {
     let Some((request, _)) = wire::receive_with::<CellRequest>(control)? else { return Ok(()) };
-    let (mut cell, files) = match make(request, control, apart) {
+    let (mut cell, files) = match make(request, control, apart, becomes) {
         Ok(made) => made,
         Err(Failure { step, errno }) => {
             return wire::send(control, &Message::Failed { step, errno });
         }
     };
     let handles: Vec<_> = files.iter().map(|it| it.as_fd()).collect();
-    wire::send_with(control, &Message::Ready, &handles)?;
+    wire::send_with(control, &Message::Ready { baseline_bytes: 0 }, &handles)?;
     drop(files);
-    while let Some((policy, streams)) = wire::receive_with::<Policy>(control)? {
-        wire::send(control, &Message::Accepted)?;
-        let streams = <[OwnedFd; 3]>::try_from(streams)
-            .map_err(|_few| io::Error::other("a policy came without its streams"))?;
-        wire::send(control, &cell.run(&policy, streams, control))?;
+    while let Some((order, streams)) = wire::receive_with::<Order>(control)? {
+        wire::send(control, &cell.obey(order, streams, control)?)?;
     }
     Ok(())
 }
 
 /// Makes everything that a run needs around it before it is known.
-fn make(
+fn make<'a>(
     request: CellRequest,
     control: &UnixStream,
     apart: Option<&Apart>,
-) -> Result<(Cell, Option<OwnedFd>), Failure> {
+    becomes: Becomes<'a>,
+) -> Result<(Cell<'a>, Option<OwnedFd>), Failure> {
     let CellRequest { spec, group } = request;
     let failed = |step: &'static str| move |error: io::Error| Failure::of(step, &error);
     if let Some((uid, gid)) = apart.and_then(|it| it.user) {
@@ -109,10 +119,12 @@ fn make(
     let reach = enter_reach(&spec, apart);
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|it| Failure::of("hide the supervisor", &it.into()))?;
-    // Elsewhere, a run of the same user could reach what waits for the next.
-    let is_apart = matches!(reach, Reach::Scope | Reach::Namespace);
-    let starter = is_apart.then(|| Starter::fork(&spec, meter.processes())).transpose()?;
-    Ok((Cell { spec, reach, meter, starter }, files))
+    let waiting = if spec.can_wait() {
+        Waiting::Starter(Starter::fork(&spec, meter.processes(), becomes)?)
+    } else {
+        Waiting::Nobody
+    };
+    Ok((Cell { spec, reach, meter, becomes, waiting }, files))
 }
 
 /// Finds how a run can be killed whole, and enters the scope that makes the best way safe.
@@ -131,41 +143,98 @@ fn enter_reach(spec: &CellSpec, apart: Option<&Apart>) -> Reach {
     }
 }
 
-impl Cell {
-    /// Runs one program to its end, and says how that was.
-    fn run(&mut self, policy: &Policy, streams: [OwnedFd; 3], control: &UnixStream) -> Message {
-        self.meter.reset(self.starter.as_ref().map(Starter::spent).unwrap_or_default());
-        match self.launch(policy, streams) {
-            Ok(program) => {
-                let mut watch = Watch::new(program, policy.limits, &self.meter);
-                let reason = match wire::send(control, &Message::Started) {
-                    Ok(()) => watch.until_end(control),
-                    Err(_) => EndReason::Cancelled,
-                };
-                Message::Ended(watch.finish(reason, self.reach))
+impl Cell<'_> {
+    /// Does what the server asks for, and returns what came of it.
+    fn obey(
+        &mut self,
+        order: Order,
+        streams: Vec<OwnedFd>,
+        control: &UnixStream,
+    ) -> io::Result<Message> {
+        let done = match order {
+            Order::Warm(policy) => self.warm(&policy, streams).map(|warm| {
+                let baseline_bytes = warm.baseline_bytes();
+                self.waiting = Waiting::Warm(warm);
+                Message::Ready { baseline_bytes }
+            }),
+            Order::Run(policy) => {
+                wire::send(control, &Message::Accepted)?;
+                self.launch(&policy, streams)
+                    .map(|program| self.see_to_end(program, policy.limits, control))
             }
-            Err(Failure { step, errno }) => {
-                end_all(self.reach, None);
-                Message::Failed { step, errno }
-            }
+            Order::HandOver(assignment) => match self.hand_over(&assignment) {
+                Ok(None) => Ok(Message::Gone),
+                Ok(Some(program)) => {
+                    wire::send(control, &Message::Accepted)?;
+                    Ok(self.see_to_end(program, assignment.limits, control))
+                }
+                Err(failure) => Err(failure),
+            },
+        };
+        Ok(done.unwrap_or_else(|Failure { step, errno }| {
+            end_all(self.reach, None);
+            Message::Failed { step, errno }
+        }))
+    }
+
+    /// Watches a program to its end, and says how that was.
+    fn see_to_end(&self, program: Pid, limits: Limits, control: &UnixStream) -> Message {
+        let mut watch = Watch::new(program, limits, &self.meter);
+        let reason = match wire::send(control, &Message::Started) {
+            Ok(()) => watch.until_end(control),
+            Err(_) => EndReason::Cancelled,
+        };
+        Message::Ended(watch.finish(reason, self.reach))
+    }
+
+    /// Starts a program and waits until it was executed, or until a step failed.
+    fn launch(&mut self, policy: &Policy, streams: Vec<OwnedFd>) -> Result<Pid, Failure> {
+        self.give(&streams)?;
+        let starter = self.starter()?;
+        let before = match self.becomes {
+            // An execution leaves nothing of what was there.
+            Becomes::Executed => Baseline { cpu: starter.spent(), ..Baseline::default() },
+            Becomes::Itself(_) => starter.baseline(&self.meter),
+        };
+        self.meter.begin(before);
+        starter.start(policy, streams)
+    }
+
+    /// Starts a process that waits for its program, and waits until it does.
+    fn warm(&mut self, policy: &Policy, streams: Vec<OwnedFd>) -> Result<WarmProcess, Failure> {
+        self.give(&streams)?;
+        let starter = self.starter()?;
+        WarmProcess::start(starter, policy, streams, &self.meter)
+    }
+
+    /// Tells the process that waits what its program is; none if there is no such process.
+    fn hand_over(&mut self, assignment: &Assignment) -> Result<Option<Pid>, Failure> {
+        match std::mem::replace(&mut self.waiting, Waiting::Nobody) {
+            Waiting::Warm(warm) => warm.hand_over(assignment, &self.spec, &mut self.meter),
+            Waiting::Nobody | Waiting::Starter(_) => Ok(None),
         }
     }
 
-    /// Starts the program and waits until it was executed, or until a step failed.
-    fn launch(&mut self, policy: &Policy, streams: [OwnedFd; 3]) -> Result<Pid, Failure> {
-        if let Some(uid) = self.spec.slot_user() {
-            // A program may open its own streams again by name, as `/dev/stdin`, if it owns them.
-            let owner = Some(rustix::fs::Uid::from_raw(uid));
-            for stream in &streams {
-                rustix::fs::fchown(stream, owner, None)
-                    .map_err(|it| Failure::of("hand over the streams", &it.into()))?;
-            }
-        }
-        let waiting = self.starter.take().map(Starter::still_waits).transpose()?.flatten();
-        let starter = match waiting {
-            Some(starter) => starter,
-            None => Starter::fork(&self.spec, self.meter.processes())?,
+    /// Lets the slot's user have the streams: a program may open its own again by name, as
+    /// `/dev/stdin`, if it owns them.
+    fn give(&self, streams: &[OwnedFd]) -> Result<(), Failure> {
+        let Some(uid) = self.spec.slot_user() else { return Ok(()) };
+        let owner = Some(rustix::fs::Uid::from_raw(uid));
+        streams.iter().try_for_each(|stream| {
+            rustix::fs::fchown(stream, owner, None)
+                .map_err(|it| Failure::of("hand over the streams", &it.into()))
+        })
+    }
+
+    /// The process that waits for a policy, or one that is forked now.
+    fn starter(&mut self) -> Result<Starter, Failure> {
+        let waiting = match std::mem::replace(&mut self.waiting, Waiting::Nobody) {
+            Waiting::Starter(starter) => starter.still_waits()?,
+            Waiting::Nobody | Waiting::Warm(_) => None,
         };
-        starter.start(policy, streams)
+        match waiting {
+            Some(starter) => Ok(starter),
+            None => Starter::fork(&self.spec, self.meter.processes(), self.becomes),
+        }
     }
 }

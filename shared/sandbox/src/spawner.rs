@@ -1,26 +1,23 @@
-//! The server's handle to its spawner, which it keeps alive.
+//! The server's handle to a spawner, which it starts again when it ends.
 
-use std::collections::HashSet;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::{Command as Program, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::process::{ChildStderr, Command as Program, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{
-    DumpableBehavior, Pid, WaitOptions, getpid, set_child_subreaper, set_dumpable_behavior, wait,
-};
+use rustix::process::Pid;
 
 use crate::cell::Cell;
 use crate::cgroup::{Cgroup, Cgroups};
+use crate::keeper::Keeper;
 use crate::packet::{self, Request};
-use crate::sys::limits::raise_open_files;
 use crate::view::Foundation;
-use crate::warden::{children, pause, sweep};
-use crate::{CellSpec, launcher};
+use crate::warden::pause;
+use crate::{CellSpec, launcher, zygote};
 
 /// How long a launch may wait for the spawner to take it, a restart included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,6 +47,9 @@ pub enum LaunchError {
         /// The system's error number.
         errno: i32,
     },
+    /// No process waits in the cell.
+    #[error("no process waits for its program in the cell")]
+    NotWarm,
     /// The supervisor of the cell is gone; nothing was launched.
     #[error("the supervisor of the cell is gone")]
     Lost,
@@ -64,57 +64,76 @@ pub struct Grounds {
     pub cgroups: Option<Cgroups>,
 }
 
-/// The server's handle to its spawner. Clones share one spawner.
+/// An interpreter that stands in for a spawner: what is forked from it needs not begin anew. It
+/// must call [`crate::serve`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preload {
+    /// Absolute path of the program.
+    pub program: PathBuf,
+    /// Its arguments, without its own name.
+    pub arguments: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+}
+
+/// The server's handle to a spawner. Clones share one, which ends with the last of them and with
+/// the cells that came from it.
 #[derive(Debug, Clone)]
 pub struct Spawner {
-    shared: Arc<Shared>,
+    process: Arc<Process>,
 }
 
+/// A spawner process, or the next one if it ended.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Process {
+    keeper: Arc<Keeper>,
     state: Mutex<State>,
-    changed: Condvar,
     grounds: Grounds,
-    /// Control groups of cells that are gone.
-    emptied: Sender<Cgroup>,
+    /// None for the spawner that has read nothing ahead.
+    preload: Option<Preload>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
+    /// None while there is no process.
     socket: Option<OwnedFd>,
-    spawner: Option<Pid>,
-    /// Reapers that live, by process id: they are spared when strays are swept.
-    reapers: HashSet<Pid>,
+    pid: Option<Pid>,
+    started: Option<Instant>,
     restarts: u64,
 }
 
 impl Spawner {
-    /// Starts the spawner and the threads that keep it alive and clean up. Call it while there is
-    /// one thread.
+    /// Starts the spawner and the threads that keep the server clean. Call it while there is one
+    /// thread, and once.
     pub fn start(grounds: Grounds) -> Result<Self, LaunchError> {
-        let system = |what| {
-            move |source: rustix::io::Errno| LaunchError::System { what, source: source.into() }
-        };
-        set_child_subreaper(Some(getpid())).map_err(system("become a subreaper"))?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .map_err(system("hide this process"))?;
-        raise_open_files()
-            .map_err(|source| LaunchError::System { what: "raise the limit of files", source })?;
-        let state = State { socket: None, spawner: None, reapers: HashSet::new(), restarts: 0 };
-        let (emptied, to_remove) = channel();
-        let changed = Condvar::new();
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed, grounds, emptied });
-        let spawner = start_process(&shared)?;
-        let keeper = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("spawner-keeper".to_owned())
-            .spawn(move || keep_alive(&keeper, spawner))
-            .map_err(|source| LaunchError::System { what: "start a thread", source })?;
-        std::thread::Builder::new()
-            .name("cgroup-remover".to_owned())
-            .spawn(move || remove_groups(&to_remove))
-            .map_err(|source| LaunchError::System { what: "start a thread", source })?;
-        Ok(Self { shared })
+        let keeper = Keeper::start()?;
+        let spawner = Self::with(Arc::clone(&keeper), grounds, None)?;
+        keeper.watch()?;
+        Ok(spawner)
+    }
+
+    /// Starts a zygote beside this spawner, on the same grounds.
+    pub fn zygote(&self, preload: Preload) -> Result<Self, LaunchError> {
+        let Process { keeper, grounds, .. } = &*self.process;
+        Self::with(Arc::clone(keeper), grounds.clone(), Some(preload))
+    }
+
+    fn with(
+        keeper: Arc<Keeper>,
+        grounds: Grounds,
+        preload: Option<Preload>,
+    ) -> Result<Self, LaunchError> {
+        let state = Mutex::default();
+        let process = Arc::new(Process { keeper, state, grounds, preload });
+        let mut state = process.lock();
+        process.start(&mut state)?;
+        drop(state);
+        Ok(Self { process })
+    }
+
+    /// Whether programs of its cells go on as what it has read ahead.
+    pub fn is_zygote(&self) -> bool {
+        self.process.preload.is_some()
     }
 
     /// Makes a cell, in which a run can be launched later. Blocks until it is ready.
@@ -125,77 +144,72 @@ impl Spawner {
     /// Has a reaper forked, and returns the near end of its control socket.
     pub(crate) fn reaper(&self) -> Result<UnixStream, LaunchError> {
         let (control, control_far) = control_pair()?;
-        self.request(Request::Launch, control_far.as_fd())?;
+        self.process.request(Request::Launch, control_far.as_fd())?;
         Ok(control)
     }
 
     /// Makes the control group of a cell, where cells have one.
     pub(crate) fn make_group(&self, spec: &CellSpec) -> Result<Option<Cgroup>, LaunchError> {
-        let cgroups = self.shared.grounds.cgroups.as_ref().filter(|_| spec.mechanisms.cgroup);
+        let cgroups = self.process.grounds.cgroups.as_ref().filter(|_| spec.mechanisms.cgroup);
         let group = cgroups.map(Cgroups::make).transpose();
         group.map_err(|source| LaunchError::System { what: "make a control group", source })
     }
 
-    /// Removes a control group once everything in it is gone.
-    pub(crate) fn remove_later(&self, group: Cgroup) {
-        // Without its thread, this process is at its end.
-        self.shared.emptied.send(group).unwrap_or_default();
+    /// What it shares with the server's other spawners.
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.process.keeper
     }
 
     /// Waits until nothing is left of a run whose reaper died, and says whether that is so. Its
     /// orphans come to the spawner, or to this process if the spawner died first. Blocks for at
     /// most some seconds.
     pub(crate) fn settle(&self, reaper: i32) -> bool {
+        self.ask_to_settle(reaper) && self.process.keeper.has_no_strays()
+    }
+
+    fn ask_to_settle(&self, reaper: i32) -> bool {
         let Ok((mut near, far)) = control_pair() else { return false };
-        if self.request(Request::Settle(reaper), far.as_fd()).is_err() {
+        if self.process.request(Request::Settle(reaper), far.as_fd()).is_err() {
             return false;
         }
         drop(far);
         let mut answer = [0];
-        let swept = near.read_exact(&mut answer).is_ok() && answer == [b'y'];
-        swept && self.has_no_strays()
+        near.read_exact(&mut answer).is_ok() && answer == [b'y']
     }
 
-    /// Waits until this process has no children but the spawner and reapers; the keeper kills
-    /// all others.
-    fn has_no_strays(&self) -> bool {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            let state = self.shared.lock();
-            let expected = |pid: &Pid| state.reapers.contains(pid) || state.spawner == Some(*pid);
-            if children().iter().all(expected) {
-                return true;
-            }
-            drop(state);
-            pause(Duration::from_millis(1));
-        }
-        false
+    /// Waits until the process serves requests, and says whether it does. Blocks for at most some
+    /// seconds.
+    pub fn answers(&self) -> bool {
+        self.ask_to_settle(0)
     }
 
-    /// Notes that a reaper lives.
-    pub(crate) fn note_reaper(&self, pid: i32) {
-        if let Some(pid) = Pid::from_raw(pid) {
-            self.shared.lock().reapers.insert(pid);
-        }
-    }
-
-    /// Notes that a reaper ended.
-    pub(crate) fn forget_reaper(&self, pid: i32) {
-        if let Some(pid) = Pid::from_raw(pid) {
-            self.shared.lock().reapers.remove(&pid);
-        }
-    }
-
-    /// How often the spawner had to be started again.
+    /// How often it had to be started again.
     pub fn restarts(&self) -> u64 {
-        self.shared.lock().restarts
+        self.process.lock().restarts
+    }
+}
+
+impl Process {
+    /// Notes that the process ended. The next request starts another.
+    pub(crate) fn note_end(&self, ended: Pid) {
+        let mut state = self.lock();
+        if state.pid == Some(ended) {
+            state.socket = None;
+            state.pid = None;
+        }
     }
 
-    /// Hands a request to the spawner; if it died, to the next one.
-    fn request(&self, request: Request, far: BorrowedFd<'_>) -> Result<(), LaunchError> {
+    /// Hands a request to the process; if it died, to the next one.
+    fn request(self: &Arc<Self>, request: Request, far: BorrowedFd<'_>) -> Result<(), LaunchError> {
         let deadline = Instant::now() + PATIENCE;
-        let mut state = self.shared.lock();
         loop {
+            let mut state = self.lock();
+            if state.socket.is_none() {
+                let too_soon = state.started.is_some_and(|it| it.elapsed() < SHORT_LIFE);
+                if !too_soon && self.start(&mut state).is_ok() {
+                    state.restarts += 1;
+                }
+            }
             if let Some(socket) = &state.socket {
                 match packet::send(socket.as_fd(), request, far) {
                     Ok(()) => return Ok(()),
@@ -206,20 +220,70 @@ impl Spawner {
                     }
                 }
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            drop(state);
+            if Instant::now() > deadline {
                 return Err(LaunchError::NoSpawner);
             }
-            let waited = self.shared.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            pause(Duration::from_millis(5));
         }
     }
-}
 
-impl Shared {
+    /// Starts the process and makes its socket the current one.
+    fn start(self: &Arc<Self>, state: &mut State) -> Result<(), LaunchError> {
+        let (near, far) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|it| LaunchError::System {
+                    what: "make a socket pair",
+                    source: it.into(),
+                })?;
+        // Not among its arguments: those are seen by the programs of its namespaces.
+        packet::send_foundation(near.as_fd(), self.grounds.foundation.as_ref())
+            .map_err(|source| LaunchError::System { what: "describe the file tree", source })?;
+        state.started = Some(Instant::now());
+        let weak: Weak<Self> = Arc::downgrade(self);
+        let started = self.keeper.expect_spawner(weak, || {
+            execute(self.preload.as_ref(), far)
+                .map_err(|source| LaunchError::System { what: "start the spawner", source })
+        })?;
+        state.socket = Some(near);
+        state.pid = Some(started);
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn execute(preload: Option<&Preload>, far: OwnedFd) -> io::Result<Pid> {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts spawners")]
+    let mut program = Program::new("/proc/self/exe");
+    program.env_clear().current_dir("/").stdin(Stdio::from(far)).stdout(Stdio::null());
+    match preload {
+        None => program.arg(launcher::ARGUMENT).stderr(Stdio::inherit()),
+        Some(Preload { program: interpreter, arguments, env }) => {
+            let variables = env.iter().map(|(name, value)| (name, value));
+            // Interpreters look at what their streams are: those of programs are pipes.
+            let words = program.arg(zygote::ARGUMENT).arg(interpreter).args(arguments);
+            words.envs(variables).stderr(Stdio::piped())
+        }
+    };
+    let mut child = program.spawn()?;
+    if let Some(complaints) = child.stderr.take() {
+        std::thread::Builder::new()
+            .name("zygote-stderr".to_owned())
+            .spawn(move || pass_on(complaints))?;
+    }
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| io::Error::other("it has no process id"))
+}
+
+/// Passes what a zygote complains of on to standard error, up to a bound, and reads the rest.
+fn pass_on(mut complaints: ChildStderr) {
+    const BYTES_MAX: u64 = 16 * 1024;
+    let mut head = (&mut complaints).take(BYTES_MAX);
+    io::copy(&mut head, &mut io::stderr()).unwrap_or_default();
+    io::copy(&mut complaints, &mut io::sink()).unwrap_or_default();
 }
 
 fn control_pair() -> Result<(UnixStream, UnixStream), LaunchError> {
@@ -229,90 +293,6 @@ fn control_pair() -> Result<(UnixStream, UnixStream), LaunchError> {
         .and_then(|()| near.set_read_timeout(Some(2 * PATIENCE)))
         .map_err(|source| LaunchError::System { what: "bound a socket's waits", source })?;
     Ok((near, far))
-}
-
-/// Starts the process and makes its socket the current one.
-fn start_process(shared: &Shared) -> Result<Pid, LaunchError> {
-    let system = |what| move |source| LaunchError::System { what, source };
-    let (near, far) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|it| LaunchError::System { what: "make a socket pair", source: it.into() })?;
-    // Not among its arguments: those are seen by the programs of its namespaces.
-    packet::send_foundation(near.as_fd(), shared.grounds.foundation.as_ref())
-        .map_err(system("describe the file tree"))?;
-    #[expect(clippy::disallowed_methods, reason = "this is the place that starts the spawner")]
-    let child = Program::new("/proc/self/exe")
-        .arg(launcher::ARGUMENT)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(far))
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .map_err(system("start the spawner"))?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| system("name the spawner")(io::Error::other("no process id")))?;
-    let mut state = shared.lock();
-    state.socket = Some(near);
-    state.spawner = Some(pid);
-    drop(state);
-    shared.changed.notify_all();
-    Ok(pid)
-}
-
-/// Reaps what comes to the server, and starts the spawner again when it ends.
-fn keep_alive(shared: &Shared, mut spawner: Pid) {
-    let mut started = Instant::now();
-    loop {
-        let ended = match wait(WaitOptions::empty()) {
-            Ok(Some((pid, _))) => pid,
-            Ok(None) => continue,
-            // Without children there is no spawner either.
-            Err(_) => spawner,
-        };
-        let mut keep = {
-            let mut state = shared.lock();
-            state.reapers.remove(&ended);
-            if ended == spawner {
-                state.socket = None;
-                state.spawner = None;
-                state.restarts += 1;
-            }
-            state.reapers.clone()
-        };
-        while ended == spawner {
-            if started.elapsed() < SHORT_LIFE {
-                pause(SHORT_LIFE);
-            }
-            started = Instant::now();
-            if let Ok(pid) = start_process(shared) {
-                spawner = pid;
-            }
-        }
-        // Whatever came to us when a spawner or a reaper of its died is a stray; reapers that live
-        // go on with their runs.
-        keep.insert(spawner);
-        sweep(&keep);
-    }
-}
-
-/// Removes control groups as soon as they are empty. One that stays in use is given up after a
-/// while; the next server removes it.
-fn remove_groups(groups: &Receiver<Cgroup>) {
-    let mut waiting: Vec<(Cgroup, Instant)> = Vec::new();
-    loop {
-        let next = if waiting.is_empty() {
-            groups.recv().map_err(|_closed| RecvTimeoutError::Disconnected)
-        } else {
-            groups.recv_timeout(Duration::from_millis(2))
-        };
-        match next {
-            Ok(group) => waiting.push((group, Instant::now() + PATIENCE)),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        waiting.retain(|(group, until)| !group.remove() && Instant::now() < *until);
-    }
 }
 
 fn is_gone(error: rustix::io::Errno) -> bool {

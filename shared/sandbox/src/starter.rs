@@ -4,24 +4,27 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal,
-    waitpid,
+    DumpableBehavior, Pid, Signal, WaitOptions, getpid, getppid, kill_process,
+    set_dumpable_behavior, set_parent_process_death_signal, waitpid,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::apply::{Confinement, Failure, execute};
+use crate::meter::{Baseline, Meter};
 use crate::plan::{ahead, plan};
-use crate::sys::descriptors::close_all_but;
+use crate::sys::descriptors::{HAND_OVER, close_all_but, keep_as_hand_over};
 use crate::sys::process::{Fork, default_signals, exit, fork, processor_time_of};
 use crate::tree::Processes;
 use crate::wire::{self, Message};
+use crate::zygote::{Becomes, Waiting};
 use crate::{CellSpec, Policy};
 
 /// The supervisor's handle to such a process. Dropping it ends a process that still waits.
@@ -33,9 +36,21 @@ pub(crate) struct Starter {
     reports: File,
 }
 
+/// The process's own ends of what connects it to its supervisor.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) orders: UnixStream,
+    pub(crate) reports: File,
+}
+
 impl Starter {
-    /// Forks it. What fails then is told when it is asked to start.
-    pub(crate) fn fork(spec: &CellSpec, processes: &Processes) -> Result<Self, Failure> {
+    /// Forks it, and waits until it waits if it goes on as what it is forked from. What fails in
+    /// one that executes its program is told when it is asked to start.
+    pub(crate) fn fork(
+        spec: &CellSpec,
+        processes: &Processes,
+        becomes: Becomes<'_>,
+    ) -> Result<Self, Failure> {
         let (orders, far) =
             UnixStream::pair().map_err(|it| Failure::of("make a socket pair", &it))?;
         orders
@@ -46,17 +61,24 @@ impl Starter {
         let supervisor = getpid();
         match fork().map_err(|it| Failure::of("fork the program", &it))? {
             Fork::Child => {
+                let reports_far = out_of_the_way(reports_far);
                 // Whoever holds what the supervisor holds would hide the supervisor's end.
                 let mut kept = [far.as_raw_fd(), reports_far.as_raw_fd(), processes.as_raw_fd()];
                 close_all_but(&mut kept);
-                let reports = File::from(reports_far);
+                let lines = Lines { orders: far, reports: File::from(reports_far) };
                 let Err(Failure { step, errno }) =
-                    become_program(supervisor, &far, &reports, spec, processes);
-                let told = wire::send(&reports, &Message::Failed { step, errno });
+                    live(supervisor, &lines, spec, processes, becomes);
+                let told = wire::send(&lines.reports, &Message::Failed { step, errno });
                 exit(i32::from(told.is_err()));
             }
             Fork::Parent(process) => {
-                Ok(Self { waiting: Some(process), orders, reports: File::from(reports) })
+                drop(far);
+                drop(reports_far);
+                let starter = Self { waiting: Some(process), orders, reports: File::from(reports) };
+                if let Becomes::Itself(_) = becomes {
+                    starter.hear(|it| matches!(it, Message::Ready { .. }))?;
+                }
+                Ok(starter)
             }
         }
     }
@@ -73,15 +95,21 @@ impl Starter {
         }
     }
 
-    /// What it spent already, which is not the program's.
+    /// Processor time that it spent already, which is not the program's.
     pub(crate) fn spent(&self) -> Duration {
         self.waiting.map(processor_time_of).unwrap_or_default()
     }
 
-    /// Has it become the program of `policy`, and waits until it has.
-    pub(crate) fn start(mut self, policy: &Policy, streams: [OwnedFd; 3]) -> Result<Pid, Failure> {
+    /// What it has and has spent already, for one that goes on as it is.
+    pub(crate) fn baseline(&self, meter: &Meter) -> Baseline {
+        self.waiting.map(|it| meter.baseline(it)).unwrap_or_default()
+    }
+
+    /// Has it become the program of `policy`, and waits until it has. The fourth stream, if there
+    /// is one, is where the program hears of what it is to do.
+    pub(crate) fn start(mut self, policy: &Policy, streams: Vec<OwnedFd>) -> Result<Pid, Failure> {
         let Some(program) = self.waiting else { return Err(failed("it ended before")) };
-        let descriptors = streams.each_ref().map(|it| it.as_fd());
+        let descriptors: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
         match wire::send_with(&self.orders, policy, &descriptors) {
             // One that is gone has perhaps told why.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -91,30 +119,44 @@ impl Starter {
         }
         // The program's end of its streams is to be the only one.
         drop(streams);
+        self.hear(|it| matches!(it, Message::Started))?;
         self.until_executed()?;
         self.waiting = None;
         Ok(program)
     }
 
-    /// Waits until the program was executed: its last word before, and then the end of the pipe,
-    /// mean that.
+    /// Waits for the message that `is_it`.
+    fn hear(&self, is_it: impl Fn(&Message) -> bool) -> Result<(), Failure> {
+        self.until_readable()?;
+        match wire::receive(&self.reports) {
+            Ok(Message::Failed { step, errno }) => Err(Failure { step, errno }),
+            Ok(message) if is_it(&message) => Ok(()),
+            Ok(_) | Err(_) => Err(failed("it was ended before")),
+        }
+    }
+
+    /// Waits until the program was executed: the pipe ends after its last word, unless that was not
+    /// the last.
     fn until_executed(&self) -> Result<(), Failure> {
+        self.until_readable()?;
+        match wire::receive(&self.reports) {
+            Ok(Message::Failed { step, errno }) => Err(Failure { step, errno }),
+            Ok(_) => Err(failed("it says what it should not")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn until_readable(&self) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
-        let mut is_about_to = false;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
             let mut polled = [PollFd::new(&self.reports, PollFlags::IN)];
             match poll(&mut polled, Some(&timeout)) {
                 Ok(0) => return Err(failed("it does not answer")),
-                Ok(_) => {}
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(Failure::of("start the program", &error.into())),
-            }
-            match wire::receive(&self.reports) {
-                Ok(Message::Failed { step, errno }) => return Err(Failure { step, errno }),
-                Ok(_) => is_about_to = true,
-                Err(_) if is_about_to => return Ok(()),
-                Err(_) => return Err(failed("it was ended before")),
             }
         }
     }
@@ -125,6 +167,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 fn failed(why: &str) -> Failure {
     Failure::of("start the program", &io::Error::other(why))
+}
+
+/// The same under a number that no program is promised.
+fn out_of_the_way(descriptor: OwnedFd) -> OwnedFd {
+    fcntl_dupfd_cloexec(&descriptor, HAND_OVER + 1).unwrap_or(descriptor)
 }
 
 impl Drop for Starter {
@@ -138,14 +185,16 @@ impl Drop for Starter {
 
 /// Confines this process, waits for a policy, and becomes its program. Ends this process when
 /// there will be none.
-fn become_program(
+fn live(
     supervisor: Pid,
-    orders: &UnixStream,
-    reports: &File,
+    lines: &Lines,
     spec: &CellSpec,
     processes: &Processes,
+    becomes: Becomes<'_>,
 ) -> Result<Infallible, Failure> {
-    default_signals();
+    if let Becomes::Executed = becomes {
+        default_signals();
+    }
     let mut confinement = Confinement::new(processes);
     confinement.apply(&ahead(spec))?;
     // A change of user forgets that, so it comes after.
@@ -154,22 +203,44 @@ fn become_program(
     if getppid() != Some(supervisor) {
         exit(0);
     }
-    let received = wire::receive_with::<Policy>(orders);
+    if let Becomes::Itself(child) = becomes {
+        return Ok(child(Waiting::new(lines, spec, processes, confinement)));
+    }
+    let (policy, told) = until_told(lines)?;
+    confinement.apply(&plan(&policy, spec))?;
+    wire::send(&lines.reports, &Message::Started)
+        .map_err(|it| Failure::of("tell of the start", &it))?;
+    if let Some(told) = told {
+        keep_as_hand_over(told).map_err(|it| Failure::of("keep the line to the server", &it))?;
+    }
+    Err(execute(&policy))
+}
+
+/// Waits for a policy and takes its streams. Beside the policy, where the program is to hear more.
+pub(crate) fn until_told(lines: &Lines) -> Result<(Policy, Option<OwnedFd>), Failure> {
+    let received = wire::receive_with::<Policy>(&lines.orders);
     let Some((policy, streams)) = received.map_err(|it| Failure::of("hear of a program", &it))?
     else {
         exit(0);
     };
-    take_streams(streams).map_err(|it| Failure::of("take over the streams", &it))?;
-    confinement.apply(&plan(&policy, spec))?;
-    wire::send(reports, &Message::Started).map_err(|it| Failure::of("tell of the start", &it))?;
-    Err(execute(&policy))
+    let told = take_streams(streams).map_err(|it| Failure::of("take over the streams", &it))?;
+    Ok((policy, told))
 }
 
-fn take_streams(streams: Vec<OwnedFd>) -> io::Result<()> {
-    let streams = <[OwnedFd; 3]>::try_from(streams);
-    let [stdin, stdout, stderr] = streams.map_err(|_few| io::Error::other("some are missing"))?;
+/// Makes this process one that others of its user can look at, as every program is.
+pub(crate) fn show_as_program() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?)
+}
+
+fn take_streams(streams: Vec<OwnedFd>) -> io::Result<Option<OwnedFd>> {
+    let mut streams = streams.into_iter();
+    let (Some(stdin), Some(stdout), Some(stderr)) =
+        (streams.next(), streams.next(), streams.next())
+    else {
+        return Err(io::Error::other("some are missing"));
+    };
     dup2_stdin(stdin)?;
     dup2_stdout(stdout)?;
     dup2_stderr(stderr)?;
-    Ok(())
+    Ok(streams.next())
 }

@@ -102,10 +102,10 @@ fn limits(numbers: [u64; 9]) -> Limits {
 pub(crate) fn cell() -> impl Strategy<Value = CellSpec> {
     let bits = 0..1_u16 << MECHANISMS;
     let paths = || vec(path(), 0..3);
-    (bits, option::of(any::<u32>()), number(), paths(), paths()).prop_map(
-        |(bits, uid, files_bytes, readable, writable)| {
+    (bits, option::of(any::<u32>()), number(), paths(), paths(), number()).prop_map(
+        |(bits, uid, files_bytes, readable, writable, neighbours)| {
             let mechanisms = mechanisms(bits);
-            CellSpec { mechanisms, uid, files_bytes, readable, writable }
+            CellSpec { mechanisms, uid, files_bytes, readable, writable, neighbours }
         },
     )
 }
@@ -114,7 +114,8 @@ pub(crate) fn cell() -> impl Strategy<Value = CellSpec> {
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         any::<i32>().prop_map(|pid| Message::Hello { pid }),
-        Just(Message::Ready),
+        any::<u64>().prop_map(|baseline_bytes| Message::Ready { baseline_bytes }),
+        Just(Message::Gone),
         Just(Message::Accepted),
         Just(Message::Started),
         (any::<String>(), any::<i32>()).prop_map(|(step, errno)| Message::Failed { step, errno }),

@@ -11,7 +11,7 @@ use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 
 use crate::sys::identity::current_uid;
 use crate::sys::limits::count_processes;
-use crate::sys::process::ticks_per_second;
+use crate::sys::process::{page_bytes, ticks_per_second};
 
 /// Longest tree that is walked; the process limit of a run is far below.
 const PROCESSES_MAX: usize = 4096;
@@ -25,6 +25,17 @@ pub(crate) struct Sample {
     pub(crate) cpu: Duration,
     /// Processes.
     pub(crate) processes: usize,
+}
+
+/// What one process has mapped, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mappings {
+    /// Everything.
+    pub(crate) bytes: u64,
+    /// What of it is in memory.
+    pub(crate) resident_bytes: u64,
+    /// Private writable memory and stacks.
+    pub(crate) data_bytes: u64,
 }
 
 /// The processes of a machine, as one mount of `/proc` shows them. It goes on showing them to a
@@ -65,6 +76,25 @@ impl Processes {
     pub(crate) fn own(&self) -> Option<Pid> {
         let name = readlinkat(&self.proc, "self", Vec::new()).ok()?;
         parse_pid(name.to_str().ok()?)
+    }
+
+    /// What this process has mapped.
+    pub(crate) fn own_mappings(&self) -> io::Result<Mappings> {
+        self.mappings_by_name("self")
+    }
+
+    /// What a process has mapped.
+    pub(crate) fn mappings(&self, process: Pid) -> io::Result<Mappings> {
+        self.mappings_by_name(&process.as_raw_nonzero().to_string())
+    }
+
+    fn mappings_by_name(&self, name: &str) -> io::Result<Mappings> {
+        let text = self.read(&format!("{name}/statm")).ok_or(io::ErrorKind::NotFound)?;
+        let mut pages = text.split_ascii_whitespace().map(|it| it.parse().unwrap_or(0_u64));
+        let page = page_bytes();
+        let mut next = |skipped| pages.nth(skipped).unwrap_or_default() * page;
+        let (bytes, resident_bytes) = (next(0), next(0));
+        Ok(Mappings { bytes, resident_bytes, data_bytes: next(3) })
     }
 
     /// Every process below `root`, parents first. Those that end meanwhile may be missing.

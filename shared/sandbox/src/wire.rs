@@ -13,6 +13,8 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::{Assignment, Policy};
+
 /// Largest body of a message: a policy with the largest arguments and environment, escaped.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -70,10 +72,15 @@ pub enum Message {
         /// Process id of the reaper.
         pid: i32,
     },
-    /// The cell is ready for a policy. Where it has a file system of its own, the root of that
-    /// goes with it.
-    Ready,
-    /// A policy arrived; what comes of it is told next.
+    /// The cell is ready for an order, or its process waits for a program. Where the cell has a file
+    /// system of its own, the root of that goes with the first of these.
+    Ready {
+        /// Memory that is in use already, in bytes, and is not the program's.
+        baseline_bytes: u64,
+    },
+    /// The process that waited for a program is gone; nothing of the program ran.
+    Gone,
+    /// An order for a run arrived; what comes of it is told next.
     Accepted,
     /// The program was executed.
     Started,
@@ -102,6 +109,17 @@ impl Message {
         buffer.drain(..end);
         Ok(Some(message))
     }
+}
+
+/// What the server asks of a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Start a program, and see it to its end. Its streams go with it.
+    Run(Policy),
+    /// Start a process that waits for its program. The streams of that go with it.
+    Warm(Policy),
+    /// Tell the process that waits what its program is, and see it to its end.
+    HandOver(Assignment),
 }
 
 /// A request to end a run: one byte on its control socket.
@@ -133,7 +151,7 @@ impl Stop {
 }
 
 /// Most descriptors that go with a message.
-const DESCRIPTORS_MAX: usize = 3;
+const DESCRIPTORS_MAX: usize = 4;
 
 /// Writes one message.
 pub(crate) fn send<T: Serialize>(mut to: impl Write, message: &T) -> io::Result<()> {

@@ -141,6 +141,7 @@ pub(super) fn task(level: Level, mechanisms: Mechanisms, scratch: &Path) -> anyh
             files_bytes: 256 * MIB,
             readable: readable(&mechanisms),
             writable: Vec::new(),
+            neighbours: 4,
         },
         foundation,
         policy: policy(&mechanisms, work, temporary),

@@ -73,9 +73,11 @@ pub(super) async fn metrics(request: HttpRequest, service: web::Data<Service>) -
         return error.answer(&request);
     }
     let core = &service.core;
-    HttpResponse::Ok()
-        .content_type(telemetry::metrics::CONTENT_TYPE)
-        .body(core.metrics.render(&core.slots, core.spawner.restarts()))
+    HttpResponse::Ok().content_type(telemetry::metrics::CONTENT_TYPE).body(core.metrics.render(
+        &core.slots,
+        core.pool.stock(),
+        core.spawner.restarts(),
+    ))
 }
 
 /// `POST /execute`.
@@ -165,7 +167,7 @@ async fn try_validate(
     let core = Arc::clone(core);
     // On its own, so that it cleans up after itself when the client goes away.
     let validating = tokio::spawn(async move {
-        let validated = core.validate(admitted, &slot, cancelled, &request_id).await;
+        let validated = core.validate(admitted, cancelled, &request_id).await;
         let unclean =
             matches!(validated, Err(run::RunFault::Process(crate::process::Fault::Unclean)));
         if unclean {
@@ -300,6 +302,7 @@ fn describe(core: &Core) -> ExecutorInfo {
         waiting: core.slots.waiting(),
         features: features.into_iter().chain(compiles).chain(ruled).map(str::to_owned).collect(),
         isolation: IsolationReport { self_test: core.standing.report(), ..core.isolation.clone() },
+        warm: core.warm_info(),
         samples: core.samples.clone(),
         notes: core.notes.iter().cloned().chain(rules).collect(),
     }

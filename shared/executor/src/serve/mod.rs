@@ -21,6 +21,7 @@ use crate::core::Core;
 use crate::error::ApiError;
 use crate::selftest::Rounds;
 use crate::settings::Settings;
+use crate::warm::Makers;
 
 /// What the handlers share.
 pub(crate) struct Service {
@@ -63,6 +64,7 @@ pub(crate) async fn serve(
     settings: &Settings,
     listener: TcpListener,
     end_with_stdin: bool,
+    makers: Makers,
 ) -> anyhow::Result<()> {
     let secret = settings.token.expose_secret();
     let token = (!secret.is_empty()).then(|| Sha256::digest(secret).into());
@@ -97,6 +99,7 @@ pub(crate) async fn serve(
         Rounds::start(Arc::clone(&core), Duration::from_secs(settings.self_test_seconds));
     let draining = drain_at_end(server.handle(), service.clone(), drain, (ending, self_tests));
     let (served, ()) = tokio::join!(server, draining);
+    makers.stop(&core).await;
     drop(service);
     held_by_us_alone(&core).await;
     Ok(served?)

@@ -73,11 +73,9 @@ fn check_rights(steps: &[Step], policy: &Policy, cell: &CellSpec) {
             Step::Processes { limit, counted_with } => {
                 assert_eq!(*limit, policy.limits.processes);
                 let apart = has_own_user(cell) || proven.namespaces;
-                assert_eq!(*counted_with != CountedWith::OthersOfItsUser, apart);
-                let is_alone = matches!(counted_with, CountedWith::NextRun | CountedWith::Nobody);
-                assert_eq!(is_alone, has_own_user(cell));
-                let waits = *counted_with == CountedWith::NextRun;
-                assert_eq!(waits, is_alone && proven.waits_for_the_next());
+                let with_others = CountedWith::OthersOfItsUser { soon: cell.neighbours };
+                assert_eq!(*counted_with != with_others, apart);
+                assert_eq!(*counted_with == CountedWith::Nobody, has_own_user(cell));
             }
             // Not even what the cell may write is more than what the policy says.
             Step::Landlock { readable, writable } => {
@@ -141,15 +139,12 @@ fn check(policy: &Policy, cell: &CellSpec) {
 
 /// Every host, with and without a user for the slot.
 fn cells() -> impl Iterator<Item = CellSpec> {
-    (0..1 << MECHANISMS).flat_map(|bits| {
-        [None, Some(7)].map(|uid| CellSpec {
-            mechanisms: mechanisms(bits),
-            uid,
-            files_bytes: 0,
-            readable: Vec::new(),
-            writable: Vec::new(),
-        })
-    })
+    (0..1 << MECHANISMS).flat_map(|bits| [None, Some(7)].map(|uid| cell(mechanisms(bits), uid)))
+}
+
+fn cell(mechanisms: Mechanisms, uid: Option<u32>) -> CellSpec {
+    let (readable, writable) = (Vec::new(), Vec::new());
+    CellSpec { mechanisms, uid, files_bytes: 0, readable, writable, neighbours: 2 }
 }
 
 /// Every host, with each that lacks one thing more than it. Those that lack several follow.
@@ -162,8 +157,7 @@ fn weakened() -> impl Iterator<Item = (CellSpec, CellSpec)> {
     });
     let without_one = without_one.flat_map(|(strong, weak)| {
         [None, Some(7)].map(|uid| {
-            let (readable, writable) = (Vec::new(), Vec::new());
-            let strong = CellSpec { mechanisms: strong, uid, files_bytes: 0, readable, writable };
+            let strong = cell(strong, uid);
             (strong.clone(), CellSpec { mechanisms: weak, ..strong })
         })
     });
@@ -244,7 +238,7 @@ fn what_is_reported_is_planned() {
         let filter = has(|it| matches!(it, Step::Seccomp(_)));
         let files = has(|it| matches!(it, Step::Landlock { .. })) || proven.namespaces;
         let user = has(|it| matches!(it, Step::Identity(_)));
-        let shared = CountedWith::OthersOfItsUser;
+        let shared = CountedWith::OthersOfItsUser { soon: cell.neighbours };
         let counted = !steps
             .contains(&Step::Processes { limit: policy.limits.processes, counted_with: shared });
         let apart = user || proven.landlock_scope || proven.namespaces;

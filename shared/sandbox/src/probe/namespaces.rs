@@ -73,6 +73,7 @@ fn live_apart(
         files_bytes: FILES_BYTES,
         readable: Vec::new(),
         writable: Vec::new(),
+        neighbours: 0,
     };
     enter(foundation, &spec).map_err(|failed| format!("{}: {}", failed.step, failed.error))?;
     if getpid() != Pid::INIT || getppid().is_some() {

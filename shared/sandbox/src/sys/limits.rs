@@ -2,14 +2,73 @@
 
 use std::io;
 
-use rustix::process::{Resource as Kernel, Rlimit, WaitOptions, setrlimit, waitpid};
+use rustix::process::{Pid, Resource as Kernel, Rlimit, WaitOptions, prlimit, setrlimit, waitpid};
 
 use crate::plan::Resource;
+use crate::sys::identity::become_user;
 use crate::sys::process::{Fork, exit, fork};
 
 /// Sets one limit, never above what this process may have already.
 pub(crate) fn set(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
-    let kernel = match resource {
+    set_kernel(kernel_name(resource), soft, hard)
+}
+
+/// Lowers limits of another process, and that of the processes of its user, who is `user` if not
+/// our own. Only single-threaded processes may call it.
+pub(crate) fn tighten(
+    process: Pid,
+    user: Option<u32>,
+    limits: &[(Resource, u64, u64)],
+    processes: u64,
+) -> io::Result<()> {
+    let lower = || -> io::Result<()> {
+        for (resource, soft, hard) in limits {
+            lower_of(process, kernel_name(*resource), *soft, *hard)?;
+        }
+        lower_of(process, Kernel::Nproc, processes, processes)
+    };
+    let Some(user) = user else { return lower() };
+    match lower() {
+        // Root of a container may have no right to limit others, but anybody limits his own.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+        done => return done,
+    }
+    match fork()? {
+        Fork::Child => {
+            let done = become_user(user).and_then(|()| lower());
+            exit(done.err().map_or(0, |it| it.raw_os_error().unwrap_or(libc::EPERM)));
+        }
+        Fork::Parent(child) => {
+            let ended = waitpid(Some(child), WaitOptions::empty())?;
+            match ended.and_then(|(_, status)| status.exit_status()) {
+                Some(0) => Ok(()),
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                None => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+            }
+        }
+    }
+}
+
+fn lower_of(process: Pid, resource: Kernel, soft: u64, hard: u64) -> io::Result<()> {
+    let hard = hard.min(granted(process, resource)?);
+    let limit = Rlimit { current: Some(soft.min(hard)), maximum: Some(hard) };
+    prlimit(Some(process), resource, limit)?;
+    Ok(())
+}
+
+/// The most that a process may have.
+fn granted(process: Pid, resource: Kernel) -> io::Result<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let resource = resource as libc::__rlimit_resource_t;
+    // SAFETY: without new limits, the old ones are written to `limit`, which is of the right type.
+    let done = unsafe {
+        libc::prlimit64(process.as_raw_nonzero().get(), resource, std::ptr::null(), &raw mut limit)
+    };
+    if done == 0 { Ok(limit.rlim_max) } else { Err(io::Error::last_os_error()) }
+}
+
+fn kernel_name(resource: Resource) -> Kernel {
+    match resource {
         Resource::AddressSpace => Kernel::As,
         Resource::Core => Kernel::Core,
         Resource::Cpu => Kernel::Cpu,
@@ -20,8 +79,7 @@ pub(crate) fn set(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
         Resource::OpenFiles => Kernel::Nofile,
         Resource::PendingSignals => Kernel::Sigpending,
         Resource::Stack => Kernel::Stack,
-    };
-    set_kernel(kernel, soft, hard)
+    }
 }
 
 /// Sets the processes and threads that the user of this process may have.

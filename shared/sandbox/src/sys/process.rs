@@ -81,6 +81,13 @@ pub(crate) fn children_usage() -> (Duration, u64) {
     (time(usage.ru_utime) + time(usage.ru_stime), largest)
 }
 
+/// Bytes of a page of memory.
+pub(crate) fn page_bytes() -> u64 {
+    // SAFETY: `sysconf` has no preconditions.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}
+
 /// Clock ticks in a second, the unit of processor times below `/proc`.
 pub(crate) fn ticks_per_second() -> u64 {
     // SAFETY: `sysconf` has no preconditions.

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::*;
+use crate::CellSpec;
 use crate::strategies::{cell, message, path, policy};
 use crate::tracers::{self, PATIENCE, Tracer};
-use crate::{CellSpec, Policy};
 
 /// Bodies that are odd, or were costly somewhere.
 const BODIES: &[&[u8]] = &[
@@ -258,7 +258,8 @@ fn check_length(length: u32, rest: &[u8]) {
 #[test]
 fn the_corpus_is_answered_within_bounds() {
     for body in BODIES {
-        let before_and_after = [encoded(&Message::Ready), framed(body), encoded(&Message::Started)];
+        let before_and_after =
+            [encoded(&Message::Accepted), framed(body), encoded(&Message::Started)];
         for bytes in [framed(body), before_and_after.concat()] {
             for sizes in [[1, 1], [3, 2], [4, 1], [5, 9], [1000, 1]] {
                 check_decode(&bytes, &sizes);
@@ -308,13 +309,13 @@ fn a_message_larger_than_a_socket_comes_out_whole_with_its_descriptors() {
         scope.spawn(|| {
             let descriptors: Vec<_> = writers.iter().map(|it| it.as_fd()).collect();
             send_with(&near, &large, &descriptors).unwrap();
-            send_with(&near, &Message::Ready, &[]).unwrap();
+            send_with(&near, &Message::Accepted, &[]).unwrap();
         });
         let (received, got) = receive_with::<Message>(&far).unwrap().unwrap();
         assert!(received == large, "it was changed on its way");
         assert!(got.len() == 3 && tracers.iter().zip(&got).all(|(it, got)| it.leads_to(got)));
         let (next, got) = receive_with::<Message>(&far).unwrap().unwrap();
-        assert!(next == Message::Ready && got.is_empty());
+        assert!(next == Message::Accepted && got.is_empty());
     });
     drop(writers);
     tracers.iter().for_each(Tracer::check_closed);
