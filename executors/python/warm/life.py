@@ -89,13 +89,15 @@ class Life:
     def rehearse(self):
         """Does once what is done when the program is known: the memory that this writes to is
         a child's own afterwards, and not copied while a program waits."""
-        script = f"{self.here}/life.py"
-        env = "".join(f"{name}={value}\0" for name, value in os.environ.items())
+        argv = [sys.executable, f"{self.here}/life.py"]
+        path, directory = self.places(argv[1])
+        env = dict(os.environ)
         try:
-            self.begin(f"{sys.executable}\0{script}\0", env)
+            self.needs_cold_start(path, directory, env)
         except OSError:  # It may not be readable from here any more.
             pass
-        sys.path_importer_cache.pop(script, None)
+        self.become(argv, env, path, directory)
+        del sys.path_importer_cache[path]
         exec(TOUCH, {"__name__": "touch"})
 
     def begin(self, argv, env):
@@ -104,12 +106,14 @@ class Life:
         the script's path and the names of its module; starts cold where only that will do."""
         argv = argv.split("\0")[:-1]
         env = dict(it.partition("=")[::2] for it in env.split("\0")[:-1])
-        script = argv[1]
-        path, directory = self.places(script)
+        path, directory = self.places(argv[1])
         if self.needs_cold_start(path, directory, env):
             self.start_cold(argv, env)
+        return self.become(argv, env, path, directory)
+
+    def become(self, argv, env, path, directory):
         if sys.version_info < (3, 9):
-            path = script
+            path = argv[1]
         self.set_environment(env)
         sys.argv = argv[1:]
         if hasattr(sys, "orig_argv"):
