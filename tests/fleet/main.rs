@@ -40,5 +40,6 @@ mod load;
 mod module_policy;
 mod resources;
 mod selftest;
+mod zygotes;
 
 mod languages;

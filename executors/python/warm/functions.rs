@@ -50,11 +50,10 @@ c_api! {
     PyErr_ExceptionMatches(Pointer) -> c_int;
     PyErr_Occurred() -> Pointer;
     PyErr_Print();
-    PyErr_WriteUnraisable(Pointer);
+    PyErr_Restore(Pointer, Pointer, Pointer);
     PyFile_WriteObject(Pointer, Pointer, c_int) -> c_int;
     PyFile_WriteString(*const c_char, Pointer) -> c_int;
     PyGC_Collect() -> isize;
-    PyImport_GetModule(Pointer) -> Pointer;
     PyList_GetItem(Pointer, isize) -> Pointer;
     PyList_Size(Pointer) -> isize;
     PyLong_AsLong(Pointer) -> c_long;

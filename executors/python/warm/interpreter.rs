@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, CString, c_int, c_ulong, c_void};
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::ptr::{NonNull, null_mut};
 
 use crate::functions::{
@@ -35,10 +36,10 @@ pub(crate) struct Object<'a> {
 /// An error that was raised and is being dealt with. It is let go of in the order of the fields.
 #[derive(Debug)]
 pub(crate) struct Raised<'a> {
-    _kind: Option<Object<'a>>,
+    kind: Option<Object<'a>>,
     /// None if only the type was raised, or what it is to be made of if C code raised it.
     pub(crate) value: Option<Object<'a>>,
-    _traceback: Option<Object<'a>>,
+    traceback: Option<Object<'a>>,
 }
 
 impl Interpreter {
@@ -57,6 +58,10 @@ impl Interpreter {
         // SAFETY: it is an object that somebody has a reference to while we are called.
         unsafe { (self.c.Py_IncRef)(pointer) };
         Some(object)
+    }
+
+    pub(crate) fn none(&self) -> Option<Object<'_>> {
+        self.shared(self.constants.none)
     }
 
     pub(crate) fn text(&self, text: &str) -> Option<Object<'_>> {
@@ -83,13 +88,6 @@ impl Interpreter {
         if unsafe { (self.c.PySys_SetObject)(name.as_ptr(), value) } != 0 {
             self.clear_error();
         }
-    }
-
-    /// A module that was imported already.
-    pub(crate) fn imported(&self, name: &str) -> Option<Object<'_>> {
-        let name = self.text(name)?;
-        // SAFETY: the name is a text.
-        self.owned(unsafe { (self.c.PyImport_GetModule)(name.as_ptr()) })
     }
 
     pub(crate) fn collect_garbage(&self) {
@@ -119,7 +117,8 @@ impl Interpreter {
         Ok(self.owned(result))
     }
 
-    fn minor_version(&self) -> c_int {
+    /// The second number of the version.
+    pub(crate) fn minor_version(&self) -> c_int {
         // SAFETY: no preconditions.
         let version = unsafe { (self.c.Py_GetVersion)() };
         // SAFETY: it is a C string that lives as long as this process.
@@ -169,6 +168,11 @@ impl Interpreter {
         }
     }
 
+    pub(crate) fn is_raised(&self) -> bool {
+        // SAFETY: no preconditions.
+        unsafe { !(self.c.PyErr_Occurred)().is_null() }
+    }
+
     pub(crate) fn is_exit_raised(&self) -> bool {
         // SAFETY: an error is raised, say the callers, and `system_exit` is a type.
         unsafe { (self.c.PyErr_ExceptionMatches)(self.constants.system_exit) != 0 }
@@ -186,9 +190,9 @@ impl Interpreter {
         // SAFETY: three places for what is ours from then on.
         unsafe { (self.c.PyErr_Fetch)(&raw mut kind, &raw mut value, &raw mut traceback) };
         Raised {
-            _kind: self.owned(kind),
+            kind: self.owned(kind),
             value: self.owned(value),
-            _traceback: self.owned(traceback),
+            traceback: self.owned(traceback),
         }
     }
 
@@ -216,21 +220,34 @@ impl Interpreter {
         }
     }
 
-    /// Writes an object as text, to the standard error of C if `stream` is none.
+    /// Writes an object as text, to the standard error of C if `stream` is none. An error is left
+    /// raised.
     pub(crate) fn write(&self, object: &Object<'_>, stream: Option<&Object<'_>>) {
-        let result = match stream {
+        match stream {
             // SAFETY: both are objects.
             Some(it) => unsafe { (self.c.PyFile_WriteObject)(object.as_ptr(), it.as_ptr(), RAW) },
             // SAFETY: an object, and a stream that is open for ever.
             None => unsafe { (self.c.PyObject_Print)(object.as_ptr(), self.constants.stderr, RAW) },
         };
-        if result != 0 {
-            self.clear_error();
-        }
+    }
+}
+
+impl Raised<'_> {
+    /// Raises it again, if there was an error.
+    pub(crate) fn raise_again(self) {
+        let Some(python) = self.kind.as_ref().map(|it| it.python) else { return };
+        let [kind, value, traceback] = [self.kind, self.value, self.traceback].map(Object::give);
+        // SAFETY: three objects or nulls, our references to which are taken over.
+        unsafe { (python.c.PyErr_Restore)(kind, value, traceback) };
     }
 }
 
 impl<'a> Object<'a> {
+    /// Gives the reference away, to somebody who takes null for none.
+    fn give(object: Option<Self>) -> Pointer {
+        object.map_or(null_mut(), |it| ManuallyDrop::new(it).as_ptr())
+    }
+
     fn as_ptr(&self) -> Pointer {
         self.pointer.as_ptr()
     }
@@ -293,11 +310,10 @@ impl<'a> Object<'a> {
         kind.map_or(0, |it| unsafe { (c.PyType_GetFlags)(it.as_ptr()) })
     }
 
-    /// An integer, cut to the width of an exit code as C does; -1 if it is too large.
+    /// An integer, cut to the width of an exit code as C does; -1 and an error if it is too large.
     pub(crate) fn as_exit_code(&self) -> i32 {
         // SAFETY: an object.
         let number = unsafe { (self.python.c.PyLong_AsLong)(self.as_ptr()) };
-        self.python.clear_error();
         #[expect(clippy::cast_possible_truncation, reason = "the interpreter does the same")]
         let code = number as i32;
         code
@@ -364,13 +380,6 @@ impl<'a> Object<'a> {
         if unsafe { (self.python.c.PyDict_DelItemString)(self.as_ptr(), key.as_ptr()) } != 0 {
             self.python.clear_error();
         }
-    }
-
-    /// Tells on standard error that an error was raised where this object is, and nobody could
-    /// be told.
-    pub(crate) fn tell_of_error(&self) {
-        // SAFETY: an object, and an error is raised, say the callers.
-        unsafe { (self.python.c.PyErr_WriteUnraisable)(self.as_ptr()) };
     }
 }
 

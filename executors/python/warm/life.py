@@ -24,44 +24,31 @@ READ_AT_START = (
 # As far from the end of an archive as its directory may be found.
 ARCHIVE_END = 65557
 
-# Does what small programs do, so that the memory which that writes to is a child's own already.
-TOUCH = compile(
-    """
-import io, json
-class Point:
-    def __init__(self, x): self.x = x
-    def __repr__(self): return f"Point({self.x!r})"
-def total(points, *, start=0):
-    try:
-        return sum((it.x for it in points), start)
-    except TypeError as error:
-        return str(error)
-points = [Point(it) for it in range(200)] + [Point("a")]
-words = {str(it): it.x for it in points}
-print(total(points), total(points[:9]), sorted(words)[:3], f"{3.5:.2f}", file=io.StringIO())
-json.loads(json.dumps({"a": [1, 2.5, None, "b"]}))
-del points, words
-""",
-    "<touch>",
-    "exec",
-)
+# Writes to what every program writes to. More of what programs do gained less than it cost: those
+# that do not do it pay for it, too.
+TOUCH = compile('import io\nprint("a", 1, f"{2.5:.1f}", file=io.StringIO())\n', "<touch>", "exec")
 
 
 class Life:
     """Called by the library, which has no frame of Python below: once before it forks, and then
     in every child before, at and after its program."""
 
-    def __init__(self, fresh, names, here):
-        self.fresh = fresh
-        self.names = names
+    def __init__(self, zygote, here, fresh, cached, names):
+        self.zygote = zygote
         self.here = here
+        self.fresh = fresh
+        self.cached = cached
+        self.names = names
         self.suffixes = frozenset(all_suffixes())
         self.libraries = tuple(it for it in sys.path[1:] if it)
         # Held here, as a program may put something else in their places.
         self.run_exit_functions = atexit._run_exitfuncs
         self.count_threads = _thread._count
-        self.unfreeze = gc.unfreeze
+        self.tracer, self.set_tracer = sys.gettrace, sys.settrace
+        self.profiler, self.set_profiler = sys.getprofile, sys.setprofile
+        self.count_exit_functions = atexit._ncallbacks
         self.watched = []
+        self.has_finalisers = False
 
     def settle(self):
         """In the zygote, once: nothing of how it came here is left to be seen, and the collector
@@ -72,11 +59,12 @@ class Life:
                 delattr(sys, name)
         for name in ("life", "check"):
             sys.modules.pop(name, None)
-        for path in list(sys.path_importer_cache):
-            if path.startswith(self.here) or path == sys.argv[0]:
-                del sys.path_importer_cache[path]
+        for path in sys.path_importer_cache.keys() - self.cached:
+            del sys.path_importer_cache[path]
         self.zone = os.environ.get("TZ")
         self.variables = self.read_at_start(os.environ)
+        self.exit_functions = self.count_exit_functions()
+        self.zygote.clear()
         self.modules = dict(sys.modules)
         del self.modules["__main__"]
         gc.collect()
@@ -99,14 +87,17 @@ class Life:
         self.rehearse()
 
     def rehearse(self):
-        """Does once what is done when the program is known, and what small programs do."""
-        script = f"{self.here}/life.py"
-        env = "".join(f"{name}={value}\0" for name, value in os.environ.items())
+        """Does once what is done when the program is known: the memory that this writes to is
+        a child's own afterwards, and not copied while a program waits."""
+        argv = [sys.executable, f"{self.here}/life.py"]
+        path, directory = self.places(argv[1])
+        env = dict(os.environ)
         try:
-            self.begin(f"{sys.executable}\0{script}\0", env)
+            self.needs_cold_start(path, directory, env)
         except OSError:  # It may not be readable from here any more.
             pass
-        sys.path_importer_cache.pop(script, None)
+        self.become(argv, env, path, directory)
+        del sys.path_importer_cache[path]
         exec(TOUCH, {"__name__": "touch"})
 
     def begin(self, argv, env):
@@ -115,12 +106,14 @@ class Life:
         the script's path and the names of its module; starts cold where only that will do."""
         argv = argv.split("\0")[:-1]
         env = dict(it.partition("=")[::2] for it in env.split("\0")[:-1])
-        script = argv[1]
-        path, directory = self.places(script)
+        path, directory = self.places(argv[1])
         if self.needs_cold_start(path, directory, env):
             self.start_cold(argv, env)
+        return self.become(argv, env, path, directory)
+
+    def become(self, argv, env, path, directory):
         if sys.version_info < (3, 9):
-            path = script
+            path = argv[1]
         self.set_environment(env)
         sys.argv = argv[1:]
         if hasattr(sys, "orig_argv"):
@@ -161,6 +154,7 @@ class Life:
                 return True
         with open(path, "rb") as file:
             source = file.read()
+        self.has_finalisers = b"__del__" in source
         # Bytecode and archives are programs, too.
         return source.startswith(MAGIC_NUMBER[:2]) or b"PK\5\6" in source[-ARCHIVE_END:]
 
@@ -169,8 +163,14 @@ class Life:
             signal.signal(ignored, signal.SIG_DFL)
         os.execve(sys.executable, argv, env)
 
+    def has_more(self):
+        """Whether there are exit functions or finalisers, which the interpreter calls in its own
+        way: they may be told that it ends."""
+        return self.has_finalisers or self.count_exit_functions() > self.exit_functions
+
     def leavers(self):
-        """Names of the program's own modules, in the order in which they shall end."""
+        """Names of the program's own modules, in the order in which they shall end; none if the
+        interpreter's own way matters, because one of them has finalisers."""
         names = []
         for name in reversed(sys.modules):  # What was imported first is old, and not looked at.
             module = sys.modules[name]
@@ -183,6 +183,8 @@ class Life:
         for name in names:
             module = sys.modules.get(name)
             if type(module) is types.ModuleType:
+                if any(self.is_finaliser(it) for it in list(module.__dict__.values())):
+                    return None
                 self.watched.append(weakref.ref(module))
                 self.watched.extend(map(weakref.ref, self.anchors(name, module)))
         return names
@@ -204,9 +206,20 @@ class Life:
                 return [value]
         return [it for it in values if type(it) is type and it.__module__ == name][:1]
 
+    def is_finaliser(self, value):
+        return isinstance(value, type) and "__del__" in value.__dict__
+
     def remain(self):
         """Whether something that outlives the program holds one of its modules."""
         return any(it() is not None for it in self.watched)
+
+    def let_go(self):
+        """Before the interpreter's own finaliser: it shall find all that is shared, and nothing
+        held from here."""
+        self.forget()
+        gc.unfreeze()
+        self.__dict__.clear()
+        globals().clear()
 
     def forget(self):
         """Empties what modules that are shared remember of the program's types."""

@@ -15,6 +15,12 @@ import sys
 
 STARTED_WITH = frozenset(sys.modules)
 
+# Where this file stands: no program shall see that.
+HERE = sys.path[0]
+
+# Folders that were looked into already, but for the one of this file.
+CACHED = frozenset(it for it in sys.path_importer_cache if it not in (HERE, __file__, sys.argv[0]))
+
 PRELOADED = (
     "__future__ _strptime abc argparse array ast asyncio base64 bisect calendar cmath collections "
     "collections.abc concurrent.futures.thread contextlib copy csv dataclasses datetime "
@@ -23,9 +29,6 @@ PRELOADED = (
     "secrets select shutil signal statistics string struct subprocess tempfile textwrap threading "
     "time timeit traceback types typing unicodedata urllib.parse uuid warnings weakref zlib"
 ).split()
-
-# Where this file stands: no program shall see that.
-HERE = sys.path[0]
 
 
 class NotReady(Exception):
@@ -101,7 +104,7 @@ def main():
     sys.path.insert(0, HERE)
     from life import Life
 
-    life = Life(FRESH, shadowable(), HERE)
+    life = Life(globals(), HERE, FRESH, CACHED, shadowable())
     if mode == "--check":
         from check import Check
 

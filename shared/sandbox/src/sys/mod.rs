@@ -1,4 +1,4 @@
-//! The kernel's ideas, one a file. The only unsafe code of the project is in here.
+//! The kernel's ideas, one a file. The only unsafe code of what serves is in here.
 #![expect(unsafe_code, reason = "system calls that no safe wrapper has")]
 
 pub(crate) mod attempts;
