@@ -106,13 +106,23 @@ fn one_after_the_other(wish: &mut Wish, guarantees: &[Guarantee]) -> Option<Stri
 
 /// Decides; beside the admission, what a compile may use.
 fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmall> {
-    let Wish { slots: demanded, processors, mut bounds, compile_mb, depth, waiting_mb, resident_mb } =
-        wish;
+    let Wish {
+        slots: demanded,
+        processors,
+        mut bounds,
+        compile_mb,
+        depth,
+        waiting_mb,
+        resident_mb,
+    } = wish;
     let wished = if demanded == 0 { processors.max(1) } else { demanded };
     let Some(memory) = memory else {
         let notes = vec!["this host does not say how much memory it has".to_owned()];
         let depth = if depth == 0 { 2 * wished } else { depth };
-        return Ok((Admission { slots: wished, depth, warm: true, resident: true, bounds, notes }, compile_mb));
+        return Ok((
+            Admission { slots: wished, depth, warm: true, resident: true, bounds, notes },
+            compile_mb,
+        ));
     };
     let (whose, has_mb, budget) = (owner(memory), memory.mb(), memory.for_runs_mb());
     // Where that leaves a compiler of each slot as much, and a run.

@@ -120,7 +120,9 @@ impl Resident {
                 None
             }
             Err(_late) => {
-                tracing::info!("the resident compiler takes too long over a program; it is replaced");
+                tracing::info!(
+                    "the resident compiler takes too long over a program; it is replaced"
+                );
                 None
             }
         };
@@ -249,7 +251,8 @@ impl Live {
 
     async fn bytes(&mut self, left: &mut usize) -> io::Result<Vec<u8>> {
         let length = self.stdout.read_u32().await? as usize;
-        *left = left.checked_sub(length).ok_or_else(|| io::Error::other("an answer is too long"))?;
+        *left =
+            left.checked_sub(length).ok_or_else(|| io::Error::other("an answer is too long"))?;
         let mut bytes = Vec::new();
         let read = (&mut self.stdout).take(length as u64).read_to_end(&mut bytes).await?;
         if read == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

@@ -194,7 +194,7 @@ impl Cell<'_> {
         let before = match self.becomes {
             // An execution leaves nothing of what was there.
             Becomes::Executed => Baseline { cpu: starter.spent(), ..Baseline::default() },
-            Becomes::Itself(_) => starter.baseline(&self.meter),
+            Becomes::Itself { .. } => starter.baseline(&self.meter),
         };
         self.meter.begin(before);
         starter.start(policy, streams)

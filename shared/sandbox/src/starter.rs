@@ -75,7 +75,7 @@ impl Starter {
                 drop(far);
                 drop(reports_far);
                 let starter = Self { waiting: Some(process), orders, reports: File::from(reports) };
-                if let Becomes::Itself(_) = becomes {
+                if let Becomes::Itself { .. } = becomes {
                     starter.hear(|it| matches!(it, Message::Ready { .. }))?;
                 }
                 Ok(starter)
@@ -203,8 +203,8 @@ fn live(
     if getppid() != Some(supervisor) {
         exit(0);
     }
-    if let Becomes::Itself(child) = becomes {
-        child(Waiting::new(lines, spec, processes, confinement));
+    if let Becomes::Itself { child, title } = becomes {
+        child(Waiting::new(lines, spec, processes, confinement, title));
         exit(0);
     }
     let (policy, told) = until_told(lines)?;

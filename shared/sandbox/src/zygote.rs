@@ -17,6 +17,7 @@ use crate::plan::plan;
 use crate::starter::{Lines, show_as_program, until_told};
 use crate::sys::descriptors::{close_all_but, keep_as_hand_over, take_hand_over};
 use crate::sys::process::{default_signals, exit};
+use crate::sys::title::Title;
 use crate::tree::Processes;
 use crate::wire::{self, Message};
 use crate::{CellSpec, launcher};
@@ -34,7 +35,12 @@ pub(crate) enum Becomes<'a> {
     /// By executing one.
     Executed,
     /// By going on.
-    Itself(Child<'a>),
+    Itself {
+        /// What it does then.
+        child: Child<'a>,
+        /// Where its words stand.
+        title: Option<Title>,
+    },
 }
 
 /// A confined process whose program is not known yet. Its one use is to wait for that.
@@ -44,6 +50,7 @@ pub struct Waiting<'a> {
     spec: &'a CellSpec,
     processes: &'a Processes,
     confinement: Confinement<'a>,
+    title: Option<Title>,
 }
 
 /// What a process was told to do.
@@ -88,8 +95,10 @@ fn take_streams() -> io::Result<()> {
 /// Returns never; in every process that is to become a program, `child` is called. This process
 /// must have one thread, then and later.
 pub fn serve(child: Child<'_>) -> ! {
+    // Where it is not told, programs show the words of the zygote.
+    let title = Title::find().ok();
     match take_hand_over() {
-        Ok(socket) => launcher::serve(socket, Becomes::Itself(child)),
+        Ok(socket) => launcher::serve(socket, Becomes::Itself { child, title }),
         Err(_) => exit(1),
     }
 }
@@ -100,8 +109,9 @@ impl<'a> Waiting<'a> {
         spec: &'a CellSpec,
         processes: &'a Processes,
         confinement: Confinement<'a>,
+        title: Option<Title>,
     ) -> Self {
-        Self { lines, spec, processes, confinement }
+        Self { lines, spec, processes, confinement, title }
     }
 
     /// Says that this process is ready, waits for its program, and confines it for good. Its
@@ -128,6 +138,9 @@ impl<'a> Waiting<'a> {
         limits.data_bytes = limits.data_bytes.saturating_add(mapped.data_bytes);
         limits.address_space_bytes =
             limits.address_space_bytes.map(|it| it.saturating_add(mapped.bytes));
+        if let Some(title) = self.title {
+            title.set(&policy.argv);
+        }
         show_as_program().map_err(failed("become a program"))?;
         self.confinement.apply(&plan(&policy, self.spec))?;
         wire::send(&self.lines.reports, &Message::Started).map_err(failed("tell of the start"))?;

@@ -9,3 +9,4 @@ pub(crate) mod limits;
 pub(crate) mod namespaces;
 pub(crate) mod process;
 pub(crate) mod seccomp;
+pub(crate) mod title;
