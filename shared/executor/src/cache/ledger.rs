@@ -70,7 +70,8 @@ impl Ledger {
 
     /// Whether it is time to look at the directory again.
     pub(super) fn is_sweep_due(&self, bytes_max: u64, now: SystemTime) -> bool {
-        let is_old = |it| sweep::age(it, now) > sweep::PERIOD;
-        self.bytes > bytes_max || self.swept.is_none_or(is_old)
+        // It may stay too full, while all of it is held.
+        let period = if self.bytes > bytes_max { sweep::FULL_PERIOD } else { sweep::PERIOD };
+        self.swept.is_none_or(|it| sweep::age(it, now) > period)
     }
 }

@@ -16,6 +16,9 @@ use crate::tree::{self, Survey};
 /// From one sweep to the next, if nothing else asks for one: other executors add entries, too.
 pub(super) const PERIOD: Duration = Duration::from_mins(5);
 
+/// The same for a cache that is too full.
+pub(super) const FULL_PERIOD: Duration = Duration::from_secs(1);
+
 /// How long what is unfinished may lie around: nobody works at it any more then.
 const UNFINISHED_MAX: Duration = Duration::from_hours(1);
 
