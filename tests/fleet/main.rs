@@ -40,6 +40,7 @@ mod load;
 mod module_policy;
 mod resources;
 mod selftest;
+mod semantics;
 mod zygotes;
 
 mod languages;

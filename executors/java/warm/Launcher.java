@@ -10,7 +10,7 @@ final class Launcher {
     private Launcher() {}
 
     /** The entry of the class of this name. Without one the JVM ends, in the launcher's own words. */
-    static Entry entry(String name) throws Throwable {
+    static Entry find(String name) throws Throwable {
         Class<?> main = ordinary(name);
         if (main != null) {
             return Entry.of(main, new Entry.Shape(true, true));

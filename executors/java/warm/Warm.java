@@ -21,31 +21,29 @@ public final class Warm {
     private static final int CHANNEL = 3;
     private static final int MESSAGE_BYTES_MAX = 32 << 20;
 
-    private final Entry entry;
-    private final String[] arguments;
-
-    private Warm(Entry entry, String[] arguments) {
-        this.entry = entry;
-        this.arguments = arguments;
-    }
+    private Warm() {}
 
     /** Takes how much to warm up: 0 a line of output, 1 collections too, 2 streams and formats too. */
     @Hidden
     public static void main(String[] level) throws Throwable {
-        Warm program = become(elsewhere(Integer.parseInt(level[0])));
+        String[] fields = elsewhere(Integer.parseInt(level[0]));
+        Entry entry = Launcher.find(fields[1]);
+        String[] arguments = Arrays.copyOfRange(fields, 2, 1 + Integer.parseInt(fields[0]));
         try {
-            program.entry.start(program.arguments);
+            entry.start(arguments);
         } catch (Throwable error) {
             throw withoutUs(error);
         }
     }
 
     /**
-     * Does what comes before the program on a thread of its own, and gives its number back, so that
-     * the program's thread has no past.
+     * Warms up and waits on a thread of its own, and gives its number back, so that the program's
+     * thread has as little of a past as can be.
      */
     private static String[] elsewhere(int level) throws Throwable {
         Object[] result = new Object[1];
+        // The JDK's own next thread comes first, as ever.
+        Class.forName("jdk.internal.ref.CleanerFactory");
         Thread thread = new Thread(null, new Runnable() {
             @Override
             public void run() {
@@ -57,8 +55,6 @@ public final class Warm {
                 }
             }
         }, "warm-up");
-        // The JDK's own next thread comes first, as ever.
-        Class.forName("jdk.internal.ref.CleanerFactory");
         thread.start();
         thread.join();
         Trusted.forget(thread);
@@ -95,10 +91,6 @@ public final class Warm {
         if (fields == null) {
             Runtime.getRuntime().halt(0);
         }
-        return fields;
-    }
-
-    private static Warm become(String[] fields) throws Throwable {
         int words = Integer.parseInt(fields[0]);
         Map<String, String> variables = new LinkedHashMap<>();
         for (int it = words + 2; it < fields.length; it++) {
@@ -108,11 +100,9 @@ public final class Warm {
         if (!variables.isEmpty()) {
             Trusted.addToEnvironment(variables);
         }
-        String[] arguments = new String[words - 1];
-        System.arraycopy(fields, 2, arguments, 0, arguments.length);
         System.setProperty("sun.java.command",
                 String.join(" ", Arrays.copyOfRange(fields, 1, words + 1)));
-        return new Warm(Launcher.entry(fields[1]), arguments);
+        return fields;
     }
 
     /** All there is to read; no more than a little above the bound. */
