@@ -17,8 +17,8 @@ use tests::{ServerBuilder, repository};
 use crate::checks::{Checks, short};
 use crate::target::Target;
 
-/// Values of the setting for warm starts to try all programs with; none leaves it alone.
-const WARM_STARTS: &[&str] = &[];
+/// Values of the setting for warm starts that all programs are tried with.
+const WARM_STARTS: &[&str] = &["true", "false"];
 
 /// The directories that toolchains are looked for in, by the executor and by the shell.
 const TOOLCHAINS: &str = "/usr/local/bin:/usr/bin:/bin";
