@@ -144,7 +144,6 @@ fn leave(python: &Interpreter, life: &Object<'_>) -> bool {
     if !flush(python) {
         return false;
     }
-    python.collect_garbage();
     let names = life.call_method(c"leavers", &[]);
     python.clear_error();
     let Some(names) = names.filter(|it| !it.is_none()) else { return false };

@@ -49,6 +49,14 @@ class Life:
         self.count_exit_functions = atexit._ncallbacks
         self.watched = []
         self.has_finalisers = False
+        self.last = []
+        # What is registered first is called last, and before it the collector is.
+        atexit.register(self.call_last)
+        atexit.register(gc.collect)
+
+    def call_last(self):
+        for function in self.last:
+            function()
 
     def settle(self):
         """In the zygote, once: nothing of how it came here is left to be seen, and the collector
@@ -214,8 +222,16 @@ class Life:
         return any(it() is not None for it in self.watched)
 
     def let_go(self):
-        """Before the interpreter's own finaliser: it shall find all that is shared, and nothing
-        held from here."""
+        """Before the interpreter's own finaliser, which then finds all that is shared, and nothing
+        held from here. Finalisers are called in the collector's order, so where there are any, it
+        sorts what is the program's before: after all exit functions, for which it is registered."""
+        if self.has_finalisers and self.count_exit_functions() > 0:
+            self.last.append(self.thaw)
+        else:
+            atexit.unregister(self.call_last)
+            self.thaw()
+
+    def thaw(self):
         self.forget()
         gc.unfreeze()
         self.__dict__.clear()
