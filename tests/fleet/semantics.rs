@@ -209,7 +209,7 @@ impl Ending {
         }
     }
 
-    /// With the work directory's path, and the ids of processes in messages, taken out.
+    /// With the work directory's path, ids of processes and addresses taken out.
     fn without(self, place: &str) -> Self {
         let clean = |text: String| without_ids(&text.replace(place, "<work>"));
         Self { stdout: clean(self.stdout), stderr: clean(self.stderr), ..self }
@@ -222,15 +222,19 @@ fn write(work: &Path, path: &str, text: &str) -> Result<()> {
     Ok(fs::write(path, text)?)
 }
 
-/// `(node:123) Warning` without the number.
+/// `(node:123) Warning` and `<A object at 0x7f>` without their numbers.
 fn without_ids(text: &str) -> String {
-    let mut parts = text.split("(node:");
-    let mut clean = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        clean.push_str("(node:");
-        clean.push_str(part.trim_start_matches(|it: char| it.is_ascii_digit()));
-    }
-    clean
+    let pids = without_number(text, "(node:", |it| it.is_ascii_digit());
+    without_number(&pids, "0x", |it| it.is_ascii_hexdigit())
+}
+
+fn without_number(text: &str, before: &str, is_digit: fn(char) -> bool) -> String {
+    let parts: Vec<&str> = text
+        .split(before)
+        .enumerate()
+        .map(|(index, part)| if index == 0 { part } else { part.trim_start_matches(is_digit) })
+        .collect();
+    parts.join(before)
 }
 
 fn signal_name(number: i32) -> String {
@@ -271,7 +275,7 @@ async fn check(shells: &[&Shell]) {
                 let name = format!("{}: {}", shell.language, program.name);
                 checks.add(name, compare(shell, &target, &place, program));
             }
-            checks.make(&format!("{}, warm starts {mode:?}", shell.language), 2).await;
+            checks.make(&format!("{}, warm starts {mode:?}", shell.language), 1).await;
         }
     }
 }
