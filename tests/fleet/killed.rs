@@ -11,7 +11,9 @@ use crate::checks::{Checks, eventually, same, short};
 use crate::connections::{is_gone, is_there, sleeper, slots_are_free, word};
 use crate::language::language;
 use crate::languages::start;
-use crate::processes::{below, children, kill, lives, spawner_and_reapers, with_word, words};
+use crate::processes::{
+    below, children, is_ours, kill, lives, spawner_and_reapers, with_word, words,
+};
 use crate::target::{Answer, Target, get};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -41,12 +43,13 @@ async fn a_server_outlives_every_process_below_it() {
         checks.add(name, survive(&executor, victim, round));
     }
     checks.make("killed processes", 1).await;
-    let (spawner, reapers) = spawner_and_reapers(executor.pid());
-    // Cells wait for a run, one a slot, and hold nothing that was a run's.
-    let is_ours = |pid: &i32| words(*pid).iter().any(|it| it == "sandbox-spawner");
-    let is_left = |pid: &i32| !below(*pid).iter().all(is_ours);
-    assert!(spawner.is_some() && reapers.len() <= 2, "{spawner:?} {reapers:?}");
-    assert!(!reapers.iter().any(is_left), "a run is left below {reapers:?}");
+    // Cells wait for a run, and hold nothing that was a run's.
+    let left: Vec<i32> = below(executor.pid()).into_iter().filter(|it| !is_ours(*it)).collect();
+    assert!(
+        left.is_empty(),
+        "a run is left: {:?}",
+        left.into_iter().map(words).collect::<Vec<_>>()
+    );
 }
 
 async fn survive(executor: &Server, victim: Victim, round: usize) -> Result<()> {
@@ -56,7 +59,7 @@ async fn survive(executor: &Server, victim: Victim, round: usize) -> Result<()> 
     let (answer, killed) = tokio::join!(target.execute(&request), async {
         is_there(&word).await?;
         let run = with_word(&word);
-        let (spawner, reapers) = spawner_and_reapers(executor.pid());
+        let (spawner, reapers) = spawner_and_reapers(executor.pid(), &run);
         let spawner = spawner.context("there is no spawner")?;
         match victim {
             Victim::Program => run.into_iter().for_each(kill),
@@ -119,7 +122,7 @@ async fn a_run_goes_on_when_the_reaper_of_another_dies() {
         is_there(&victim_word).await.unwrap();
         is_there(&other_word).await.unwrap();
         let run = with_word(&victim_word);
-        let reapers = spawner_and_reapers(executor.pid()).1;
+        let reapers = spawner_and_reapers(executor.pid(), &run).1;
         let reaper = reapers.iter().find(|it| below(**it).iter().any(|it| run.contains(it)));
         kill(*reaper.unwrap());
     });

@@ -39,12 +39,16 @@ pub(crate) fn with_word(word: &str) -> Vec<i32> {
     pids.filter(|pid| words(*pid).iter().any(|it| it.contains(word))).collect()
 }
 
-/// A server's spawner, and the reapers below it.
-pub(crate) fn spawner_and_reapers(server: i32) -> (Option<i32>, Vec<i32>) {
-    let is_ours = |pid: &i32| words(*pid).iter().any(|it| it == "sandbox-spawner");
-    let spawner = children(server).into_iter().find(is_ours);
-    let reapers = spawner.map(children).unwrap_or_default();
-    (spawner, reapers.into_iter().filter(is_ours).collect())
+/// The spawner of a server that the processes `run` come from, and the reapers below it.
+pub(crate) fn spawner_and_reapers(server: i32, run: &[i32]) -> (Option<i32>, Vec<i32>) {
+    let has_run = |spawner: &i32| below(*spawner).iter().any(|it| run.contains(it));
+    let spawner = children(server).into_iter().find(has_run);
+    (spawner, spawner.map(children).unwrap_or_default())
+}
+
+/// Whether a process is one of the server's own, or waits for its program.
+pub(crate) fn is_ours(pid: i32) -> bool {
+    words(pid).iter().any(|it| it == "sandbox-spawner" || it.ends_with("zygote.py"))
 }
 
 /// Whether a process lives, and is no zombie.

@@ -8,20 +8,21 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tests::{ServerBuilder, repository};
+use tests::{Server, ServerBuilder, repository};
 
-use crate::checks::{Checks, short};
-use crate::target::Target;
-
-/// Values of the setting for warm starts that all programs are tried with.
-const WARM_STARTS: &[&str] = &["true", "false"];
+use crate::checks::{Checks, eventually, same, short};
+use crate::target::{Target, get};
 
 /// The directories that toolchains are looked for in, by the executor and by the shell.
 const TOOLCHAINS: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// How long something may take to stand ready.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// No program here works longer, in seconds.
 const SECONDS_MAX: &str = "60";
@@ -47,6 +48,9 @@ struct Program {
     /// Its output is by chance: no two runs print the same.
     #[serde(default)]
     chance: bool,
+    /// What stands ready cannot serve it, as it would see a difference.
+    #[serde(default)]
+    needs_cold: bool,
 }
 
 /// A file of programs.
@@ -253,19 +257,13 @@ fn signal_name(number: i32) -> String {
 }
 
 async fn check(shells: &[&Shell]) {
-    let modes: Vec<Option<&str>> = match WARM_STARTS {
-        [] => vec![None],
-        modes => modes.iter().copied().map(Some).collect(),
-    };
-    for mode in modes {
-        let builder = ServerBuilder::new(&format!("executor-{}", shells[0].executor))
+    for is_warm in [true, false] {
+        let server = ServerBuilder::new(&format!("executor-{}", shells[0].executor))
             .set("PATH", TOOLCHAINS)
-            .set("EXECUTOR_SLOTS", "1");
-        let builder = match mode {
-            Some(mode) => builder.set("EXECUTOR_WARM", mode),
-            None => builder,
-        };
-        let server = builder.start().await;
+            .set("EXECUTOR_SLOTS", "1")
+            .set("EXECUTOR_WARM", &is_warm.to_string())
+            .start()
+            .await;
         for shell in shells {
             let target = Target::executor_for(&server, shell.language);
             let probe = target.run(&json!({"code": shell.place})).await.unwrap();
@@ -273,18 +271,47 @@ async fn check(shells: &[&Shell]) {
             let mut checks = Checks::default();
             for program in shell.programs() {
                 let name = format!("{}: {}", shell.language, program.name);
-                checks.add(name, compare(shell, &target, &place, program));
+                let sides = Sides { shell, server: &server, place: &place, is_warm };
+                checks.add(name, compare(sides, program));
             }
-            checks.make(&format!("{}, warm starts {mode:?}", shell.language), 1).await;
+            let how = if is_warm { "warm" } else { "cold" };
+            checks.make(&format!("{}, {how} starts", shell.language), 1).await;
         }
     }
 }
 
-async fn compare(shell: &Shell, target: &Target, place: &str, program: Program) -> Result<()> {
-    let request = shell.request(&program);
-    let ours = Ending::of(&target.run(&request).await?).without(place);
+/// Both sides of a comparison.
+struct Sides<'a> {
+    shell: &'a Shell,
+    server: &'a Server,
+    /// Where our side's programs work.
+    place: &'a str,
+    /// Whether they start warm.
+    is_warm: bool,
+}
+
+impl Sides<'_> {
+    async fn ours(&self, program: &Program) -> Result<Ending> {
+        let starts_warm = self.is_warm && !program.needs_cold;
+        if starts_warm {
+            let stands_ready = async || {
+                let info = get(self.server, "/info").await.body;
+                info["warm"]["waiting"].as_u64().is_some_and(|it| it > 0)
+            };
+            eventually("something stands ready", PATIENCE, stands_ready).await?;
+        }
+        let target = Target::executor_for(self.server, self.shell.language);
+        let report = target.run(&self.shell.request(program)).await?;
+        same("that it starts warm", &report["warm"], &json!(starts_warm))?;
+        Ok(Ending::of(&report).without(self.place))
+    }
+}
+
+async fn compare(sides: Sides<'_>, program: Program) -> Result<()> {
+    let shell = sides.shell;
+    let ours = sides.ours(&program).await?;
     if program.chance {
-        let again = Ending::of(&target.run(&request).await?).without(place);
+        let again = sides.ours(&program).await?;
         let both = (ours.stdout != again.stdout, ours.code == Some(0) && again.code == Some(0));
         ensure!(both == (true, true), "both print the same, or fail: {}", short(&(ours, again)));
         return Ok(());

@@ -95,7 +95,7 @@ fn the_names_that_a_program_must_not_have_are_those_that_were_not_there() {
 #[test]
 fn a_zygote_without_any_of_its_packages_is_refused() {
     for interpreter in INTERPRETERS {
-        let packages = ["--with", "nobody_has_this,nor_this", "--list"];
+        let packages = ["--with=nobody_has_this", "--with=nor_this", "--list"];
         let Some(output) = start(interpreter, &folder(), &packages) else { continue };
         assert_eq!(output.status.code(), Some(1), "{interpreter}");
         let told = String::from_utf8_lossy(&output.stderr);

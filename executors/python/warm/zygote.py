@@ -1,6 +1,6 @@
 """Imports what programs often import, and stands ready to become them, one a process.
 
-usage: zygote.py LIBRARY [--with NAME,NAME] [--list | --check]
+usage: zygote.py LIBRARY [--with=NAME]... [--list | --check]
 
 LIBRARY (`libwarm_python.so`) forks, and runs programs without a frame of this file below them.
 --with also imports packages, and fails if none of them is there. --list prints the names that a
@@ -81,8 +81,8 @@ def arguments():
     library = words.pop(0)
     while words:
         word = words.pop(0)
-        if word == "--with" and words:
-            packages = words.pop(0).split(",")
+        if word.startswith("--with="):
+            packages.append(word.partition("=")[2])
         elif word in ("--list", "--check"):
             mode = word
         else:

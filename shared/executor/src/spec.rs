@@ -207,8 +207,9 @@ pub struct RunSpec {
 pub struct WarmSpec {
     /// What stands ready.
     pub by: WarmBy,
-    /// Its command. `{library}` is the file that `library` names, `{modules}` what a profile reads
-    /// ahead, by commas.
+    /// Its command. `{library}` is the file that `library` names; a word that holds `{modules}` is
+    /// repeated for each module that a profile reads ahead; `{level}` is how much a process is to do
+    /// to become ready, 2 while there is time for it and 0 while runs are under way.
     pub command: Vec<String>,
     /// Where a process waits, if not in the work directory; it goes there by itself then.
     #[serde(default)]

@@ -55,6 +55,22 @@ impl Core {
         Ok(ValidateReport { request_id, is_valid: errors.is_empty(), errors, warnings })
     }
 
+    /// What the compiler that stays finds; none if another front end has to look.
+    async fn find_by_resident(&self, index: usize, program: &Program) -> Option<Findings> {
+        let (spec, pattern) = (self.spec.validate.as_ref()?, self.diagnostic.as_ref()?);
+        let (resident, how) = (self.resident.as_ref()?, self.spec.resident()?);
+        let has_own = program.files.iter().any(|it| spec.with_file.contains_key(&it.path));
+        if how.validate_options.is_empty() || has_own {
+            return None;
+        }
+        let files = self.compiled_files(program);
+        let answer = resident.compile((index, how), &how.validate_options, &files).await?;
+        let mut findings = Findings::default();
+        read_text(spec, pattern, &answer.output, &mut findings);
+        // What was refused without any diagnostic that we can read, the other front end tells.
+        (answer.is_compiled || !findings.0.is_empty()).then_some(findings)
+    }
+
     async fn ask_front_end(
         self: &Arc<Self>,
         index: usize,
@@ -68,6 +84,9 @@ impl Core {
             return Err(RunFault::Files(std::io::Error::other("the runtime is gone")));
         };
         let kind = self.kind_of_front_end(index, spec, program);
+        if let Some(findings) = self.find_by_resident(index, program).await {
+            return Ok(findings);
+        }
         let mut workspace = self.workspace(kind, &program.files).await?;
         let work_dir = workspace.directories.work_dir();
         let memory_mb = self
