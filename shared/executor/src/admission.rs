@@ -106,15 +106,8 @@ fn one_after_the_other(wish: &mut Wish, guarantees: &[Guarantee]) -> Option<Stri
 
 /// Decides; beside the admission, what a compile may use.
 fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmall> {
-    let Wish {
-        slots: demanded,
-        processors,
-        mut bounds,
-        compile_mb,
-        depth,
-        waiting_mb,
-        resident_mb,
-    } = wish;
+    let Wish { slots: demanded, processors, mut bounds, compile_mb, .. } = wish;
+    let Wish { depth, waiting_mb, resident_mb, .. } = wish;
     let wished = if demanded == 0 { processors.max(1) } else { demanded };
     let Some(memory) = memory else {
         let notes = vec!["this host does not say how much memory it has".to_owned()];
@@ -125,15 +118,13 @@ fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmal
         ));
     };
     let (whose, has_mb, budget) = (owner(memory), memory.mb(), memory.for_runs_mb());
-    // Where that leaves a compiler of each slot as much, and a run.
-    let left_mb = budget.saturating_sub(resident_mb) / wished as u64;
-    let resident = left_mb >= resident_mb && left_mb >= bounds.memory_default_mb;
-    let budget = if resident { budget - resident_mb } else { budget };
-    // A slot's interpreter, and one that waits for it, where a run has room beside them.
+    let least_mb = bounds.memory_default_mb;
+    let resident = has_room(budget, resident_mb, wished, least_mb.max(resident_mb));
+    let budget_mb = if resident { budget - resident_mb } else { budget };
+    // A slot's interpreter, and one that waits for it.
     let kept_mb = 2 * waiting_mb * wished as u64;
-    let has_room = budget.saturating_sub(kept_mb) / wished as u64 >= bounds.memory_default_mb;
-    let budget_all = budget;
-    let budget = if has_room { budget - kept_mb } else { budget };
+    let keeps = has_room(budget_mb, kept_mb, wished, least_mb);
+    let budget = if keeps { budget_mb - kept_mb } else { budget_mb };
     let each = bounds.memory_max_mb.max(compile_mb);
     let mut notes = Vec::new();
     let slots = if demanded == 0 {
@@ -172,9 +163,8 @@ fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmal
     }
     let compile_mb = compile_mb.min(share);
     let runs_mb = slots as u64 * bounds.memory_max_mb.max(compile_mb);
-    let waiting =
-        Waiting { wished: depth, each_mb: waiting_mb, left_mb: budget_all.saturating_sub(runs_mb) };
-    let (depth, warm) = waiting.admit(slots);
+    let left_mb = budget_mb.saturating_sub(runs_mb);
+    let (depth, warm) = Waiting { wished: depth, each_mb: waiting_mb, left_mb }.admit(slots);
     if !warm {
         notes.push(format!(
             "programs start cold, as the {whose}'s memory of {has_mb} MB has no room for \
@@ -182,6 +172,11 @@ fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmal
         ));
     }
     Ok((Admission { slots, depth, warm, resident, bounds, notes }, compile_mb))
+}
+
+/// Whether something that takes `wanted_mb` leaves each slot `least_mb`.
+fn has_room(budget_mb: u64, wanted_mb: u64, slots: usize, least_mb: u64) -> bool {
+    budget_mb.saturating_sub(wanted_mb) / slots as u64 >= least_mb
 }
 
 /// What is to stand ready, and what memory is left for it.
