@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     runs: Family<Labels<2>, Counter>,
     phases: Family<Labels<3>, Histogram, fn() -> Histogram>,
     rejections: Family<Labels<1>, Counter>,
+    shortcuts: Family<Labels<1>, Counter>,
     slots: Family<Labels<1>, Gauge>,
     waiting: Gauge,
     restarts: Gauge,
@@ -30,6 +31,7 @@ impl Metrics {
             runs: Family::default(),
             phases,
             rejections: Family::default(),
+            shortcuts: Family::default(),
             slots: Family::default(),
             waiting: Gauge::default(),
             restarts: Gauge::default(),
@@ -44,6 +46,11 @@ impl Metrics {
             metrics.phases.clone(),
         );
         registry.register("rejections", "Requests that got no run", metrics.rejections.clone());
+        registry.register(
+            "shortcuts",
+            "Compiles that began with a shortcut, by what came of it",
+            metrics.shortcuts.clone(),
+        );
         registry.register("slots", "Slots by state", metrics.slots.clone());
         registry.register("waiting", "Requests that wait for a slot", metrics.waiting.clone());
         registry.register(
@@ -82,6 +89,12 @@ impl Metrics {
     /// Counts a request that got no run.
     pub(crate) fn rejected(&self, reason: &str) {
         self.rejections.get_or_create(&[("reason", reason.to_owned())]).inc();
+    }
+
+    /// Counts a compile that began with a shortcut.
+    pub(crate) fn shortcut(&self, is_good: bool) {
+        let outcome = if is_good { "taken" } else { "in_vain" };
+        self.shortcuts.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
     /// All metrics as text.
