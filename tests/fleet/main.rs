@@ -38,5 +38,6 @@ mod load;
 mod module_policy;
 mod resources;
 mod selftest;
+mod shortcuts;
 
 mod languages;
