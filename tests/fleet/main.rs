@@ -41,6 +41,7 @@ mod module_policy;
 mod resources;
 mod selftest;
 mod semantics;
+mod shortcuts;
 mod zygotes;
 
 mod languages;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use server::{Server, ServerBuilder, prepared_directory};
+pub use server::{Server, ServerBuilder, prepared_directory, toolchain_path};
 
 /// The repository.
 pub fn repository() -> &'static Path {

@@ -213,7 +213,7 @@ fn free_port() -> u16 {
 }
 
 /// Toolchains that the scripts brought into the checkout.
-fn toolchain_path() -> String {
+pub fn toolchain_path() -> String {
     let Ok(entries) = std::fs::read_dir(repository().join(".toolchains")) else {
         return String::new();
     };

@@ -10,7 +10,7 @@ const LANGUAGE: Language = Language {
         include_str!("../samples/files.toml"),
     ],
     hostile: &[("hostile.cpp", include_str!("../hostile/hostile.cpp"))],
-    support: &[],
+    support: &[("prepare.sh", include_str!("../support/prepare.sh"))],
     prepare: None,
     validate: None,
 };

@@ -13,9 +13,10 @@ use sandbox::{Foundation, Grounds, Mechanisms, Probe, Spawner};
 
 use crate::admission::admission;
 use crate::cache::{Cache, CacheBounds, Places, Rules, Wall};
-use crate::core::{Core, Runtime};
+use crate::core::{Core, Runtime, ShortcutsOfPhases};
 use crate::house_rules::HouseRules;
 use crate::language::Language;
+use crate::messages::Messages;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, first_user};
 use crate::process::OutputBounds;
@@ -78,6 +79,7 @@ pub(crate) fn prepare_host(
     let pool = Pool::new(runs, admission.depth, users)?;
     let runtimes = search.toolchains.into_iter();
     let compile = spec.compile.as_ref().map(|it| it.options.as_slice()).unwrap_or_default();
+    let messages = spec.compile.as_ref().map(|it| it.messages.as_slice()).unwrap_or_default();
     let options = compile.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
     Ok(Core {
         language,
@@ -100,6 +102,8 @@ pub(crate) fn prepare_host(
         files_bytes_max: settings.files_bytes_max,
         run_processors: processors(settings.run_processors),
         options: options.collect::<Result<_, _>>()?,
+        shortcuts: ShortcutsOfPhases::parse(&spec)?,
+        messages: Messages::parse(messages)?,
         diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
         samples: SamplesReport::default(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +20,7 @@ use crate::pool::Kind;
 use crate::process::{Captured, Finished, Traffic};
 use crate::resident::Answer;
 use crate::run::RunFault;
+use crate::shortcut::{Facts, Shortcuts, Taken};
 use crate::spec::CompileSpec;
 use crate::template::Values;
 
@@ -49,6 +51,19 @@ struct Outcome {
     status: CompileStatus,
     output: String,
 }
+
+/// What came of a shortcut.
+enum Quick {
+    /// There is none for this program.
+    None,
+    /// All that a compile is to come to.
+    Done(Outcome),
+    /// The usual commands decide.
+    InVain,
+}
+
+/// A shortcut may take this part of a phase's time.
+pub(crate) const SHORTCUT_PART: u32 = 3;
 
 impl Core {
     /// Compiles `program`, or finds it compiled.
@@ -86,7 +101,18 @@ impl Core {
         }
         let mut workspace = self.workspace(Kind::Cell, &sources.program.files).await?;
         let mut job = Job { core: self, sources, spec, workspace: &mut workspace };
-        let outcome = job.run(started, cancelled).await?;
+        let quick = job.run_shortcut(cancelled.clone()).await?;
+        let outcome = match quick {
+            Quick::Done(outcome) => outcome,
+            Quick::None => job.run(cancelled).await?,
+            Quick::InVain => {
+                // What it left is not what the usual commands are to find.
+                workspace.close().await;
+                workspace = self.workspace(Kind::Cell, &sources.program.files).await?;
+                let mut job = Job { core: self, sources, spec, workspace: &mut workspace };
+                job.run(cancelled).await?
+            }
+        };
         if outcome.status != CompileStatus::Success {
             workspace.close().await;
             return Ok(Compiled::Refused(report(outcome.status, &outcome.output, false)));
@@ -166,21 +192,56 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn run(
+    /// Runs the usual commands.
+    async fn run(&mut self, cancelled: watch::Receiver<bool>) -> Result<Outcome, RunFault> {
+        let Self { sources: Sources { program, .. }, spec, .. } = *self;
+        let commands = commands_for(program, &spec.commands, &spec.with_file);
+        let wall = Duration::from_secs(spec.timeout_seconds);
+        let values = self.values();
+        let mut outcome = self.run_all(commands, &values, wall, cancelled).await?;
+        let output = self.without_paths(&outcome.output);
+        outcome.output = self.core.messages.apply(output, |it| values.fill(it))?;
+        Ok(outcome)
+    }
+
+    /// Runs the commands of a shortcut, if there is one for the program.
+    async fn run_shortcut(&mut self, cancelled: watch::Receiver<bool>) -> Result<Quick, RunFault> {
+        let Sources { program, options, .. } = self.sources;
+        let mut values = self.values();
+        let options = self.core.options_in_force(options);
+        let shortcuts = &self.core.shortcuts.compile;
+        let Some(taken) = self.core.shortcut(shortcuts, program, &options, &values) else {
+            return Ok(Quick::None);
+        };
+        values.set_all(&taken.variables);
+        let wall = Duration::from_secs(self.spec.timeout_seconds) / SHORTCUT_PART;
+        let outcome = self.run_all(taken.commands, &values, wall, cancelled).await?;
+        let is_good = outcome.status == CompileStatus::Success
+            && taken.is_usual(&outcome.output, &places(&values));
+        self.core.metrics.shortcut(is_good);
+        if !is_good {
+            return Ok(Quick::InVain);
+        }
+        let output = self.without_paths(&outcome.output);
+        Ok(Quick::Done(Outcome { output, ..outcome }))
+    }
+
+    /// Runs `commands` within `wall` in all, until one fails.
+    async fn run_all(
         &mut self,
-        started: Instant,
+        commands: &[Vec<String>],
+        values: &Values,
+        wall: Duration,
         cancelled: watch::Receiver<bool>,
     ) -> Result<Outcome, RunFault> {
+        let started = Instant::now();
         let mut output = String::new();
-        for command in commands_for(self.sources.program, &self.spec.commands, &self.spec.with_file)
-        {
-            let left = Duration::from_secs(self.spec.timeout_seconds)
-                .checked_sub(started.elapsed())
-                .filter(|left| !left.is_zero());
+        for command in commands {
+            let left = wall.checked_sub(started.elapsed()).filter(|left| !left.is_zero());
             let Some(left) = left else {
                 return Ok(Outcome { status: CompileStatus::Timeout, output });
             };
-            let finished = self.command(command, left, cancelled.clone()).await?;
+            let finished = self.command(command, values, left, cancelled.clone()).await?;
             output += &text(&finished.stdout);
             output += &text(&finished.stderr);
             if let Some(status) = failure(&finished) {
@@ -188,28 +249,35 @@ impl Job<'_> {
                     output =
                         format!("the compiler ended without a word ({:?})", finished.ended.exit);
                 }
-                return Ok(Outcome { status, output: self.without_paths(&output) });
+                return Ok(Outcome { status, output });
             }
         }
-        Ok(Outcome { status: CompileStatus::Success, output: self.without_paths(&output) })
+        Ok(Outcome { status: CompileStatus::Success, output })
+    }
+
+    fn values(&self) -> Values {
+        let (core, Sources { runtime, program, options, .. }) = (self.core, self.sources);
+        let memory_bytes = self.spec.memory_mb << 20;
+        let mut values = core.values(runtime, program, &self.workspace.directories, memory_bytes);
+        values.set_several("options", core.options_in_force(options));
+        values
     }
 
     async fn command(
         &mut self,
         command: &[String],
+        values: &Values,
         left: Duration,
         cancelled: watch::Receiver<bool>,
     ) -> Result<Finished, RunFault> {
         let memory_bytes = self.spec.memory_mb << 20;
-        let (core, Sources { runtime, program, options, .. }) = (self.core, self.sources);
+        let (core, Sources { runtime, .. }) = (self.core, self.sources);
         let directories = &self.workspace.directories;
-        let mut values = core.values(runtime, program, directories, memory_bytes);
-        values.set_several("options", core.options_in_force(options));
         let none = BTreeMap::new();
         let command = Command {
             words: values.words(command)?,
             argv0: None,
-            env: core.environment(&values, directories, &self.spec.env, &none)?,
+            env: core.environment(values, directories, &self.spec.env, &none)?,
             readable: Vec::new(),
             writable: vec![directories.out()],
         };
@@ -230,6 +298,36 @@ impl Job<'_> {
         }
         output
     }
+}
+
+impl Core {
+    /// The shortcut that `program` may take, if any.
+    pub(crate) fn shortcut<'a>(
+        &self,
+        shortcuts: &'a Shortcuts,
+        program: &Program,
+        options: &[String],
+        values: &Values,
+    ) -> Option<Taken<'a>> {
+        let with_file = self.spec.compile.as_ref().map(|it| &it.with_file);
+        if program.files.iter().any(|it| with_file.is_some_and(|of| of.contains_key(&it.path))) {
+            return None;
+        }
+        let entry = program.files.iter().find(|it| it.path == program.entry)?;
+        let is_alone = self.sources(program).len() == 1;
+        let only_source = is_alone.then_some(entry.content.as_slice());
+        shortcuts.choose(Facts { only_source, options }, |needs, variables| {
+            let mut values = values.clone();
+            values.set_all(variables);
+            values.fill(needs).is_ok_and(|path| Path::new(&path).exists())
+        })
+    }
+}
+
+/// Directories that the usual commands have no reason to name.
+pub(crate) fn places(values: &Values) -> Vec<String> {
+    let places = ["{prepared}", "{tmp}"].map(|it| values.fill(it));
+    places.into_iter().flatten().filter(|it| it.len() > 1).collect()
 }
 
 /// The commands for a program: its own, if one of its files asks for them.

@@ -13,11 +13,13 @@ use sandbox::{Limits, Mechanisms, Policy, Spawner};
 use crate::cache::Cache;
 use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
+use crate::messages::Messages;
 use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::process::OutputBounds;
 use crate::resident::Resident;
 use crate::selftest::Standing;
+use crate::shortcut::Shortcuts;
 use crate::slots::Slots;
 use crate::spec::{LanguageSpec, RuntimeSpec};
 use crate::template::{UnknownPlaceholder, Values};
@@ -56,6 +58,10 @@ pub(crate) struct Core {
     pub(crate) readable: Vec<PathBuf>,
     /// Compiler options that clients may give.
     pub(crate) options: Vec<Regex>,
+    /// Quicker ways for some programs.
+    pub(crate) shortcuts: ShortcutsOfPhases,
+    /// What lines of a compiler's output should say.
+    pub(crate) messages: Messages,
     /// One line of a validator's output.
     pub(crate) diagnostic: Option<Regex>,
     /// The toolchains that passed their samples, the default one first.
@@ -68,6 +74,23 @@ pub(crate) struct Core {
     pub(crate) notes: Vec<String>,
     /// What clients' programs are not to import.
     pub(crate) house_rules: HouseRules,
+}
+
+/// The shortcuts of a language.
+#[derive(Debug)]
+pub(crate) struct ShortcutsOfPhases {
+    pub(crate) compile: Shortcuts,
+    pub(crate) validate: Shortcuts,
+}
+
+impl ShortcutsOfPhases {
+    /// Those of `spec`.
+    pub(crate) fn parse(spec: &RuntimeSpec) -> Result<Self, regex::Error> {
+        let compile = spec.compile.as_ref().map(|it| it.shortcuts.as_slice());
+        let validate = spec.validate.as_ref().map(|it| it.shortcuts.as_slice());
+        let parse = |it: Option<_>| Shortcuts::parse(spec.head.as_ref(), it.unwrap_or_default());
+        Ok(Self { compile: parse(compile)?, validate: parse(validate)? })
+    }
 }
 
 /// A toolchain, ready to run programs.
@@ -229,7 +252,7 @@ impl Core {
     }
 
     /// The source files of a program by their extensions, the entry first.
-    fn sources(&self, program: &Program) -> Vec<String> {
+    pub(crate) fn sources(&self, program: &Program) -> Vec<String> {
         let extensions: Vec<&str> = self
             .spec
             .languages

@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     rejections: Family<Labels<1>, Counter>,
     starts: Family<Labels<2>, Counter>,
     ready: Family<Labels<1>, Gauge>,
+    shortcuts: Family<Labels<1>, Counter>,
     slots: Family<Labels<1>, Gauge>,
     waiting: Gauge,
     restarts: Gauge,
@@ -45,6 +46,7 @@ impl Metrics {
             rejections: Family::default(),
             starts: Family::default(),
             ready: Family::default(),
+            shortcuts: Family::default(),
             slots: Family::default(),
             waiting: Gauge::default(),
             restarts: Gauge::default(),
@@ -69,6 +71,11 @@ impl Metrics {
             "ready",
             "What stands ready for the next runs: cells, and interpreters that wait",
             metrics.ready.clone(),
+        );
+        registry.register(
+            "shortcuts",
+            "Compiles that began with a shortcut, by what came of it",
+            metrics.shortcuts.clone(),
         );
         registry.register("slots", "Slots by state", metrics.slots.clone());
         registry.register("waiting", "Requests that wait for a slot", metrics.waiting.clone());
@@ -112,6 +119,12 @@ impl Metrics {
     /// Counts a request that got no run.
     pub(crate) fn rejected(&self, reason: &str) {
         self.rejections.get_or_create(&[("reason", reason.to_owned())]).inc();
+    }
+
+    /// Counts a compile that began with a shortcut.
+    pub(crate) fn shortcut(&self, is_good: bool) {
+        let outcome = if is_good { "taken" } else { "in_vain" };
+        self.shortcuts.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
     /// All metrics as text.

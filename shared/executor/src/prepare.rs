@@ -88,7 +88,14 @@ impl Core {
         }
         let toolchain = &runtime.toolchain;
         let spec = format!("{:?}", self.spec.prepare);
-        let key = Key::of([spec.as_bytes(), toolchain.root.as_os_str().as_encoded_bytes()]);
+        // What is made may name its own place, and depends on every program that makes it.
+        let mut parts = vec![
+            spec.as_bytes(),
+            toolchain.root.as_os_str().as_encoded_bytes(),
+            parent.as_os_str().as_encoded_bytes(),
+        ];
+        parts.extend(self.language.support.iter().map(|(_, text)| text.as_bytes()));
+        let key = Key::of(parts);
         let name = format!("{}-{}-{}", self.spec.name, toolchain.version, key.short());
         let directory = parent.join(&name);
         // What an image brings along may stand where no lock can be made. While somebody else
@@ -164,7 +171,7 @@ impl Core {
     }
 
     /// Asks the toolchain something, in the jail.
-    pub(crate) async fn ask(
+    pub(crate) async fn ask_toolchain(
         &self,
         runtime: &Runtime,
         workspace: Workspace,

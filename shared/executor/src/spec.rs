@@ -14,6 +14,8 @@
 //! that holds `{sources}` is repeated for every source file: `./{sources}` gives each a leading
 //! `./`. A source whose name starts with `-` or `@` has one in any case, so that none of them is
 //! taken for an option or a file of options.
+//!
+//! A [shortcut](ShortcutSpec) has placeholders of its own beside those.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +44,9 @@ pub struct RuntimeSpec {
     /// What is made once a toolchain, before the first run; kept across restarts.
     #[serde(default)]
     pub prepare: Vec<PrepareSpec>,
+    /// How programs begin, for shortcuts that depend on it.
+    #[serde(default)]
+    pub head: Option<HeadSpec>,
     /// The compile phase; absent where a source runs as it is.
     #[serde(default)]
     pub compile: Option<CompileSpec>,
@@ -151,6 +156,14 @@ pub struct CompileSpec {
     /// asks for them by being among the sources.
     #[serde(default)]
     pub with_file: BTreeMap<String, Vec<Vec<String>>>,
+    /// Quicker commands, each tried instead of `commands` where it applies; the first that does
+    /// is the one that is tried.
+    #[serde(default)]
+    pub shortcuts: Vec<ShortcutSpec>,
+    /// What some lines of the output should say instead, for a tool that is asked more directly
+    /// than people ask it.
+    #[serde(default)]
+    pub messages: Vec<MessageSpec>,
     /// Patterns of compiler options that clients may give; each must match the whole option.
     #[serde(default)]
     pub options: Vec<String>,
@@ -185,6 +198,66 @@ pub struct ResidentSpec {
     pub memory_mb: u64,
     /// How many programs it compiles before it is replaced.
     pub compiles_max: u64,
+}
+
+/// How programs begin: a run of names, such as of headers, that come before anything else. The
+/// head of a program ends where neither pattern matches, and at the first unlisted name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadSpec {
+    /// Pattern of what may stand between the names and means nothing.
+    pub skip: String,
+    /// Pattern of one entry, whose group `name` is the name.
+    pub entry: String,
+    /// Names that are what they say in every program, and of which neither the order nor a
+    /// second mention makes a difference.
+    pub names: Vec<String>,
+}
+
+/// Quicker commands for some programs. They may fail in any way, take a third of the phase's time
+/// at most, and say what only a shortcut would say: then the usual commands are run as if nothing
+/// had been tried, with all of their time, and what they say counts alone. What they say is what
+/// only a shortcut would if it names `{prepared}` or the run's own directory for temporary files.
+///
+/// More placeholders here: `{made}`, and the named groups of `options`, each as the last option
+/// that matched it says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShortcutSpec {
+    /// Patterns; each option in force must match one of them as a whole.
+    pub options: Vec<String>,
+    /// If given, it is for programs of one source file whose head has every name of one of these;
+    /// the first such, for which there is `needs`, is `{made}`.
+    #[serde(default)]
+    pub made: Vec<MadeSpec>,
+    /// A file that must exist, most often below `{prepared}`.
+    pub needs: String,
+    /// Pattern of further output that only a shortcut would make.
+    #[serde(default)]
+    pub unlike: Option<String>,
+    /// The commands, in order.
+    pub commands: Vec<Vec<String>>,
+}
+
+/// Something made ahead for the programs whose heads have certain names.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MadeSpec {
+    /// What it is called.
+    pub name: String,
+    /// The names that it covers.
+    pub of: Vec<String>,
+}
+
+/// What a line of output should say instead. Lines that are replaced say why nothing was made:
+/// where there is one, only they are told, in the order of what their groups `order` matched.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MessageSpec {
+    /// Pattern of the line, as a whole.
+    pub pattern: String,
+    /// What it becomes; `${name}` is what the group of that name matched. Placeholders are filled.
+    pub instead: String,
 }
 
 /// The run phase.
@@ -250,6 +323,9 @@ pub enum WarmBy {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValidateSpec {
+    /// Quicker commands, as for a compile; what they find is told only if they succeed.
+    #[serde(default)]
+    pub shortcuts: Vec<ShortcutSpec>,
     /// The commands, in order; all of them run, until one fails.
     pub commands: Vec<Vec<String>>,
     /// As [`CompileSpec::with_file`].

@@ -21,6 +21,13 @@ impl Values {
         self.single.insert(name.into(), value.into());
     }
 
+    /// Fills each name of `values`.
+    pub(crate) fn set_all(&mut self, values: &BTreeMap<String, String>) {
+        for (name, value) in values {
+            self.set(name, value);
+        }
+    }
+
     /// Makes a word with `{name}` in it stand for as many words as there are values.
     pub(crate) fn set_several(&mut self, name: &'static str, values: Vec<String>) {
         self.several.insert(name, values);

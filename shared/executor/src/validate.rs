@@ -10,14 +10,16 @@ use protocol::{Diagnostic, ValidateReport};
 use regex::{Captures, Regex};
 use tokio::sync::watch;
 
-use crate::compile::commands_for;
-use crate::core::{Admitted, Allowance, Command, Core};
+use crate::cells::Workspace;
+use crate::compile::{SHORTCUT_PART, commands_for, places};
+use crate::core::{Admitted, Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
 use crate::pool::Kind;
 use crate::process::{Finished, Traffic};
 use crate::run::RunFault;
 use crate::spec::ValidateSpec;
+use crate::template::Values;
 
 /// Errors, and warnings.
 type Findings = (Vec<Diagnostic>, Vec<Diagnostic>);
@@ -83,24 +85,61 @@ impl Core {
         let Some(runtime) = self.runtimes.get(index) else {
             return Err(RunFault::Files(std::io::Error::other("the runtime is gone")));
         };
-        let kind = self.kind_of_front_end(index, spec, program);
         if let Some(findings) = self.find_by_resident(index, program).await {
             return Ok(findings);
         }
+        let kind = self.kind_of_front_end(index, spec, program);
         let mut workspace = self.workspace(kind, &program.files).await?;
-        let work_dir = workspace.directories.work_dir();
-        let memory_mb = self
-            .spec
-            .compile
-            .as_ref()
-            .map_or(MEMORY_MB.min(self.bounds.memory_max_mb), |it| it.memory_mb);
-        let seconds = self.spec.compile.as_ref().map_or(SECONDS_MAX, |it| it.timeout_seconds);
-        let values = self.values(runtime, program, &workspace.directories, memory_mb << 20);
-        let phase = self.spec.compile.as_ref().map(|it| it.env.clone()).unwrap_or_default();
-        let env = self.environment(&values, &workspace.directories, &phase, &BTreeMap::new())?;
-        let wall = Duration::from_secs(seconds);
-        let mut findings = Findings::default();
-        for command in commands_for(program, &spec.commands, &spec.with_file) {
+        let values = self.values(runtime, program, &workspace.directories, self.front_end_bytes());
+        let shortcuts = &self.shortcuts.validate;
+        let options = self.options_in_force(&[]);
+        if let Some(taken) = self.shortcut(shortcuts, program, &options, &values) {
+            let mut values = values.clone();
+            values.set_all(&taken.variables);
+            let mut asked =
+                Asked { runtime, values, cancelled: cancelled.clone(), part: SHORTCUT_PART };
+            let said = self.ask(&mut workspace, taken.commands, &mut asked).await?;
+            workspace.close().await;
+            let is_usual = |it: &Finished| {
+                let places = places(&asked.values);
+                [&it.stdout, &it.stderr]
+                    .into_iter()
+                    .all(|it| taken.is_usual(&String::from_utf8_lossy(&it.head), &places))
+            };
+            if said.iter().all(|it| succeeded(it) && is_usual(it)) {
+                return self.findings(spec, pattern, &said, &asked.values);
+            }
+            workspace = self.workspace(kind, &program.files).await?;
+        }
+        let values = self.values(runtime, program, &workspace.directories, self.front_end_bytes());
+        let commands = commands_for(program, &spec.commands, &spec.with_file);
+        let mut asked = Asked { runtime, values, cancelled, part: 1 };
+        let said = self.ask(&mut workspace, commands, &mut asked).await?;
+        workspace.close().await;
+        self.findings(spec, pattern, &said, &asked.values)
+    }
+
+    fn front_end_bytes(&self) -> u64 {
+        let without = MEMORY_MB.min(self.bounds.memory_max_mb);
+        self.spec.compile.as_ref().map_or(without, |it| it.memory_mb) << 20
+    }
+
+    /// Runs `commands` until one fails, and returns what they said.
+    async fn ask(
+        &self,
+        workspace: &mut Workspace,
+        commands: &[Vec<String>],
+        asked: &mut Asked<'_>,
+    ) -> Result<Vec<Finished>, RunFault> {
+        let Asked { runtime, values, cancelled, part } = asked;
+        let compile = self.spec.compile.as_ref();
+        let phase = compile.map(|it| it.env.clone()).unwrap_or_default();
+        let env = self.environment(values, &workspace.directories, &phase, &BTreeMap::new())?;
+        let seconds = compile.map_or(SECONDS_MAX, |it| it.timeout_seconds);
+        let wall = Duration::from_secs(seconds) / *part;
+        let memory_bytes = self.front_end_bytes();
+        let mut said = Vec::new();
+        for command in commands {
             let command = Command {
                 words: values.words(command)?,
                 argv0: None,
@@ -108,22 +147,38 @@ impl Core {
                 readable: Vec::new(),
                 writable: vec![workspace.directories.out()],
             };
-            let allowance = Allowance { wall, cpu: wall * 4, memory_bytes: memory_mb << 20 };
+            let allowance = Allowance { wall, cpu: wall * 4, memory_bytes };
             let policy = self.policy(runtime, &workspace.directories, command, allowance);
             let traffic =
                 Traffic { input: Bytes::new(), output: self.output, cancelled: cancelled.clone() };
             let sinks = (Log::no_sink(), Log::no_sink());
-            let finished = workspace.execute(policy, traffic, sinks).await?;
-            let failed = finished.ended.exit != sandbox::Exit::Code(0);
-            read(spec, pattern, &finished, &work_dir, &mut findings);
-            if failed {
-                if findings.0.is_empty() {
-                    findings.0.push(without_words(&finished));
-                }
+            said.push(workspace.execute(policy, traffic, sinks).await?);
+            if !said.last().is_some_and(succeeded) {
                 break;
             }
         }
-        workspace.close().await;
+        Ok(said)
+    }
+
+    /// What the commands found.
+    fn findings(
+        &self,
+        spec: &ValidateSpec,
+        pattern: &Regex,
+        said: &[Finished],
+        values: &Values,
+    ) -> Result<Findings, RunFault> {
+        let mut findings = Findings::default();
+        let prefix = values.fill("{work}/")?;
+        for finished in said {
+            for stream in [&finished.stdout, &finished.stderr] {
+                let text = String::from_utf8_lossy(&stream.head).replace(&prefix, "");
+                let text = self.messages.apply(text, |it| values.fill(it))?;
+                read_text(spec, pattern, &text, &mut findings);
+            }
+        }
+        let failed = said.iter().find(|it| !succeeded(it));
+        findings.0.extend(failed.filter(|_| findings.0.is_empty()).map(without_words));
         Ok(findings)
     }
 
@@ -139,6 +194,19 @@ impl Core {
     }
 }
 
+/// What a front end is asked with.
+struct Asked<'a> {
+    runtime: &'a Runtime,
+    values: Values,
+    cancelled: watch::Receiver<bool>,
+    /// It may take one such part of the phase's time.
+    part: u32,
+}
+
+fn succeeded(finished: &Finished) -> bool {
+    finished.ended.exit == sandbox::Exit::Code(0)
+}
+
 /// What a front end said that failed without any diagnostic that we can read.
 fn without_words(finished: &Finished) -> Diagnostic {
     let text = String::from_utf8_lossy(&finished.stderr.tail);
@@ -150,21 +218,7 @@ fn without_words(finished: &Finished) -> Diagnostic {
     Diagnostic { message, line: 0, column: 0, code: None, file: None }
 }
 
-/// Reads the diagnostics out of what a front end said on both streams.
-fn read(
-    spec: &ValidateSpec,
-    pattern: &Regex,
-    finished: &Finished,
-    work_dir: &std::path::Path,
-    findings: &mut Findings,
-) {
-    let prefix = format!("{}/", work_dir.display());
-    for stream in [&finished.stdout, &finished.stderr] {
-        let text = String::from_utf8_lossy(&stream.head).replace(&prefix, "");
-        read_text(spec, pattern, &text, findings);
-    }
-}
-
+/// Reads the diagnostics out of what a front end said.
 fn read_text(spec: &ValidateSpec, pattern: &Regex, text: &str, findings: &mut Findings) {
     let lines: Vec<&str> = text.lines().collect();
     for (index, line) in lines.iter().enumerate() {
@@ -202,7 +256,8 @@ mod tests {
     fn findings(pattern: &str, caret: bool, text: &str) -> Findings {
         let (commands, with_file) = (Vec::new(), BTreeMap::new());
         let pattern_text = pattern.to_owned();
-        let spec = ValidateSpec { commands, with_file, pattern: pattern_text, caret };
+        let shortcuts = Vec::new();
+        let spec = ValidateSpec { shortcuts, commands, with_file, pattern: pattern_text, caret };
         let mut findings = Findings::default();
         read_text(&spec, &Regex::new(pattern).unwrap(), text, &mut findings);
         findings

@@ -344,7 +344,7 @@ impl Core {
             ..Command::default()
         };
         // One that has none of the modules says so by failing.
-        let names = match self.ask(runtime, workspace, command).await {
+        let names = match self.ask_toolchain(runtime, workspace, command).await {
             Err(_) if !modules.is_empty() => return Ok(None),
             names => names?,
         };
