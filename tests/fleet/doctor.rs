@@ -12,7 +12,7 @@ use crate::target::{Target, get};
 const USER: &str = "69990";
 /// What the small container has, and what it leaves for its only slot.
 const SMALL_MB: u64 = 512;
-const ITS_SLOT_MB: u64 = 362;
+const ITS_SLOT_MB: u64 = 346;
 /// Directories where toolchains are that every user can reach.
 const PUBLIC_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -157,7 +157,7 @@ async fn a_small_container_gets_one_slot_and_smaller_runs() {
     let info = get(&server, "/info").await.body;
     assert_eq!(info["slots"], 1, "{info}");
     assert_eq!(info["limits"]["memoryMaxMb"], ITS_SLOT_MB, "{info}");
-    assert!(info["notes"].to_string().contains("362 MB at most"), "{info}");
+    assert!(info["notes"].to_string().contains("346 MB at most"), "{info}");
     let run = |memory: u64| serde_json::json!({"code": "print(1)", "memoryLimit": memory});
     let target = Target::executor(&server);
     target.run(&run(ITS_SLOT_MB)).await.unwrap();

@@ -121,18 +121,18 @@ fn admit(wish: Wish, memory: Option<Memory>) -> Result<(Admission, u64), TooSmal
     let least_mb = bounds.memory_default_mb;
     let resident = has_room(budget, resident_mb, wished, least_mb.max(resident_mb));
     let budget_mb = if resident { budget - resident_mb } else { budget };
-    // A slot's interpreter, and one that waits for it.
-    let kept_mb = 2 * waiting_mb * wished as u64;
-    let keeps = has_room(budget_mb, kept_mb, wished, least_mb);
-    let budget = if keeps { budget_mb - kept_mb } else { budget_mb };
     let each = bounds.memory_max_mb.max(compile_mb);
     let mut notes = Vec::new();
     let slots = if demanded == 0 {
-        let fitting = usize::try_from(budget / each).unwrap_or(usize::MAX);
+        let fitting = usize::try_from(budget_mb / each).unwrap_or(usize::MAX);
         wished.min(fitting.max(1))
     } else {
         demanded
     };
+    // A slot's interpreter, and one that waits for it.
+    let kept_mb = 2 * waiting_mb * slots as u64;
+    let keeps = has_room(budget_mb, kept_mb, slots, least_mb);
+    let budget = if keeps { budget_mb - kept_mb } else { budget_mb };
     if slots < wished {
         notes.push(format!(
             "{slots} of {wished} slots: the {whose}'s memory of {has_mb} MB holds no more runs of \
