@@ -28,7 +28,7 @@ use crate::slots::Slots;
 use crate::spec::RuntimeSpec;
 use crate::surroundings;
 use crate::toolchain::{self, Search, SearchPlaces, is_public};
-use crate::warm::Warm;
+use crate::warm::{Warm, lay_out_library};
 use crate::workspace::StateDir;
 use crate::world;
 
@@ -55,7 +55,7 @@ pub(crate) fn prepare_host(
     let admission = admission(settings, &mut spec, &isolation.guarantees)?;
     let user_switch = mechanisms.user_switch;
     let search = search(&spec, settings, &state, user_switch)?;
-    lay_out_support(&language, &state.join("support"))?;
+    lay_out_support(&language, &spec, &state.join("support"))?;
     let readable = toolchain::matching(&spec.toolchain.readable)?;
     let prepared_dir = prepared_dir(settings, &state, user_switch);
     if !spec.prepare.is_empty() {
@@ -323,7 +323,14 @@ fn search_path(settings: &Settings) -> Vec<PathBuf> {
     path
 }
 
-fn lay_out_support(language: &Language, directory: &Path) -> anyhow::Result<()> {
+fn lay_out_support(
+    language: &Language,
+    spec: &RuntimeSpec,
+    directory: &Path,
+) -> anyhow::Result<()> {
+    if let Some(name) = spec.warm.as_ref().and_then(|it| it.library.as_ref()) {
+        lay_out_library(name, directory)?;
+    }
     for (name, text) in language.support {
         let path = directory.join(name);
         fs::write(&path, text)?;

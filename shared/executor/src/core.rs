@@ -15,6 +15,7 @@ use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
 use crate::messages::Messages;
 use crate::metrics::Metrics;
+use crate::outcome::patterns;
 use crate::pool::Pool;
 use crate::process::OutputBounds;
 use crate::resident::Resident;
@@ -23,6 +24,7 @@ use crate::shortcut::Shortcuts;
 use crate::slots::Slots;
 use crate::spec::{LanguageSpec, RuntimeSpec};
 use crate::template::{UnknownPlaceholder, Values};
+
 use crate::toolchain::Toolchain;
 use crate::warm::Warm;
 use crate::workspace::{Directories, StateDir};
@@ -355,22 +357,6 @@ pub(crate) struct Command {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) readable: Vec<PathBuf>,
     pub(crate) writable: Vec<PathBuf>,
-}
-
-/// The patterns of the files that a client wants back.
-pub(crate) fn patterns(globs: &[String]) -> Result<GlobSet, Vec<FieldError>> {
-    let mut patterns = globset::GlobSetBuilder::new();
-    let mut errors = Vec::new();
-    for (index, pattern) in globs.iter().enumerate() {
-        match globset::GlobBuilder::new(pattern).literal_separator(true).build() {
-            Ok(glob) => drop(patterns.add(glob)),
-            Err(error) => {
-                let detail = format!("is no pattern: {}", error.kind());
-                errors.push(FieldError::new(format!("/outputFiles/{index}"), detail));
-            }
-        }
-    }
-    if errors.is_empty() { Ok(patterns.build().unwrap_or_default()) } else { Err(errors) }
 }
 
 /// The program of a submission: nameless code gets the language's entry file.

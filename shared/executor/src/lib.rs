@@ -21,6 +21,7 @@ mod log;
 mod messages;
 mod metrics;
 mod mirror;
+mod outcome;
 mod pool;
 mod prepare;
 mod process;

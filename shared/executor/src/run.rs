@@ -4,11 +4,10 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
 use bytes::Bytes;
 use protocol::{
-    CaseReport, CompileReport, CompileStatus, Diagnostic, OutputFile, RunEvent, RunReport,
-    RunRequest, Stage, Status, Timings,
+    CompileReport, CompileStatus, Diagnostic, OutputFile, RunEvent, RunReport, RunRequest, Stage,
+    Status, Timings,
 };
 use sandbox::{Assignment, Policy};
 use tokio::sync::watch;
@@ -19,6 +18,7 @@ use crate::compile::{Compiled, Sources};
 use crate::core::{Admitted, Allowance, Command, Core, Runtime};
 use crate::language::Program;
 use crate::log::Log;
+use crate::outcome::{CaseOutcome, add_case, fill, millis, output_file};
 use crate::pool::Kind;
 use crate::process::{Fault, Finished, Start, Traffic};
 use crate::slots::Slot;
@@ -55,14 +55,6 @@ pub(crate) struct Order {
     /// How long it waited for its slot.
     pub(crate) queued: Duration,
     pub(crate) sharing: Sharing,
-}
-
-/// One standard input and what came of it.
-struct CaseOutcome {
-    finished: Finished,
-    warm: bool,
-    status: Status,
-    files: Vec<OutputFile>,
 }
 
 /// Does what `order` says in `slot`, and writes the log. The slot comes free when everything of
@@ -366,66 +358,4 @@ impl Running<'_> {
         files.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(files)
     }
-}
-
-fn output_file(path: String, bytes: Vec<u8>) -> OutputFile {
-    let size = bytes.len() as u64;
-    let (content, encoding) = match String::from_utf8(bytes) {
-        Ok(text) => (text, "utf8"),
-        Err(error) => (encode(error.as_bytes()), "base64"),
-    };
-    OutputFile { path, content, encoding: encoding.to_owned(), size }
-}
-
-fn encode(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// Puts the one outcome of a request without cases into its report.
-fn fill(report: &mut RunReport, outcome: &CaseOutcome, base64: bool) {
-    let Finished { ended, stdout, stderr, .. } = &outcome.finished;
-    report.status = outcome.status;
-    report.output_truncated = stdout.truncated;
-    report.error_truncated = stderr.truncated;
-    report.output_base64 = base64.then(|| encode(&stdout.head));
-    report.execution_time = seconds(ended.wall_us);
-    report.cpu_time = seconds(ended.cpu_us);
-    report.memory_used = ended.memory_bytes;
-    report.approximate = !ended.exact;
-    (report.exit_code, report.signal) = verdict::exit_fields(ended.exit);
-}
-
-/// Adds the outcome of one case; the first that is no pass decides the whole.
-fn add_case(report: &mut RunReport, name: String, outcome: &CaseOutcome) {
-    let Finished { ended, stdout, stderr, .. } = &outcome.finished;
-    let (exit_code, signal) = verdict::exit_fields(ended.exit);
-    if report.cases.is_empty() || report.status.is_pass() {
-        report.status = outcome.status;
-        (report.exit_code, report.signal) = (exit_code, signal.clone());
-    }
-    report.execution_time += seconds(ended.wall_us);
-    report.cpu_time += seconds(ended.cpu_us);
-    report.memory_used = report.memory_used.max(ended.memory_bytes);
-    report.approximate |= !ended.exact;
-    report.cases.push(CaseReport {
-        name,
-        status: outcome.status,
-        output: String::new(),
-        error: String::new(),
-        output_truncated: stdout.truncated,
-        error_truncated: stderr.truncated,
-        execution_time: seconds(ended.wall_us),
-        cpu_time: seconds(ended.cpu_us),
-        memory_used: ended.memory_bytes,
-        exit_code,
-        signal,
-    });
-}
-
-fn seconds(micros: u64) -> f64 {
-    Duration::from_micros(micros).as_secs_f64()
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }

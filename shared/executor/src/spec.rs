@@ -17,9 +17,13 @@
 //!
 //! A [shortcut](ShortcutSpec) has placeholders of its own beside those.
 
+mod ready;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+
+pub(crate) use ready::{ResidentSpec, WarmBy, WarmSpec};
 
 /// Why a `runtime.toml` is refused.
 #[derive(Debug, thiserror::Error)]
@@ -183,23 +187,6 @@ pub struct CompileSpec {
     pub memory_mb: u64,
 }
 
-/// A compiler that stays; `resident.rs` in this crate says how it is asked.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResidentSpec {
-    /// Its command.
-    pub command: Vec<String>,
-    /// The options of each compile; `{options}` stands for those in force.
-    pub options: Vec<String>,
-    /// The same for a validation; none if it is not asked for those.
-    #[serde(default)]
-    pub validate_options: Vec<String>,
-    /// What it may use, in MiB.
-    pub memory_mb: u64,
-    /// How many programs it compiles before it is replaced.
-    pub compiles_max: u64,
-}
-
 /// How programs begin: a run of names, such as of headers, that come before anything else. The
 /// head of a program ends where neither pattern matches, and at the first unlisted name.
 #[derive(Debug, Clone, Deserialize)]
@@ -272,51 +259,6 @@ pub struct RunSpec {
     /// Environment of the phase; clients may add to it and override it.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-}
-
-/// What is made ready for the run phase before its program is known.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WarmSpec {
-    /// What stands ready.
-    pub by: WarmBy,
-    /// Its command. `{library}` is the file that `library` names; a word that holds `{modules}` is
-    /// repeated for each module that a profile reads ahead; `{level}` is how much a process is to do
-    /// to become ready, 2 while there is time for it and 0 while runs are under way.
-    pub command: Vec<String>,
-    /// Where a process waits, if not in the work directory; it goes there by itself then.
-    #[serde(default)]
-    pub directory: Option<String>,
-    /// What a waiting process is told before the program's arguments.
-    #[serde(default)]
-    pub words: Vec<String>,
-    /// A shared object beside the executor's own binary; without it, everything starts cold.
-    #[serde(default)]
-    pub library: Option<String>,
-    /// A command that prints what a zygote has read ahead, a name a line: programs with a file of
-    /// such a name start cold, as that file must be found instead.
-    #[serde(default)]
-    pub names: Vec<String>,
-    /// Zygotes beside the first one, for programs that import any of these modules, where the
-    /// runtime has one.
-    #[serde(default)]
-    pub profiles: Vec<Vec<String>>,
-    /// Patterns of variables that say how an interpreter starts: programs for which a client sets
-    /// one start cold.
-    #[serde(default)]
-    pub cold_env: Vec<String>,
-    /// What one takes while it waits, in MiB.
-    pub memory_mb: u64,
-}
-
-/// What stands ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WarmBy {
-    /// An interpreter that has read what most programs need, and from which each is forked.
-    Zygote,
-    /// A process for each program, which waits for it.
-    Process,
 }
 
 /// How sources are validated by a command that must not run them.

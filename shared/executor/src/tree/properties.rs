@@ -13,7 +13,7 @@ use protocol::{Bounds, RunRequest};
 use serde_json::json;
 
 use super::*;
-use crate::core;
+use crate::outcome::patterns;
 
 const SECRET: &str = "secret-5d2c";
 
@@ -230,7 +230,7 @@ fn check_writes(plants: &[(String, Plant)], paths: &[String]) {
 fn check_reads(plants: &[(String, Plant)], globs: &[String], bounds: WalkBounds) {
     let scene = Scene::new(plants);
     let before = scene.surroundings();
-    let patterns = core::patterns(globs).unwrap_or_default();
+    let patterns = patterns(globs).unwrap_or_default();
     let root = open_directory(&scene.inside()).unwrap();
     let (mut visited, mut bytes) = (0, 0);
     walk(root.as_fd(), None, bounds, &mut |found| {
