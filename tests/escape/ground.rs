@@ -350,10 +350,15 @@ fn possessions(server: &Server) -> Vec<(PathBuf, u32)> {
     found.collect()
 }
 
-/// What is left in the directory of runs. The victim's is expected.
+/// What is left in the directory of runs. The victim's is expected, and those in which nothing is
+/// yet: they wait for runs.
 async fn left_in_work(server: &Server, victim: Option<&Victim>) -> Option<String> {
     let work = state_directory(server).join("work");
-    let left = || names_in(&work).into_iter().filter(|it| !victim.is_some_and(|v| v.lives_in(it)));
+    let is_used = |run: &String| {
+        ["work", "tmp", "out"].iter().any(|it| !names_in(&work.join(run).join(it)).is_empty())
+    };
+    let others = || names_in(&work).into_iter().filter(is_used);
+    let left = || others().filter(|it| !victim.is_some_and(|v| v.lives_in(it)));
     let empty = machine::soon(|| left().next().is_none()).await;
     (!empty).then(|| format!("left in the directory of runs: {:?}", left().collect::<Vec<_>>()))
 }

@@ -113,16 +113,16 @@ pub(crate) fn number_within(pid: i32) -> i32 {
     line.and_then(|it| it.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid)
 }
 
-/// The spawner of a server: its only child.
+/// The spawner of a server: the first of its children; the others are zygotes.
 pub(crate) fn spawner_of(server: i32) -> i32 {
-    children(server).first().expect("a server has a spawner").pid
+    children(server).iter().map(|it| it.pid).min().expect("a server has a spawner")
 }
 
-/// The only run below a spawner: its supervisor and its program.
-pub(crate) fn run_below(spawner: i32) -> Vec<i32> {
-    let supervisors = children(spawner).into_iter();
+/// The only run below a server: its supervisor and its program.
+pub(crate) fn run_below(server: i32) -> Vec<i32> {
+    let supervisors = children(server).into_iter().flat_map(|it| children(it.pid));
     let programs = supervisors.flat_map(|it| children(it.pid));
-    let mut programs = programs.filter(|it| !is_as_its_parent(it));
+    let mut programs = programs.filter(|it| !is_as_its_parent(it) && !stands_ready(it));
     let program = programs.next().expect("a run goes on");
     vec![program.parent, program.pid]
 }
@@ -153,9 +153,9 @@ pub(crate) async fn survivors(server: i32, users: &Users, expected: &[i32]) -> V
 /// Processes of runs that live now, beside those expected.
 pub(crate) fn left_over(server: i32, users: &Users, expected: &[i32]) -> Vec<Process> {
     let all = processes();
-    let spawner = all.iter().find(|it| it.parent == server).map(|it| it.pid);
-    let ours = |pid: i32| pid == server || Some(pid) == spawner || expected.contains(&pid);
-    let below = all.iter().filter(|it| it.parent == server || Some(it.parent) == spawner);
+    let spawners: Vec<i32> = all.iter().filter(|it| it.parent == server).map(|it| it.pid).collect();
+    let ours = |pid: i32| pid == server || spawners.contains(&pid) || expected.contains(&pid);
+    let below = all.iter().filter(|it| spawners.contains(&it.parent));
     let below = below.filter(|it| !waits(it, &all));
     let of_slots = all.iter().filter(|it| users.contains(it.user) && users.is_foreign(it, &all));
     let of_slots = of_slots.filter(|it| !is_to_start(it, &all));
@@ -166,13 +166,24 @@ pub(crate) fn left_over(server: i32, users: &Users, expected: &[i32]) -> Vec<Pro
 /// below it but what is to become the run's.
 fn waits(process: &Process, all: &[Process]) -> bool {
     let mut below = all.iter().filter(|it| it.parent == process.pid);
-    is_as_its_parent(process) && below.all(is_as_its_parent)
+    is_as_its_parent(process) && below.all(|it| is_as_its_parent(it) || stands_ready(it))
+}
+
+/// Whether a process waits for its program, or compiles for all.
+fn stands_ready(process: &Process) -> bool {
+    let words = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+    let words = String::from_utf8_lossy(&words);
+    let line = std::fs::read_link(format!("/proc/{}/fd/3", process.pid));
+    let hears = line.is_ok_and(|it| it.to_string_lossy().starts_with("socket:"));
+    let is_to_hear = words.contains("/support/warm.js\0") || words.contains("\0flotilla.Warm\0");
+    is_to_hear && hears || words.contains("\0flotilla.Compiler\0")
 }
 
 /// Whether a process is what is to become a run's, below a supervisor that waits.
 fn is_to_start(process: &Process, all: &[Process]) -> bool {
     let supervisor = all.iter().find(|it| it.pid == process.parent);
-    is_as_its_parent(process) && supervisor.is_some_and(|it| waits(it, all))
+    let is_ready = is_as_its_parent(process) || stands_ready(process);
+    is_ready && supervisor.is_some_and(|it| waits(it, all))
 }
 
 /// Whether a process runs what its parent runs. Where that is hidden, by its words.

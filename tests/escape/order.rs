@@ -237,7 +237,7 @@ fn look_at_launchers(ground: &Ground) -> Vec<String> {
 const DRAWS: &[(&str, &str)] = &[
     (
         "python",
-        "import random, uuid\nprint(random.random(), hash('x'), uuid.uuid4(), id(object()))",
+        "import random, uuid\nprint(random.random(), uuid.uuid4(), random.SystemRandom().random())",
     ),
     ("javascript", "console.log(Math.random(), require('crypto').randomUUID())"),
     (

@@ -72,6 +72,7 @@ pub(crate) fn builder(
         .set("EXECUTOR_TOKEN", TOKEN)
         .set("EXECUTOR_SLOTS", if rights.bear_a_victim() { "3" } else { "1" })
         .set("EXECUTOR_TIMEOUT_MAX_SECONDS", "600")
+        .set("EXECUTOR_WARM_DEPTH", "3")
         .set("EXECUTOR_UID_BASE", &first_user.to_string());
     // One version is enough, and the system's own is within everybody's reach.
     let builder = match language {

@@ -47,7 +47,7 @@ FILES = ("environ mem maps smaps smaps_rollup auxv stack syscall wchan cmdline s
          "task fd fdinfo map_files ns/mnt oom_score_adj personality pagemap").split()
 # Where the supervisor is process 1 of the run's own, it is no secret what everybody may know of any process.
 TOLD = "wchan cmdline status stat statm limits mountinfo mounts cgroup comm task oom_score_adj".split() if NAMESPACED else ()
-if NAMESPACED and read("/proc/1/cmdline") != b"/proc/self/exe\0sandbox-spawner\0":
+if NAMESPACED and read("/proc/1/cmdline").rstrip(b"\0") != b"/proc/self/exe\0sandbox-spawner":
     print("ESCAPED the words of the supervisor", read("/proc/1/cmdline"))
 for pid, file in itertools.product((SERVER, SPAWNER, REAPER, VICTIM, os.getppid(), 1), FILES):
     if pid == 1 and file in TOLD: continue

@@ -62,11 +62,12 @@ impl Victim {
             let chunk = stream.chunk().await.unwrap().expect("the victim says that it is well");
             heard += &String::from_utf8_lossy(&chunk);
         }
-        let processes = machine::run_below(machine::spawner_of(server.pid()));
+        let processes = machine::run_below(server.pid());
         let work = state_directory(server).join("work");
         // Where it has files of its own, its work directory has no path for others.
-        let directory = match std::fs::read_dir(work).unwrap().next() {
-            Some(run) => run.unwrap().path().join("work"),
+        let runs = std::fs::read_dir(work).unwrap().map(|it| it.unwrap().path().join("work"));
+        let directory = match runs.into_iter().find(|it| it.join("main.py").exists()) {
+            Some(directory) => directory,
             None => format!("/proc/{}/cwd", processes.last().expect("there is a program")).into(),
         };
         let condition = condition(&processes);

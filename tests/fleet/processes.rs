@@ -48,7 +48,7 @@ pub(crate) fn spawner_and_reapers(server: i32, run: &[i32]) -> (Option<i32>, Vec
 
 /// Whether a process is one of the server's own, or waits for its program.
 pub(crate) fn is_ours(pid: i32) -> bool {
-    words(pid).iter().any(|it| it == "sandbox-spawner" || it.ends_with("zygote.py"))
+    words(pid).iter().any(|it| it == "sandbox-spawner")
 }
 
 /// Whether a process lives, and is no zombie.

@@ -204,7 +204,7 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        self.spawner.keeper().forget_reaper(self.reaper);
+        self.spawner.keeper().let_reaper_end(self.reaper);
         // The reaper ends when it sees that; only then can the group be removed.
         self.control.shutdown(std::net::Shutdown::Both).unwrap_or_default();
         if let Some(group) = self.group.take() {

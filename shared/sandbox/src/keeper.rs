@@ -23,6 +23,9 @@ pub(crate) struct Keeper {
     emptied: Sender<Cgroup>,
 }
 
+/// How many reapers that were told to end are remembered before those that have are forgotten.
+const ENDING_MAX: usize = 256;
+
 /// Who may be below the server.
 #[derive(Debug, Default)]
 struct Expected {
@@ -30,11 +33,17 @@ struct Expected {
     spawners: HashMap<Pid, Weak<Process>>,
     /// Reapers that live, by process id: they are spared when strays are swept.
     reapers: HashSet<Pid>,
+    /// Reapers that were told to end, and by when they will have: they are spared, too. A sweep that
+    /// stops them first, and is broken off by the end of this process, would leave them stopped.
+    ending: HashMap<Pid, Instant>,
 }
 
 impl Expected {
-    fn all(&self) -> HashSet<Pid> {
-        self.reapers.iter().chain(self.spawners.keys()).copied().collect()
+    fn all(&mut self) -> HashSet<Pid> {
+        let now = Instant::now();
+        self.ending.retain(|_, until| now < *until);
+        let reapers = self.reapers.iter().chain(self.ending.keys());
+        reapers.chain(self.spawners.keys()).copied().collect()
     }
 }
 
@@ -93,10 +102,24 @@ impl Keeper {
         }
     }
 
-    /// Notes that a reaper ended.
+    /// Notes that a reaper died.
     pub(crate) fn forget_reaper(&self, pid: i32) {
         if let Some(pid) = Pid::from_raw(pid) {
             self.lock().reapers.remove(&pid);
+        }
+    }
+
+    /// Notes that a reaper was told to end.
+    pub(crate) fn let_reaper_end(&self, pid: i32) {
+        if let Some(pid) = Pid::from_raw(pid) {
+            let mut expected = self.lock();
+            if expected.reapers.remove(&pid) {
+                if expected.ending.len() > ENDING_MAX {
+                    let now = Instant::now();
+                    expected.ending.retain(|_, until| now < *until);
+                }
+                expected.ending.insert(pid, Instant::now() + 2 * PATIENCE);
+            }
         }
     }
 
@@ -135,6 +158,7 @@ impl Keeper {
             // Kept, so that no spawner is started that would be taken for a stray.
             let mut expected = self.lock();
             expected.reapers.remove(&ended);
+            expected.ending.remove(&ended);
             let spawner = expected.spawners.remove(&ended);
             // Whatever came to us when a spawner or a reaper of its died is a stray; reapers that
             // live go on with their runs.

@@ -97,6 +97,10 @@ fn take_streams() -> io::Result<()> {
 pub fn serve(child: Child<'_>) -> ! {
     // Where it is not told, programs show the words of the zygote.
     let title = Title::find().ok();
+    if let Some(title) = title {
+        // Those name places of the host, and a supervisor's are seen by its programs.
+        title.set(&["/proc/self/exe".to_owned(), launcher::ARGUMENT.to_owned()]);
+    }
     match take_hand_over() {
         Ok(socket) => launcher::serve(socket, Becomes::Itself { child, title }),
         Err(_) => exit(1),
