@@ -237,14 +237,16 @@ impl Supervisor {
                         None => return Err(Fault::LostEarly),
                     }
                 }
-                () = drained.too_much.notified(), if !self.stopped => self.stop(Stop::Output),
-                () = drained.unwanted.notified(), if !self.stopped => self.stop(Stop::Cancelled),
-                () = is_true(&mut cancelled), if !self.stopped => self.stop(Stop::Cancelled),
+                () = drained.too_much.notified(), if !self.stopped => self.stop(Stop::Output).await,
+                () = drained.unwanted.notified(), if !self.stopped => self.stop(Stop::Cancelled).await,
+                () = is_true(&mut cancelled), if !self.stopped => self.stop(Stop::Cancelled).await,
             }
         }
     }
 
-    fn stop(&mut self, why: Stop) {
+    async fn stop(&mut self, why: Stop) {
+        // A socket that is new is not known to take anything yet, and a stop must not be lost.
+        self.socket.writable().await.unwrap_or_default();
         self.stopped = true;
         // One byte always fits; if the reaper is gone, so is the run.
         self.socket.try_write(&[why.byte()]).unwrap_or_default();

@@ -11,7 +11,7 @@ use rustix::fs::fstatvfs;
 use rustix::process::Pid;
 
 use crate::cgroup::Directories;
-use crate::sys::process::{children_usage, processor_time_of};
+use crate::sys::process::{ask_as_user, children_usage, processor_time_of};
 use crate::tree::{Mappings, Processes, Sample};
 
 /// What a run has spent.
@@ -54,6 +54,8 @@ pub(crate) struct Meter {
     files: Option<OwnedFd>,
     before: Baseline,
     kills_before: u64,
+    /// The user of programs, if that is not ours and cannot reach a process of ours as that user.
+    user: Option<u32>,
 }
 
 /// The open files of a control group, which stay readable in whatever file tree.
@@ -71,7 +73,7 @@ struct Group {
 
 impl Meter {
     /// Finds everything that it will look at, while that has names.
-    pub(crate) fn open(group: Option<&Directories>) -> io::Result<Self> {
+    pub(crate) fn open(group: Option<&Directories>, user: Option<u32>) -> io::Result<Self> {
         let processes = Processes::open()?;
         let own = processes.own();
         let group = group.map(Group::open).transpose()?;
@@ -82,6 +84,7 @@ impl Meter {
             files: None,
             before: Baseline::default(),
             kills_before: 0,
+            user,
         })
     }
 
@@ -154,11 +157,17 @@ impl Meter {
         if memory_bytes + files > memory_max.saturating_add(before) && count > 1 {
             // Pages that a fork shares were counted for each process.
             let exact = self.processes.proportional_memory(&processes);
-            memory_bytes = exact.unwrap_or(memory_bytes);
+            memory_bytes = exact.or_else(|| self.as_user(&processes)).unwrap_or(memory_bytes);
         }
         let memory_bytes = memory_bytes.saturating_sub(before) + files;
         let cpu = (cpu + children_usage().0).saturating_sub(self.before.cpu);
         Spent { memory_bytes, out_of_memory: false, cpu }
+    }
+
+    /// The memory of processes as their user sees it, where the kernel does not tell us.
+    fn as_user(&self, processes: &[Pid]) -> Option<u64> {
+        let told = ask_as_user(self.user?, || self.processes.proportional_memory(processes))?;
+        (told != 0).then_some(told)
     }
 
     /// What the run spent, once all of it is dead.

@@ -91,7 +91,9 @@ fn make<'a>(
     if let Some((uid, gid)) = apart.and_then(|it| it.user) {
         keep_user(uid, gid).map_err(failed("keep the user"))?;
     }
-    let mut meter = Meter::open(group.as_ref()).map_err(failed("find what to measure"))?;
+    // Elsewhere it could be stopped by those that it looks at.
+    let user = spec.slot_user().filter(|_| spec.mechanisms.landlock_scope);
+    let mut meter = Meter::open(group.as_ref(), user).map_err(failed("find what to measure"))?;
     let pid = meter.processes().own().unwrap_or(getpid()).as_raw_nonzero().get();
     wire::send(control, &Message::Hello { pid }).map_err(failed("greet"))?;
     if let Some(group) = &group {
