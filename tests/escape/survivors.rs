@@ -46,7 +46,8 @@ for recipe in (os.setsid, double, deaf, group, stopped, silent, holds, subreaper
 print("done", flush=True)
 "#,
         )
-        .with(r#"{"timeout": 20}"#),
+        // Each of them is a fork that takes memory of its own.
+        .with(r#"{"timeout": 20, "memoryLimit": 512}"#),
         attack(
             "a storm of forks for a second",
             "the reaper (kill inside the scope), Processes",
