@@ -133,8 +133,9 @@ impl Core {
     ) -> Result<Vec<Finished>, RunFault> {
         let Asked { runtime, values, cancelled, part } = asked;
         let compile = self.spec.compile.as_ref();
-        let phase = compile.map(|it| it.env.clone()).unwrap_or_default();
-        let env = self.environment(values, &workspace.directories, &phase, &BTreeMap::new())?;
+        // Without a compiler, it is the interpreter of runs, which may stand ready.
+        let phase = compile.map_or(&self.spec.run.env, |it| &it.env);
+        let env = self.environment(values, &workspace.directories, phase, &BTreeMap::new())?;
         let seconds = compile.map_or(SECONDS_MAX, |it| it.timeout_seconds);
         let wall = Duration::from_secs(seconds) / *part;
         let memory_bytes = self.front_end_bytes();
