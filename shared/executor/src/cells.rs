@@ -10,6 +10,7 @@ use sandbox::{CellSpec, Policy, Spawner};
 use crate::core::Core;
 use crate::pool::{Held, Kind, Made};
 use crate::process::{self, Fault, Finished, Sink, Start, Traffic};
+use crate::spec::WarmBy;
 use crate::workspace::Directories;
 
 /// A cell with the files of one run. When it is dropped, everything in it is gone or on its way.
@@ -151,12 +152,12 @@ impl Core {
         }
     }
 
-    /// Processes and threads that whatever waits may come to have: a supervisor and a process for
-    /// each, and the threads of an interpreter.
+    /// Processes and threads that what stands ready may come to have more while a run goes on: for each
+    /// slot a supervisor and a process, with the threads of an interpreter that is started.
     fn neighbours(&self) -> u64 {
-        const THREADS_MAX: u64 = 32;
-        let places = (self.slots.count() + self.pool.depth()) as u64;
-        places * if self.spec.warm.is_some() { THREADS_MAX } else { 2 }
+        const THREADS_MAX: u64 = 24;
+        let starts = self.spec.warm.as_ref().is_some_and(|it| it.by == WarmBy::Process);
+        self.slots.count() as u64 * if starts { THREADS_MAX } else { 2 }
     }
 }
 
