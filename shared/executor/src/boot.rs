@@ -25,7 +25,7 @@ use crate::samples;
 use crate::selftest::Standing;
 use crate::settings::Settings;
 use crate::slots::Slots;
-use crate::spec::RuntimeSpec;
+use crate::spec::{RuntimeSpec, whole_patterns};
 use crate::surroundings;
 use crate::toolchain::{self, Search, SearchPlaces, is_public};
 use crate::warm::{Warm, lay_out_library};
@@ -80,7 +80,6 @@ pub(crate) fn prepare_host(
     let runtimes = search.toolchains.into_iter();
     let compile = spec.compile.as_ref().map(|it| it.options.as_slice()).unwrap_or_default();
     let messages = spec.compile.as_ref().map(|it| it.messages.as_slice()).unwrap_or_default();
-    let options = compile.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
     Ok(Core {
         language,
         bounds: admission.bounds,
@@ -101,7 +100,7 @@ pub(crate) fn prepare_host(
         prepared_dir,
         files_bytes_max: settings.files_bytes_max,
         run_processors: processors(settings.run_processors),
-        options: options.collect::<Result<_, _>>()?,
+        options: whole_patterns(compile)?,
         shortcuts: ShortcutsOfPhases::parse(&spec)?,
         messages: Messages::parse(messages)?,
         diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,

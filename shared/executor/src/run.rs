@@ -129,7 +129,11 @@ impl Order {
             }
         };
         let Ok(program) = prepared else { return Ok(report) };
+        let request = &self.request;
+        let kind =
+            core.kind_for(self.admitted.runtime, &program, &request.env, request.memory_bytes);
         let running = Running {
+            kind,
             order: self,
             core,
             runtime,
@@ -209,6 +213,8 @@ fn refused(output: String) -> CompileReport {
 
 /// The run phase of an order.
 struct Running<'a> {
+    /// What its programs start from, if it is ready.
+    kind: Kind,
     order: &'a Order,
     core: &'a Arc<Core>,
     runtime: &'a Runtime,
@@ -261,10 +267,7 @@ impl Running<'_> {
         args: &[String],
     ) -> Result<CaseOutcome, RunFault> {
         self.log.add(RunEvent::Stage { stage: Stage::Run, case }).await;
-        let request = &self.order.request;
-        let runtime = self.order.admitted.runtime;
-        let kind = self.core.kind_for(runtime, self.program, &request.env, request.memory_bytes);
-        let first = self.attempt(kind, case, input.clone(), args).await;
+        let first = self.attempt(self.kind, case, input.clone(), args).await;
         let (finished, workspace) = match first {
             Err(RunFault::Process(Fault::LostEarly | Fault::Gone)) => {
                 self.attempt(Kind::Cell, case, input, args).await?

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::{Regex, bytes};
 
-use crate::spec::{HeadSpec, MadeSpec, ShortcutSpec};
+use crate::spec::{HeadSpec, MadeSpec, ShortcutSpec, whole_patterns};
 
 /// How much of a program is looked at for its head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -112,9 +112,8 @@ impl Head {
 
 impl Shortcut {
     fn parse(spec: &ShortcutSpec) -> Result<Self, regex::Error> {
-        let options = spec.options.iter().map(|it| Regex::new(&format!("^(?:{it})$")));
         Ok(Self {
-            options: options.collect::<Result<_, _>>()?,
+            options: whole_patterns(&spec.options)?,
             made: spec.made.clone(),
             needs: spec.needs.clone(),
             unlike: spec.unlike.as_deref().map(Regex::new).transpose()?,

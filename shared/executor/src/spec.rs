@@ -21,6 +21,7 @@ mod ready;
 
 use std::collections::BTreeMap;
 
+use regex::Regex;
 use serde::Deserialize;
 
 pub(crate) use ready::{ResidentSpec, WarmBy, WarmSpec};
@@ -333,6 +334,11 @@ impl Default for LimitsSpec {
     fn default() -> Self {
         Self { processes: 64, open_files: 128, file_mb: 64, stack_mb: 8 }
     }
+}
+
+/// Patterns that must match the whole of something.
+pub(crate) fn whole_patterns(texts: &[String]) -> Result<Vec<Regex>, regex::Error> {
+    texts.iter().map(|it| Regex::new(&format!("^(?:{it})$"))).collect()
 }
 
 impl RuntimeSpec {

@@ -40,6 +40,14 @@ struct WarmProcess {
     baseline_bytes: u64,
 }
 
+impl WarmProcess {
+    /// The bounds of a cell in which its program gets `limits`.
+    fn beside(&self, limits: Limits) -> Limits {
+        let memory_bytes = limits.memory_bytes.saturating_add(self.baseline_bytes);
+        Limits { memory_bytes, ..limits }
+    }
+}
+
 /// A run that was launched: the near ends of its streams.
 #[derive(Debug)]
 pub struct Running {
@@ -122,16 +130,19 @@ impl Cell {
 
     /// Starts a process that makes itself ready for a program that is not known yet, within the
     /// limits of `policy`, and waits until it is ready. It has descriptor 3 as well: there it says
-    /// so with the byte `r`, and hears of its program. Blocks for at most the wall clock of the
-    /// policy, and never for more than some seconds.
-    pub fn warm(&mut self, policy: &Policy) -> Result<(), LaunchError> {
+    /// so with the byte `r`, and hears of its program. The cell is bounded ahead by what that is
+    /// likely to get, `next`. Blocks for at most the wall clock of the policy, and never for more
+    /// than some seconds.
+    pub fn warm(&mut self, policy: &Policy, next: Limits) -> Result<(), LaunchError> {
         self.limit(policy.limits)?;
         let streams = self.order_with_streams(&Order::Warm(policy.clone()))?;
         let told = wire::receive_with(&self.control)
             .map_err(|source| LaunchError::System { what: "hear of a process", source })?;
         match told {
             Some((Message::Ready { baseline_bytes }, _)) => {
-                self.waiting = Some(WarmProcess { streams, baseline_bytes });
+                let waiting = WarmProcess { streams, baseline_bytes };
+                self.limit(waiting.beside(next))?;
+                self.waiting = Some(waiting);
                 Ok(())
             }
             Some((Message::Failed { step, errno }, _)) => Err(LaunchError::Cell { step, errno }),
@@ -139,18 +150,11 @@ impl Cell {
         }
     }
 
-    /// Whether a process waits for its program.
-    pub fn is_warm(&self) -> bool {
-        self.waiting.is_some()
-    }
-
     /// Tells the process that waits what its program is. What becomes of it is told on the control
     /// socket, as for [`Self::launch`]; [`Message::Gone`] if there is no such process any more.
     pub fn hand_over(&mut self, assignment: &Assignment) -> Result<Running, LaunchError> {
         let Some(waiting) = self.waiting.take() else { return Err(LaunchError::NotWarm) };
-        let mut bounds = assignment.limits;
-        bounds.memory_bytes = bounds.memory_bytes.saturating_add(waiting.baseline_bytes);
-        self.limit(bounds)?;
+        self.limit(waiting.beside(assignment.limits))?;
         self.order(&Order::HandOver(assignment.clone()), &[])?;
         self.running(waiting.streams)
     }

@@ -40,10 +40,14 @@ struct Expected {
 
 impl Expected {
     fn all(&mut self) -> HashSet<Pid> {
-        let now = Instant::now();
-        self.ending.retain(|_, until| now < *until);
+        self.forget_ended();
         let reapers = self.reapers.iter().chain(self.ending.keys());
         reapers.chain(self.spawners.keys()).copied().collect()
+    }
+
+    fn forget_ended(&mut self) {
+        let now = Instant::now();
+        self.ending.retain(|_, until| now < *until);
     }
 }
 
@@ -115,8 +119,7 @@ impl Keeper {
             let mut expected = self.lock();
             if expected.reapers.remove(&pid) {
                 if expected.ending.len() > ENDING_MAX {
-                    let now = Instant::now();
-                    expected.ending.retain(|_, until| now < *until);
+                    expected.forget_ended();
                 }
                 expected.ending.insert(pid, Instant::now() + 2 * PATIENCE);
             }

@@ -131,11 +131,6 @@ impl Spawner {
         Ok(Self { process })
     }
 
-    /// Whether programs of its cells go on as what it has read ahead.
-    pub fn is_zygote(&self) -> bool {
-        self.process.preload.is_some()
-    }
-
     /// Makes a cell, in which a run can be launched later. Blocks until it is ready.
     pub fn cell(&self, spec: &CellSpec) -> Result<Cell, LaunchError> {
         Cell::make(self.clone(), spec)

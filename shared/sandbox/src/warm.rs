@@ -87,7 +87,8 @@ impl WarmProcess {
             self.process = None;
             return Ok(None);
         }
-        meter.begin(self.baseline.now(process));
+        self.baseline = self.baseline.now(process);
+        meter.begin(self.baseline);
         self.confine(process, assignment, spec, meter)?;
         let told = self.line.write_all(&message(assignment));
         match told.and_then(|()| self.line.shutdown(Shutdown::Both)) {
@@ -110,7 +111,7 @@ impl WarmProcess {
         let step = |it: io::Error| Failure::of("set the limits of the program", &it);
         let mapped = self.baseline.mapped;
         let mut allowed = assignment.limits;
-        allowed.cpu_ms = allowed.cpu_ms.saturating_add(millis(self.baseline.now(process).cpu));
+        allowed.cpu_ms = allowed.cpu_ms.saturating_add(millis(self.baseline.cpu));
         allowed.data_bytes = allowed.data_bytes.saturating_add(mapped.data_bytes);
         allowed.address_space_bytes =
             allowed.address_space_bytes.map(|it| it.saturating_add(mapped.bytes));

@@ -28,7 +28,7 @@ impl Makers {
     pub(crate) fn start(core: &Arc<Core>) -> Self {
         /// Forks are short, and one of them waits while another works.
         const MAKERS: usize = 2;
-        core.pool.fill(core.likely_kind());
+        core.pool.fill(core.likely_kind(0));
         let (stop, stopped) = watch::channel(false);
         let makers = (0..MAKERS).map(|_| tokio::spawn(make(Arc::clone(core), stopped.clone())));
         let mut tasks: Vec<JoinHandle<()>> = makers.collect();

@@ -114,10 +114,10 @@ impl Core {
         WarmInfo { depth: self.pool.depth(), cells, waiting, runtimes: runtimes.collect() }
     }
 
-    /// What most programs will want.
-    pub(crate) fn likely_kind(&self) -> Kind {
+    /// What most programs of a runtime will want.
+    pub(crate) fn likely_kind(&self, runtime: usize) -> Kind {
         let memory_bytes = self.bounds.memory_default_mb << 20;
-        self.kind_for(0, &Program::none(), &BTreeMap::new(), memory_bytes)
+        self.kind_for(runtime, &Program::none(), &BTreeMap::new(), memory_bytes)
     }
 
     /// The same for another command of the language, not filled yet: what stands ready for programs
@@ -148,7 +148,13 @@ impl Core {
             Some(RuntimeWarmth::Process) => {
                 let mut made = self.furnish(&self.spawner, spec)?;
                 let policy = self.waiting_policy(kind, &made)?;
-                made.cell.warm(&policy)?;
+                // Bounded as its program is likely to be, while nobody waits for that.
+                let next = self.limits(Allowance {
+                    wall: Duration::ZERO,
+                    cpu: Duration::ZERO,
+                    memory_bytes: policy.limits.memory_bytes,
+                });
+                made.cell.warm(&policy, next)?;
                 Ok(made)
             }
             Some(RuntimeWarmth::Cold(_)) | None => Err(unknown("runtime")),

@@ -1,16 +1,12 @@
 //! Starts what is to stand ready, and proves with samples that programs can be served by it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use regex::Regex;
 
 use super::{RuntimeWarmth, Warm};
 use crate::core::Core;
-use crate::language::Program;
 use crate::pool::Kind;
 use crate::samples;
-use crate::spec::{WarmBy, WarmSpec};
+use crate::spec::{WarmBy, WarmSpec, whole_patterns};
 
 impl Core {
     /// Starts what stands ready for each runtime, and proves it with the samples. A runtime of
@@ -21,7 +17,7 @@ impl Core {
         let reason = core.no_warmth(is_wanted);
         let mut warm = Warm::none(count, reason.as_deref().unwrap_or_default());
         if let (None, Some(spec)) = (reason, core.spec.warm.clone()) {
-            warm.cold_env = patterns(&spec.cold_env)?;
+            warm.cold_env = whole_patterns(&spec.cold_env)?;
             for (index, place) in warm.runtimes.iter_mut().enumerate() {
                 *place = match core.stand_ready(&spec, index).await {
                     Ok(warmth) => warmth,
@@ -74,8 +70,7 @@ impl Core {
 
     /// Runs every sample of the runtime on what stands ready.
     async fn prove_one(self: &Arc<Self>, runtime: usize) -> anyhow::Result<()> {
-        let memory_bytes = self.bounds.memory_default_mb << 20;
-        let kind = self.kind_for(runtime, &Program::none(), &BTreeMap::new(), memory_bytes);
+        let kind = self.likely_kind(runtime);
         if kind == Kind::Cell {
             return Ok(());
         }
@@ -96,8 +91,4 @@ fn replace(core: &mut Arc<Core>, change: impl FnOnce(&mut Core)) -> anyhow::Resu
     let core = Arc::get_mut(core).ok_or_else(|| anyhow::anyhow!("a sample still runs"))?;
     change(core);
     Ok(())
-}
-
-fn patterns(texts: &[String]) -> Result<Vec<Regex>, regex::Error> {
-    texts.iter().map(|it| Regex::new(&format!("^(?:{it})$"))).collect()
 }

@@ -11,13 +11,14 @@ use std::time::Instant;
 use sandbox::{Preload, Spawner};
 
 use super::AGE_MAX;
+use crate::cells::Workspace;
 use crate::core::{Command, Core, Runtime};
 use crate::house_rules::HouseRules;
 use crate::language::Program;
 use crate::pool::Kind;
 use crate::process::Fault;
 use crate::spec::WarmSpec;
-use crate::template::Values;
+use crate::template::{UnknownPlaceholder, Values};
 use crate::workspace::Directories;
 use crate::world;
 
@@ -84,19 +85,23 @@ impl Core {
         modules: &[String],
     ) -> anyhow::Result<Option<Zygote>> {
         let Some(runtime) = self.runtimes.get(runtime) else { return Ok(None) };
+        let workspace = self.workspace(Kind::Cell, &[]).await?;
+        let values = self.zygote_values(spec, runtime, modules, &workspace.directories)?;
+        let preload = self.preload(spec, &values)?;
         // One that has none of the modules says so by failing.
-        let names = match self.ask_zygote(&spec.names, spec, runtime, modules).await {
+        let names = match self.ask_zygote(&spec.names, runtime, &values, workspace).await {
             Err(_) if !modules.is_empty() => return Ok(None),
             names => names?,
         };
         let names = String::from_utf8_lossy(&names).lines().map(str::to_owned).collect();
         if !spec.check.is_empty() {
-            self.ask_zygote(&spec.check, spec, runtime, modules).await?;
+            let workspace = self.workspace(Kind::Cell, &[]).await?;
+            let values = self.zygote_values(spec, runtime, modules, &workspace.directories)?;
+            self.ask_zygote(&spec.check, runtime, &values, workspace).await?;
         }
         let imports = (!modules.is_empty())
             .then(|| HouseRules::new(self.spec.modules.as_ref(), modules))
             .transpose()?;
-        let preload = self.preload(spec, runtime, modules).await?;
         let (beside, wanted) = (self.spawner.clone(), preload.clone());
         let current = tokio::task::spawn_blocking(move || start_zygote(&beside, &wanted)).await??;
         Ok(Some(Zygote { preload, imports, names, current: Mutex::new(current) }))
@@ -104,28 +109,19 @@ impl Core {
 
     /// Runs a command of a zygote's in the jail, and returns what it printed.
     async fn ask_zygote(
-        self: &Arc<Self>,
+        &self,
         command: &[String],
-        spec: &WarmSpec,
         runtime: &Runtime,
-        modules: &[String],
+        values: &Values,
+        workspace: Workspace,
     ) -> anyhow::Result<Vec<u8>> {
-        let workspace = self.workspace(Kind::Cell, &[]).await?;
-        let values = self.zygote_values(spec, runtime, modules, &workspace.directories)?;
         let none = BTreeMap::new();
-        let env = self.environment(&values, &workspace.directories, &self.spec.run.env, &none)?;
+        let env = self.environment(values, &workspace.directories, &self.spec.run.env, &none)?;
         let command = Command { words: values.words(command)?, env, ..Command::default() };
         self.ask_toolchain(runtime, workspace, command).await
     }
 
-    async fn preload(
-        self: &Arc<Self>,
-        spec: &WarmSpec,
-        runtime: &Runtime,
-        modules: &[String],
-    ) -> anyhow::Result<Preload> {
-        let workspace = self.workspace(Kind::Cell, &[]).await?;
-        let values = self.zygote_values(spec, runtime, modules, &workspace.directories)?;
+    fn preload(&self, spec: &WarmSpec, values: &Values) -> Result<Preload, UnknownPlaceholder> {
         let mut env = BTreeMap::new();
         for (name, template) in self.spec.env.iter().chain(&self.spec.run.env) {
             env.insert(name.clone(), values.fill(template)?);
