@@ -68,6 +68,30 @@ time.sleep(20)
         .ends(Ends::As(&["memory_limit"]))
         .against(&[MEMORY_TOTAL]),
         attack(
+            "take memory in processes whose first thread has ended",
+            "the reaper (memory of the tree)",
+            r#"
+#include <thread>
+#include <vector>
+int main() {
+    for (int index = 0; index < 8; index++) {
+        if (fork() > 0) continue;
+        std::thread([] {
+            std::vector<char> block(48 << 20, 'x');
+            sleep(10);
+        }).detach();
+        pthread_exit(nullptr);
+    }
+    sleep(5);
+    std::puts("done");
+}
+"#,
+        )
+        .in_language("cpp")
+        .with(r#"{"timeout": 15}"#)
+        .ends(Ends::As(&["memory_limit"]))
+        .against(&[MEMORY_TOTAL]),
+        attack(
             "memory that is shared without a file",
             "Seccomp (mmap)",
             r#"

@@ -126,9 +126,8 @@ impl Processes {
     pub(crate) fn sample(&self, processes: &[Pid]) -> Sample {
         let mut sum = Sample { processes: processes.len(), ..Sample::default() };
         for pid in processes {
+            sum.memory_bytes += self.status(*pid).map_or(0, |(_, it)| parse_memory(&it));
             let pid = pid.as_raw_nonzero();
-            sum.memory_bytes +=
-                self.read(&format!("{pid}/status")).map_or(0, |it| parse_memory(&it));
             sum.cpu +=
                 self.read(&format!("{pid}/stat")).map_or(Duration::ZERO, |it| parse_cpu(&it));
         }
@@ -140,19 +139,32 @@ impl Processes {
     pub(crate) fn proportional_memory(&self, processes: &[Pid]) -> Option<u64> {
         let mut sum = 0;
         for pid in processes {
-            let pid = pid.as_raw_nonzero();
-            // Page tables are never shared. A process that ended since uses nothing.
-            let Some(status) = self.read(&format!("{pid}/status")) else { continue };
-            let Some(text) = self.read(&format!("{pid}/smaps_rollup")) else {
-                if self.read(&format!("{pid}/status")).is_some() {
+            let Some((directory, status)) = self.status(*pid) else { continue };
+            let Some(text) = self.read(&format!("{directory}/smaps_rollup")) else {
+                if self.status(*pid).is_some() {
                     return None;
                 }
                 continue;
             };
             sum += field_kib(&text, "Pss_Anon:") + field_kib(&text, "Pss_Shmem:");
+            // Page tables are never shared.
             sum += field_kib(&text, "SwapPss:") + field_kib(&status, "VmPTE:");
         }
         Some(sum)
+    }
+
+    /// The `status` file of a process that has memory, and the directory it is in. A process that
+    /// ends has none any more; one whose first thread has ended shows it in its others.
+    fn status(&self, process: Pid) -> Option<(String, String)> {
+        let status = |directory: String| {
+            let text = self.read(&format!("{directory}/status"))?;
+            text.contains("VmPTE:").then_some((directory, text))
+        };
+        let directory = process.as_raw_nonzero().to_string();
+        status(directory.clone()).or_else(|| {
+            let threads = self.names(&format!("{directory}/task"));
+            threads.into_iter().find_map(|it| status(format!("{directory}/task/{it}")))
+        })
     }
 
     /// Processes and threads of the user `uid`, without the process `except`. Those of other
