@@ -21,8 +21,10 @@ HERE = sys.path[0]
 # Folders that were looked into already, but for the one of this file.
 CACHED = frozenset(it for it in sys.path_importer_cache if it not in (HERE, __file__, sys.argv[0]))
 
+# Every process pays for what it does not use when it is forked and when it ends: what is large and
+# seldom used has a profile of its own.
 PRELOADED = (
-    "__future__ _strptime abc argparse array ast asyncio base64 bisect calendar cmath collections "
+    "__future__ _strptime abc argparse array ast base64 bisect calendar cmath collections "
     "collections.abc concurrent.futures.thread contextlib copy csv dataclasses datetime "
     "decimal enum fractions functools gc glob graphlib hashlib heapq importlib inspect io itertools "
     "json locale logging math numbers operator os pathlib pickle platform pprint queue random re "

@@ -65,9 +65,9 @@ impl Workspace {
         self.run(&Start::Launch(policy), traffic, sinks).await
     }
 
-    /// Gives everything back, off the path of whoever waits for the run.
-    pub(crate) async fn close(self) {
-        drop(tokio::task::spawn_blocking(move || drop(self)).await);
+    /// Gives everything back, off the path of whoever waits for the run: that is over.
+    pub(crate) fn close(self) {
+        drop(tokio::task::spawn_blocking(move || drop(self)));
     }
 }
 
@@ -79,7 +79,7 @@ impl Core {
         kind: Kind,
         files: &[SourceFile],
     ) -> Result<Workspace, Fault> {
-        let (place, ready) = self.pool.take(kind, Kind::Cell).ok_or_else(no_place)?;
+        let (place, ready) = self.pool.take(kind, Kind::Cell).await.ok_or_else(no_place)?;
         let (kind, made) = if let Some(ready) = ready {
             ready
         } else {

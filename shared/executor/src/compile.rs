@@ -107,14 +107,14 @@ impl Core {
             Quick::None => job.run(cancelled).await?,
             Quick::InVain => {
                 // What it left is not what the usual commands are to find.
-                workspace.close().await;
+                workspace.close();
                 workspace = self.workspace(Kind::Cell, &sources.program.files).await?;
                 let mut job = Job { core: self, sources, spec, workspace: &mut workspace };
                 job.run(cancelled).await?
             }
         };
         if outcome.status != CompileStatus::Success {
-            workspace.close().await;
+            workspace.close();
             return Ok(Compiled::Refused(report(outcome.status, &outcome.output, false)));
         }
         let directories = &workspace.directories;
@@ -122,7 +122,7 @@ impl Core {
         let fill = move |draft: &mut Draft| draft.add_tree(out.as_fd(), owner);
         let artifact = self.cache.insert(key, outcome.output, fill, now()).await?;
         let report = report(CompileStatus::Success, &artifact.output, false);
-        workspace.close().await;
+        workspace.close();
         Ok(Compiled::Ready(Arc::new(artifact), report))
     }
 

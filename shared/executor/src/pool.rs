@@ -52,6 +52,8 @@ struct Shared {
     state: Mutex<State>,
     /// Something is wanted.
     wanted: Notify,
+    /// A place came free.
+    freed: Notify,
     /// Most that is ready at a time.
     depth: usize,
 }
@@ -96,6 +98,12 @@ pub(crate) struct Held {
     for_later: bool,
 }
 
+/// A place, and what was ready in it.
+type Taken = (Held, Option<(Kind, Made)>);
+
+/// How long what is over may take to be cleaned up.
+const CLEANING_MAX: Duration = Duration::from_secs(5);
+
 /// What the pool holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stock {
@@ -123,13 +131,27 @@ impl Pool {
             bare.push(place);
         }
         let state = Mutex::new(State { bare, ..State::default() });
-        Ok(Self { shared: Arc::new(Shared { state, wanted: Notify::new(), depth }) })
+        Ok(Self {
+            shared: Arc::new(Shared { state, wanted: Notify::new(), freed: Notify::new(), depth }),
+        })
     }
 
     /// Takes a place with what is ready of a kind, or else of the kind `instead`, or else one with
-    /// nothing in it. Another of the kind is wanted from then on. None if every place is taken,
-    /// which means that more runs are under way than there are slots.
-    pub(crate) fn take(&self, kind: Kind, instead: Kind) -> Option<(Held, Option<(Kind, Made)>)> {
+    /// nothing in it. Another of the kind is wanted from then on. Waits for a while where what is
+    /// over is still being cleaned up; none if every place stays taken, which means that more runs
+    /// are under way than there are slots.
+    pub(crate) async fn take(&self, kind: Kind, instead: Kind) -> Option<Taken> {
+        let until = tokio::time::Instant::now() + CLEANING_MAX;
+        loop {
+            let freed = self.shared.freed.notified();
+            if let Some(taken) = self.take_now(kind, instead) {
+                return Some(taken);
+            }
+            tokio::time::timeout_at(until, freed).await.ok()?;
+        }
+    }
+
+    fn take_now(&self, kind: Kind, instead: Kind) -> Option<Taken> {
         let mut state = self.lock();
         let index = [kind, instead]
             .into_iter()
@@ -281,6 +303,7 @@ impl Drop for Held {
         }
         if let Some(place) = self.place.take() {
             state.bare.push(place);
+            self.pool.shared.freed.notify_one();
         }
         if !state.wanted.is_empty() {
             self.pool.shared.wanted.notify_one();
@@ -341,7 +364,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_taken_is_wanted_again_up_to_the_depth() {
         let pool = pool(1, 2);
-        let (_run, made) = pool.take(WARM, Kind::Cell).unwrap();
+        let (_run, made) = pool.take_now(WARM, Kind::Cell).unwrap();
         assert!(made.is_none());
         let (first, kind) = pool.next_wanted().await;
         assert_eq!(kind, WARM);
@@ -357,18 +380,31 @@ mod tests {
     #[test]
     fn there_are_as_many_places_as_runs_and_ready_ones() {
         let pool = pool(2, 1);
-        let held: Vec<_> = (0..3).filter_map(|_| pool.take(Kind::Cell, Kind::Cell)).collect();
+        let held: Vec<_> = (0..3).filter_map(|_| pool.take_now(Kind::Cell, Kind::Cell)).collect();
         assert_eq!(held.len(), 3);
-        assert!(pool.take(Kind::Cell, Kind::Cell).is_none());
+        assert!(pool.take_now(Kind::Cell, Kind::Cell).is_none());
     }
 
     #[test]
     fn a_forsaken_place_never_comes_back() {
         let pool = pool(1, 0);
-        let (mut held, _) = pool.take(Kind::Cell, Kind::Cell).unwrap();
+        let (mut held, _) = pool.take_now(Kind::Cell, Kind::Cell).unwrap();
         held.forsake();
         drop(held);
-        assert!(pool.take(Kind::Cell, Kind::Cell).is_none());
+        assert!(pool.take_now(Kind::Cell, Kind::Cell).is_none());
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_while_a_place_is_cleaned_up_waits_for_it() {
+        let pool = pool(1, 0);
+        let (held, _) = pool.take(Kind::Cell, Kind::Cell).await.unwrap();
+        let next = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.take(Kind::Cell, Kind::Cell).await.is_some() }
+        });
+        tokio::task::yield_now().await;
+        drop(held);
+        assert!(next.await.unwrap());
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Running<'_> {
         let status = verdict::status(&finished.ended, &finished.stderr.tail, &memory.exhausted);
         let files = self.files(&workspace.directories)?;
         let warm = workspace.is_warm();
-        workspace.close().await;
+        workspace.close();
         Ok(CaseOutcome { finished, warm, status, files })
     }
 

@@ -114,6 +114,11 @@ impl Slots {
         }
     }
 
+    /// Waits until a slot comes free.
+    pub(crate) async fn until_one_comes_free(&self) {
+        self.shared.freed.notified().await;
+    }
+
     fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
         Slot { slots: self.clone(), permit: Some(permit) }
     }

@@ -99,7 +99,7 @@ impl Core {
             let mut asked =
                 Asked { runtime, values, cancelled: cancelled.clone(), part: SHORTCUT_PART };
             let said = self.ask(&mut workspace, taken.commands, &mut asked).await?;
-            workspace.close().await;
+            workspace.close();
             let is_usual = |it: &Finished| {
                 let places = places(&asked.values);
                 [&it.stdout, &it.stderr]
@@ -115,7 +115,7 @@ impl Core {
         let commands = commands_for(program, &spec.commands, &spec.with_file);
         let mut asked = Asked { runtime, values, cancelled, part: 1 };
         let said = self.ask(&mut workspace, commands, &mut asked).await?;
-        workspace.close().await;
+        workspace.close();
         self.findings(spec, pattern, &said, &asked.values)
     }
 

@@ -1,6 +1,7 @@
 //! What a run has spent so far: counted by its control group where it has one, sampled from its
 //! process tree otherwise.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -54,8 +55,9 @@ pub(crate) struct Meter {
     files: Option<OwnedFd>,
     before: Baseline,
     kills_before: u64,
-    /// The user of programs, if that is not ours and cannot reach a process of ours as that user.
-    user: Option<u32>,
+    /// The user of programs, if that is not ours. None once a process of ours as that user did not
+    /// answer.
+    user: Cell<Option<u32>>,
 }
 
 /// The open files of a control group, which stay readable in whatever file tree.
@@ -84,7 +86,7 @@ impl Meter {
             files: None,
             before: Baseline::default(),
             kills_before: 0,
-            user,
+            user: Cell::new(user),
         })
     }
 
@@ -166,8 +168,14 @@ impl Meter {
 
     /// The memory of processes as their user sees it, where the kernel does not tell us.
     fn as_user(&self, processes: &[Pid]) -> Option<u64> {
-        let told = ask_as_user(self.user?, || self.processes.proportional_memory(processes))?;
-        (told != 0).then_some(told)
+        /// They can make it take long only at their own cost.
+        const PATIENCE: Duration = Duration::from_millis(100);
+        let ask = || self.processes.proportional_memory(processes);
+        let told = ask_as_user(self.user.get()?, PATIENCE, ask);
+        if told.is_none() {
+            self.user.set(None);
+        }
+        told.filter(|it| *it != 0)
     }
 
     /// What the run spent, once all of it is dead.

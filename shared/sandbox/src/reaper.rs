@@ -10,7 +10,7 @@ use rustix::thread::set_no_new_privs;
 
 use crate::apply::Failure;
 use crate::cell::CellRequest;
-use crate::meter::{Baseline, Meter};
+use crate::meter::Meter;
 use crate::starter::Starter;
 use crate::sys::landlock;
 use crate::sys::namespaces::{hide_cgroups, keep_user};
@@ -91,9 +91,8 @@ fn make<'a>(
     if let Some((uid, gid)) = apart.and_then(|it| it.user) {
         keep_user(uid, gid).map_err(failed("keep the user"))?;
     }
-    // Elsewhere it could be stopped by those that it looks at.
-    let user = spec.slot_user().filter(|_| spec.mechanisms.landlock_scope);
-    let mut meter = Meter::open(group.as_ref(), user).map_err(failed("find what to measure"))?;
+    let mut meter =
+        Meter::open(group.as_ref(), spec.slot_user()).map_err(failed("find what to measure"))?;
     let pid = meter.processes().own().unwrap_or(getpid()).as_raw_nonzero().get();
     wire::send(control, &Message::Hello { pid }).map_err(failed("greet"))?;
     if let Some(group) = &group {
@@ -122,7 +121,7 @@ fn make<'a>(
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|it| Failure::of("hide the supervisor", &it.into()))?;
     let waiting = if spec.can_wait() {
-        Waiting::Starter(Starter::fork(&spec, meter.processes(), becomes)?)
+        Waiting::Starter(Starter::fork(&spec, &meter, becomes)?)
     } else {
         Waiting::Nobody
     };
@@ -193,12 +192,7 @@ impl Cell<'_> {
     fn launch(&mut self, policy: &Policy, streams: Vec<OwnedFd>) -> Result<Pid, Failure> {
         self.give(&streams)?;
         let starter = self.starter()?;
-        let before = match self.becomes {
-            // An execution leaves nothing of what was there.
-            Becomes::Executed => Baseline { cpu: starter.spent(), ..Baseline::default() },
-            Becomes::Itself { .. } => starter.baseline(&self.meter),
-        };
-        self.meter.begin(before);
+        self.meter.begin(starter.baseline());
         starter.start(policy, streams)
     }
 
@@ -236,7 +230,7 @@ impl Cell<'_> {
         };
         match waiting {
             Some(starter) => Ok(starter),
-            None => Starter::fork(&self.spec, self.meter.processes(), self.becomes),
+            None => Starter::fork(&self.spec, &self.meter, self.becomes),
         }
     }
 }

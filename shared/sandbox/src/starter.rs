@@ -21,7 +21,7 @@ use crate::apply::{Confinement, Failure, execute};
 use crate::meter::{Baseline, Meter};
 use crate::plan::{ahead, plan};
 use crate::sys::descriptors::{HAND_OVER, close_all_but, keep_as_hand_over};
-use crate::sys::process::{Fork, default_signals, exit, fork, processor_time_of};
+use crate::sys::process::{Fork, default_signals, exit, fork};
 use crate::tree::Processes;
 use crate::wire::{self, Message};
 use crate::zygote::{Becomes, Waiting};
@@ -34,6 +34,8 @@ pub(crate) struct Starter {
     waiting: Option<Pid>,
     orders: UnixStream,
     reports: File,
+    /// What it had when it began to wait.
+    baseline: Baseline,
 }
 
 /// The process's own ends of what connects it to its supervisor.
@@ -48,9 +50,10 @@ impl Starter {
     /// one that executes its program is told when it is asked to start.
     pub(crate) fn fork(
         spec: &CellSpec,
-        processes: &Processes,
+        meter: &Meter,
         becomes: Becomes<'_>,
     ) -> Result<Self, Failure> {
+        let processes = meter.processes();
         let (orders, far) =
             UnixStream::pair().map_err(|it| Failure::of("make a socket pair", &it))?;
         orders
@@ -74,9 +77,12 @@ impl Starter {
             Fork::Parent(process) => {
                 drop(far);
                 drop(reports_far);
-                let starter = Self { waiting: Some(process), orders, reports: File::from(reports) };
+                let (waiting, reports) = (Some(process), File::from(reports));
+                let mut starter = Self { waiting, orders, reports, baseline: Baseline::default() };
+                // An execution leaves nothing of what was there.
                 if let Becomes::Itself { .. } = becomes {
                     starter.hear(|it| matches!(it, Message::Ready { .. }))?;
+                    starter.baseline = meter.baseline(process);
                 }
                 Ok(starter)
             }
@@ -95,14 +101,9 @@ impl Starter {
         }
     }
 
-    /// Processor time that it spent already, which is not the program's.
-    pub(crate) fn spent(&self) -> Duration {
-        self.waiting.map(processor_time_of).unwrap_or_default()
-    }
-
-    /// What it has and has spent already, for one that goes on as it is.
-    pub(crate) fn baseline(&self, meter: &Meter) -> Baseline {
-        self.waiting.map(|it| meter.baseline(it)).unwrap_or_default()
+    /// What it has and has spent already, which is not the program's.
+    pub(crate) fn baseline(&self) -> Baseline {
+        self.waiting.map_or(self.baseline, |it| self.baseline.now(it))
     }
 
     /// Has it become the program of `policy`, and waits until it has. The fourth stream, if there

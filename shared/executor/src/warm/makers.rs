@@ -10,8 +10,12 @@ use super::{AGE_MAX, RuntimeWarmth};
 use crate::core::Core;
 use crate::process::Fault;
 
-/// How long a run has the processors to itself before the next one is made ready.
-const HEAD_START: Duration = Duration::from_millis(1);
+/// How long a run has the processors to itself before the next one is made ready. Most are over
+/// by then; while a process is forked, its brothers wait at every page that they share with it.
+const HEAD_START: Duration = Duration::from_millis(15);
+
+/// How long the answer of a run that is over has the processors to itself.
+const ANSWER: Duration = Duration::from_millis(1);
 
 /// How long after a failure nothing is made ready.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,7 +61,10 @@ async fn make(core: Arc<Core>, mut stop: watch::Receiver<bool>) {
             _ = stop.changed() => return,
         };
         if core.forks(kind) {
-            tokio::time::sleep(HEAD_START).await;
+            let over = core.slots.until_one_comes_free();
+            if tokio::time::timeout(HEAD_START, over).await.is_ok() {
+                tokio::time::sleep(ANSWER).await;
+            }
         } else {
             // What takes a while to become ready must not take the processors from programs.
             tokio::select! {

@@ -4,8 +4,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::Pid;
 
 use super::identity::become_user;
 
@@ -85,25 +86,27 @@ pub(crate) fn children_usage() -> (Duration, u64) {
 }
 
 /// What `question` tells a process of the user `uid`, who may look at their own processes where we
-/// may not; 0 stands for nothing. None if nobody could be asked. Only single-threaded processes may
-/// call it, and only where processes of that user cannot reach ours.
-pub(crate) fn ask_as_user(uid: u32, question: impl FnOnce() -> Option<u64>) -> Option<u64> {
+/// may not; 0 stands for nothing. None if there is no answer within `patience`: others of that user
+/// may stop whoever is asked, or end it. Whoever reaps this process's children reaps it, too. Only
+/// single-threaded processes may call it.
+pub(crate) fn ask_as_user(
+    uid: u32,
+    patience: Duration,
+    question: impl FnOnce() -> Option<u64>,
+) -> Option<u64> {
     let (answer, told) = pipe_with(PipeFlags::CLOEXEC).ok()?;
-    match fork().ok()? {
-        Fork::Child => {
-            let may = become_user(uid).is_ok();
-            let number = if may { question() } else { None }.unwrap_or_default();
-            let done = rustix::io::write(&told, &number.to_le_bytes());
-            exit(i32::from(done.is_err()));
-        }
-        Fork::Parent(child) => {
-            drop(told);
-            let mut number = [0; 8];
-            let count = rustix::io::read(&answer, &mut number).unwrap_or_default();
-            waitpid(Some(child), WaitOptions::empty()).unwrap_or_default();
-            (count == number.len()).then(|| u64::from_le_bytes(number))
-        }
+    if let Fork::Child = fork().ok()? {
+        let may = become_user(uid).is_ok();
+        let number = if may { question() } else { None }.unwrap_or_default();
+        let done = rustix::io::write(&told, &number.to_le_bytes());
+        exit(i32::from(done.is_err()));
     }
+    drop(told);
+    let patience = Timespec::try_from(patience).ok()?;
+    poll(&mut [PollFd::new(&answer, PollFlags::IN)], Some(&patience)).ok().filter(|it| *it > 0)?;
+    let mut number = [0; 8];
+    let count = rustix::io::read(&answer, &mut number).ok()?;
+    (count == number.len()).then(|| u64::from_le_bytes(number))
 }
 
 /// Bytes of a page of memory.
