@@ -55,9 +55,9 @@ pub(crate) struct Meter {
     files: Option<OwnedFd>,
     before: Baseline,
     kills_before: u64,
-    /// The user of programs, if that is not ours. None once a process of ours as that user did not
-    /// answer.
-    user: Cell<Option<u32>>,
+    /// The user of programs, if that is not ours, and how long a process of ours as that user may
+    /// take to answer. None once it did not.
+    user: Cell<Option<(u32, Duration)>>,
 }
 
 /// The open files of a control group, which stay readable in whatever file tree.
@@ -75,7 +75,10 @@ struct Group {
 
 impl Meter {
     /// Finds everything that it will look at, while that has names.
-    pub(crate) fn open(group: Option<&Directories>, user: Option<u32>) -> io::Result<Self> {
+    pub(crate) fn open(
+        group: Option<&Directories>,
+        user: Option<(u32, Duration)>,
+    ) -> io::Result<Self> {
         let processes = Processes::open()?;
         let own = processes.own();
         let group = group.map(Group::open).transpose()?;
@@ -168,10 +171,8 @@ impl Meter {
 
     /// The memory of processes as their user sees it, where the kernel does not tell us.
     fn as_user(&self, processes: &[Pid]) -> Option<u64> {
-        /// They can make it take long only at their own cost.
-        const PATIENCE: Duration = Duration::from_millis(100);
-        let ask = || self.processes.proportional_memory(processes);
-        let told = ask_as_user(self.user.get()?, PATIENCE, ask);
+        let (user, patience) = self.user.get()?;
+        let told = ask_as_user(user, patience, || self.processes.proportional_memory(processes));
         if told.is_none() {
             self.user.set(None);
         }

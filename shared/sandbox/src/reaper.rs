@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior};
 use rustix::thread::set_no_new_privs;
@@ -91,8 +92,11 @@ fn make<'a>(
     if let Some((uid, gid)) = apart.and_then(|it| it.user) {
         keep_user(uid, gid).map_err(failed("keep the user"))?;
     }
-    let mut meter =
-        Meter::open(group.as_ref(), spec.slot_user()).map_err(failed("find what to measure"))?;
+    // Who is asked there is beyond the reach of programs, and only as slow as the machine is;
+    // anywhere else they may stop it, and go unwatched meanwhile.
+    let patience = Duration::from_millis(if spec.mechanisms.landlock_scope { 2000 } else { 200 });
+    let user = spec.slot_user().map(|it| (it, patience));
+    let mut meter = Meter::open(group.as_ref(), user).map_err(failed("find what to measure"))?;
     let pid = meter.processes().own().unwrap_or(getpid()).as_raw_nonzero().get();
     wire::send(control, &Message::Hello { pid }).map_err(failed("greet"))?;
     if let Some(group) = &group {
