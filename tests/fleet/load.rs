@@ -12,7 +12,7 @@ use crate::faults::gateway;
 use crate::language::language;
 use crate::languages::start;
 use crate::processes::{Holdings, holdings};
-use crate::target::Target;
+use crate::target::{Target, get};
 
 const CLIENTS: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -101,9 +101,17 @@ async fn a_soak_of_many_clients_loses_nothing_and_grows_nothing() {
     drop(gateway);
 }
 
+/// Waits until nothing runs, and everything stands ready again.
 async fn settled(python: &Server, cpp: &Server) {
-    slots_are_free(python).await.unwrap();
-    slots_are_free(cpp).await.unwrap();
+    for executor in [python, cpp] {
+        slots_are_free(executor).await.unwrap();
+        let is_full = async || {
+            let warm = get(executor, "/info").await.body["warm"].clone();
+            let number = |name: &str| warm[name].as_u64().unwrap_or_default();
+            number("cells") + number("waiting") == number("depth")
+        };
+        eventually("everything stands ready", PATIENCE, is_full).await.unwrap();
+    }
 }
 
 /// What grew beyond reason, if anything did.

@@ -79,7 +79,9 @@ impl Core {
         kind: Kind,
         files: &[SourceFile],
     ) -> Result<Workspace, Fault> {
-        let (place, ready) = self.pool.take(kind, Kind::Cell).await.ok_or_else(no_place)?;
+        // What is forked now is ready sooner than what is executed, whatever stands ready for that.
+        let instead = if self.forks(kind) { kind } else { Kind::Cell };
+        let (place, ready) = self.pool.take(kind, instead).await.ok_or_else(no_place)?;
         let (kind, made) = if let Some(ready) = ready {
             ready
         } else {
