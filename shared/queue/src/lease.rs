@@ -1,0 +1,196 @@
+//! The right to finish a job.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
+
+use crate::{JobId, State, Timestamp};
+
+/// What proves a lease: 128 random bits, never used twice. Numbers of attempts go down and repeat.
+#[derive(Clone, Copy)]
+pub struct Token([u8; 16]);
+
+impl Token {
+    /// A new one.
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// As a store keeps it.
+    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// From what a store keeps.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Token {}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Token")
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// A text that is no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a lease's token is 32 hexadecimal digits")]
+pub struct InvalidToken;
+
+impl FromStr for Token {
+    type Err = InvalidToken;
+
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(InvalidToken);
+        }
+        let mut bytes = [0; 16];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let digits = text.get(2 * index..2 * index + 2).ok_or(InvalidToken)?;
+            *byte = u8::from_str_radix(digits, 16).or(Err(InvalidToken))?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A job and the right to finish it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Which job.
+    pub id: JobId,
+    /// What proves it.
+    pub token: Token,
+}
+
+/// A worker's wish for jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Who asks.
+    pub worker: String,
+    /// Which of its wishes it is: the same one again gets the same leases, as long as it has not
+    /// shown that it has them.
+    pub poll: Option<String>,
+    /// The languages that it can run.
+    pub languages: Vec<String>,
+    /// How many jobs it can run.
+    pub most: usize,
+    /// How long the leases are, until they are extended. A worker extends a lease before it starts
+    /// the job: until then, nothing of it was run, and no attempt is spent.
+    pub lease: Duration,
+    /// How many jobs a caller may have running at a time.
+    pub running_max: u64,
+}
+
+/// A job that a worker may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The right to finish it.
+    pub lease: Lease,
+    /// Whose it is.
+    pub caller: String,
+    /// What it is written in.
+    pub language: String,
+    /// What to run, as it came.
+    pub body: Vec<u8>,
+    /// Which attempt it is, from 1.
+    pub attempt: u32,
+    /// How long it may take at most.
+    pub attempt_max: Duration,
+}
+
+/// What came of extending a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extended {
+    /// It goes on.
+    Held {
+        /// For so long. Never an instant: the worker's clock is its own.
+        time: Duration,
+        /// Whether the job is not wanted any more.
+        cancel: bool,
+    },
+    /// It has ended.
+    Lost,
+}
+
+/// A result of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The right to give it.
+    pub lease: Lease,
+    /// The worker's answer, as it is passed on.
+    pub body: Vec<u8>,
+    /// Its digest.
+    pub digest: [u8; 32],
+    /// Whether the program was stopped because the job was not wanted any more.
+    pub was_cancelled: bool,
+    /// How long the attempt took.
+    pub run_time: Duration,
+}
+
+/// What came of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completed {
+    /// It is the job's.
+    Recorded,
+    /// The same lease gave one before.
+    Duplicate {
+        /// Whether it was this one.
+        is_same: bool,
+    },
+    /// The lease has ended; nothing changed.
+    Stale,
+    /// There is no such job.
+    Gone,
+}
+
+/// A fault of ours that kept a job from being run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The right to tell it.
+    pub lease: Lease,
+    /// What it was.
+    pub reason: String,
+    /// Whether another attempt may help.
+    pub is_retryable: bool,
+    /// Whether the program may have run, as far as that is known.
+    pub may_have_run: bool,
+}
+
+/// What came of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// It is tried again then.
+    Retry(Timestamp),
+    /// It is final.
+    Final(State),
+    /// The lease has ended; nothing changed.
+    Stale,
+}
+
+/// What came of handing back a job that was not started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Released {
+    /// It waits again, and no attempt was spent.
+    Released,
+    /// The lease has ended; nothing changed.
+    Stale,
+}

@@ -1,0 +1,39 @@
+//! Durable jobs: programs that are submitted now, run later, and never get lost.
+//!
+//! # Theory of operation
+//!
+//! A [`Job`] waits in a [`JobStore`] until a worker claims it. What the worker gets is a [`Lease`]: the
+//! right to finish the job, known by a random token, until a time that the worker has to put off
+//! again and again. Whoever has no such token changes nothing, however late, twice, or in another's
+//! name it comes. A lease that nobody extends ends by [`JobStore::sweep`], and the job goes to another
+//! worker, or is dead where that would not help. So a job may be executed more than once, and has at
+//! most one result.
+//!
+//! All times are the store's, by its own clock: a worker's is never asked. The rules that every
+//! store keeps are listed at [`JobStore`], and the suite in `tests/` holds every store against them.
+//!
+//! That a program fails is a result. Only faults of ours are retried.
+
+mod clock;
+mod job;
+mod lease;
+mod retry;
+mod sqlite;
+mod store;
+mod wakes;
+
+pub use clock::{Clock, Timestamp};
+pub use job::{
+    Attempt, Delivery, Filter, IdempotencyKey, Job, JobId, LanguageStats, NewJob, Page, Priority,
+    QueueStats, State, StoredResult,
+};
+pub use lease::{
+    Claim, Completed, Completion, Extended, Failed, Failure, Grant, InvalidToken, Lease, Released,
+    Token,
+};
+pub use sqlite::SqliteStore;
+pub use store::{
+    Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, JobStore, StoreError,
+    Swept, open,
+};
+pub use wakes::Wakes;

@@ -1,0 +1,138 @@
+//! Jobs come in.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::Fault;
+use crate::{Bounds, Enqueued, JobId, NewJob, State, Timestamp};
+
+/// What a job of somebody costs who has had none, in seconds.
+const COST: f64 = 1.0;
+
+/// Keeps a job.
+pub(super) fn enqueue(
+    connection: &Connection,
+    job: &NewJob,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<Enqueued, Fault> {
+    if let Some(known) = known(connection, job, now)? {
+        return Ok(known);
+    }
+    if let Some(full) = full(connection, job, bounds)? {
+        return Ok(full);
+    }
+    insert(connection, job, bounds, now)?;
+    Ok(Enqueued::Created(job.id))
+}
+
+/// What came with the same key before.
+fn known(connection: &Connection, job: &NewJob, now: Timestamp) -> Result<Option<Enqueued>, Fault> {
+    let Some(key) = &job.idempotency else { return Ok(None) };
+    let mut find = connection.prepare_cached(
+        "SELECT digest, id FROM keys WHERE caller = ? AND key = ? AND expires_at > ?",
+    )?;
+    let found = find
+        .query_row(params![job.caller, key.key, now.0], |row| {
+            Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, [u8; 16]>(1)?))
+        })
+        .optional()?;
+    Ok(found.map(|(digest, id)| {
+        if digest == key.digest {
+            Enqueued::Existing(JobId::from_bytes(id))
+        } else {
+            Enqueued::Conflict
+        }
+    }))
+}
+
+fn full(connection: &Connection, job: &NewJob, bounds: &Bounds) -> Result<Option<Enqueued>, Fault> {
+    const WAITING: &str =
+        "SELECT coalesce(sum(jobs), 0) FROM counts WHERE state IN ('ready', 'scheduled')";
+    let mut own = connection.prepare_cached(&format!("{WAITING} AND caller = ?"))?;
+    let mut all = connection.prepare_cached(WAITING)?;
+    let rows = [
+        (
+            own.query_row([&job.caller], |row| row.get::<_, u64>(0))?,
+            bounds.waiting_per_caller_max,
+            true,
+        ),
+        (all.query_row([], |row| row.get::<_, u64>(0))?, bounds.waiting_max, false),
+    ];
+    let full = rows.into_iter().find(|(waiting, most, _)| waiting >= most);
+    Ok(full.map(|(_, waiting_max, is_callers)| Enqueued::Full { waiting_max, is_callers }))
+}
+
+fn insert(
+    connection: &Connection,
+    job: &NewJob,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let run_at = job.run_at.filter(|it| *it > now);
+    let state = if run_at.is_some() { State::Scheduled } else { State::Ready };
+    let start_by = job.start_within.map(|it| run_at.unwrap_or(now).after(it));
+    let (turn, cost) = match state {
+        State::Ready => take_turn(connection, &job.caller, &job.language)?,
+        _ => (0.0, 0.0),
+    };
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO jobs (id, caller, language, state, priority, turn, cost, attempts_max, \
+         attempt_ms_max, at_most_once, ttl_ms, created_at, run_at, start_by, ready_at, callback_url) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    let number = insert.insert(params![
+        job.id.as_bytes(),
+        job.caller,
+        job.language,
+        state.as_str(),
+        job.priority.level(),
+        turn,
+        cost,
+        job.attempts_max,
+        millis(job.attempt_max),
+        job.delivery == crate::Delivery::AtMostOnce,
+        millis(job.ttl),
+        now.0,
+        run_at.map(|it| it.0),
+        start_by.map(|it| it.0),
+        run_at.is_none().then_some(now.0),
+        job.callback_url,
+    ])?;
+    let mut keep = connection.prepare_cached("INSERT INTO bodies VALUES (?, ?)")?;
+    keep.execute(params![number, job.body])?;
+    if let Some(key) = &job.idempotency {
+        let mut remember =
+            connection.prepare_cached("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)")?;
+        let until = now.after(bounds.key_ttl);
+        remember.execute(params![job.caller, key.key, key.digest, job.id.as_bytes(), until.0])?;
+    }
+    Ok(())
+}
+
+/// The turn of a caller's next job, and what it costs: as much later than the one before as its jobs
+/// take time. Who has none waiting comes in where the queue is, without any credit.
+pub(super) fn take_turn(
+    connection: &Connection,
+    caller: &str,
+    language: &str,
+) -> Result<(f64, f64), Fault> {
+    let mut share = connection.prepare_cached(
+        "SELECT last_turn, expected_s FROM shares WHERE caller = ? AND language = ?",
+    )?;
+    let share = share
+        .query_row([caller, language], |row| Ok((row.get::<_, f64>(0)?, row.get::<_, f64>(1)?)))
+        .optional()?;
+    let (last, cost) = share.unwrap_or((0.0, COST));
+    let mut clock = connection.prepare_cached("SELECT turn FROM languages WHERE language = ?")?;
+    let clock = clock.query_row([language], |row| row.get::<_, f64>(0)).optional()?;
+    let turn = last.max(clock.unwrap_or_default()) + cost;
+    let mut note = connection.prepare_cached(
+        "INSERT INTO shares VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last_turn = excluded.last_turn",
+    )?;
+    note.execute(params![caller, language, turn, cost])?;
+    Ok((turn, cost))
+}
+
+pub(super) fn millis(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,151 @@
+//! What is told of jobs.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use super::Fault;
+use crate::{
+    Attempt, Filter, Job, JobId, LanguageStats, Page, Priority, QueueStats, State, StoredResult,
+    Timestamp,
+};
+
+const COLUMNS: &str = "number, id, caller, language, state, reason, priority, attempt, \
+    attempts_max, cancel_requested, created_at, run_at, started_at, finished_at, version";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let state: String = row.get(4)?;
+    let time = |index| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(index)?.map(Timestamp));
+    Ok(Job {
+        id: JobId::from_bytes(row.get(1)?),
+        caller: row.get(2)?,
+        language: row.get(3)?,
+        state: state.parse().or(Err(rusqlite::Error::InvalidQuery))?,
+        reason: row.get(5)?,
+        priority: Priority::new(row.get(6)?).unwrap_or_default(),
+        attempt: row.get(7)?,
+        attempts_max: row.get(8)?,
+        cancel_requested: row.get(9)?,
+        created_at: Timestamp(row.get(10)?),
+        run_at: time(11)?,
+        started_at: time(12)?,
+        finished_at: time(13)?,
+        position: None,
+        version: row.get(14)?,
+    })
+}
+
+/// A job, and where it stands among those that are ready.
+pub(super) fn job(connection: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
+    let mut find =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?"))?;
+    let found = find.query_row([id.as_bytes()], read).optional()?;
+    let Some(mut job) = found else { return Ok(None) };
+    if job.state == State::Ready {
+        job.position = Some(position(connection, id)?);
+    }
+    Ok(Some(job))
+}
+
+fn position(connection: &Connection, id: JobId) -> Result<u64, Fault> {
+    let mut count = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM jobs AS other, (SELECT * FROM jobs WHERE id = ?1) AS own \
+         WHERE other.state = 'ready' AND other.language = own.language \
+         AND (other.priority > own.priority OR other.priority = own.priority \
+         AND (other.turn, other.number) < (own.turn, own.number)) LIMIT ?2)",
+    )?;
+    Ok(count.query_row(params![id.as_bytes(), Job::POSITION_MAX], |row| row.get(0))?)
+}
+
+/// The result of a job.
+pub(super) fn result(connection: &Connection, id: JobId) -> Result<Option<StoredResult>, Fault> {
+    let mut find = connection
+        .prepare_cached("SELECT body FROM results JOIN jobs USING (number) WHERE id = ?")?;
+    let found = find.query_row([id.as_bytes()], |row| Ok(StoredResult { body: row.get(0)? }));
+    Ok(found.optional()?)
+}
+
+/// The attempts of a job.
+pub(super) fn attempts(connection: &Connection, id: JobId) -> Result<Vec<Attempt>, Fault> {
+    let mut find = connection.prepare_cached(
+        "SELECT lease, a.worker, a.started_at, ended_at, a.reason FROM attempts a \
+         JOIN jobs USING (number) WHERE id = ? ORDER BY lease",
+    )?;
+    let found = find.query_map([id.as_bytes()], |row| {
+        Ok(Attempt {
+            number: row.get(0)?,
+            worker: row.get(1)?,
+            started_at: Timestamp(row.get(2)?),
+            ended_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
+            reason: row.get(4)?,
+        })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// At most `limit` jobs, the newest first.
+pub(super) fn list(
+    connection: &Connection,
+    filter: &Filter,
+    from: Option<i64>,
+    limit: usize,
+) -> Result<Page, Fault> {
+    let Filter { caller, state, language, since, before } = filter;
+    let wanted: [(&str, Option<Value>); 6] = [
+        ("number < ?", from.map(Value::from)),
+        ("caller = ?", caller.clone().map(Value::from)),
+        ("state = ?", state.map(|it| Value::from(it.as_str().to_owned()))),
+        ("language = ?", language.clone().map(Value::from)),
+        ("created_at >= ?", since.map(|it| Value::from(it.0))),
+        ("created_at < ?", before.map(|it| Value::from(it.0))),
+    ];
+    let (mut sql, mut values) = (format!("SELECT {COLUMNS} FROM jobs WHERE TRUE"), Vec::new());
+    for (condition, value) in wanted.into_iter().filter_map(|(it, value)| Some((it, value?))) {
+        sql.push_str(" AND ");
+        sql.push_str(condition);
+        values.push(value);
+    }
+    // One more tells whether there are more.
+    sql.push_str(" ORDER BY number DESC LIMIT ?");
+    values.push(Value::from(i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX)));
+    let mut find = connection.prepare_cached(&sql)?;
+    let rows = find.query_map(params_from_iter(values), |row| Ok((row.get(0)?, read(row)?)))?;
+    let mut jobs: Vec<(i64, Job)> = rows.collect::<Result<_, _>>()?;
+    let has_more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next = jobs.last().map(|(number, _)| *number).filter(|_| has_more);
+    Ok(Page { jobs: jobs.into_iter().map(|(_, job)| job).collect(), next })
+}
+
+/// What waits and what goes on.
+pub(super) fn stats(connection: &Connection, now: Timestamp) -> Result<QueueStats, Fault> {
+    let mut count = connection.prepare_cached(
+        "SELECT language, sum(jobs) FILTER (WHERE state = 'scheduled'), \
+         sum(jobs) FILTER (WHERE state = 'ready'), sum(jobs) FILTER (WHERE state = 'leased'), \
+         sum(jobs) FILTER (WHERE state = 'dead'), \
+         (SELECT min(ready_at) FROM jobs WHERE jobs.language = counts.language AND jobs.state = 'ready'), \
+         (SELECT average_ms FROM languages WHERE languages.language = counts.language) \
+         FROM counts GROUP BY language ORDER BY language",
+    )?;
+    let number = |row: &Row<'_>, index| {
+        Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(index)?.unwrap_or(0))
+    };
+    let rows = count.query_map([], |row| {
+        let oldest = row.get::<_, Option<i64>>(5)?.map(Timestamp);
+        let average = row.get::<_, Option<f64>>(6)?;
+        Ok(LanguageStats {
+            language: row.get(0)?,
+            scheduled: number(row, 1)?,
+            ready: number(row, 2)?,
+            leased: number(row, 3)?,
+            dead: number(row, 4)?,
+            oldest_ready_ms: oldest.map(|it| millis(it.until(now))),
+            average_run_ms: average
+                .map(|it| millis(std::time::Duration::from_secs_f64(it.max(0.0) / 1000.0))),
+        })
+    })?;
+    Ok(QueueStats { languages: rows.collect::<Result<_, _>>()? })
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,346 @@
+//! The store in a file: SQLite, in the process of the one gateway that uses it.
+
+mod claim;
+mod enqueue;
+mod finish;
+mod look;
+mod purge;
+mod schema;
+mod sweep;
+mod thread;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use rusqlite::{Connection, ErrorCode};
+
+use self::thread::Thread;
+use crate::store::CallbackOutcome;
+use crate::{
+    Attempt, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
+    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lease, NewJob, Page,
+    QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
+};
+
+/// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
+/// back while it is written to (<https://sqlite.org/wal.html#walresetbug>).
+const OLDEST: i32 = 3_051_003;
+/// How long a lock of the file is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+/// After a start, leases of workers that ran on get so much more time.
+const GRACE: Duration = Duration::from_secs(15);
+/// Threads that read.
+const READERS: usize = 2;
+
+/// Jobs in a file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: Thread,
+    readers: Vec<Thread>,
+    next_reader: AtomicUsize,
+    claims: AtomicU64,
+    bounds: Bounds,
+    clock: Clock,
+    wakes: Arc<Wakes>,
+    /// Held for as long as the file is in use.
+    _lock: File,
+}
+
+/// What kept an operation from being done.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Fault(#[from] rusqlite::Error);
+
+impl Fault {
+    /// Of a machine that has no random numbers.
+    fn of_chance(error: getrandom::Error) -> Self {
+        Self(rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(Fault(error): Fault) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::NoRoom,
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Opens a file, or makes it. Its directory must be there.
+    pub async fn open(path: PathBuf, bounds: Bounds, clock: Clock) -> Result<Self, StoreError> {
+        let opened = tokio::task::spawn_blocking(move || Self::open_now(&path, bounds, clock));
+        opened.await.map_err(|it| StoreError::Unavailable(it.to_string()))?
+    }
+
+    fn open_now(path: &Path, bounds: Bounds, clock: Clock) -> Result<Self, StoreError> {
+        if rusqlite::version_number() < OLDEST {
+            let version = rusqlite::version();
+            return Err(StoreError::Unavailable(format!("SQLite {version} is too old")));
+        }
+        let lock = lock(path)?;
+        let mut connection = Connection::open(path).map_err(Fault::from)?;
+        connection.busy_timeout(BUSY).map_err(Fault::from)?;
+        // Room is given back only if that was said before the first table.
+        let settings = "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; \
+             PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; \
+             PRAGMA temp_store=MEMORY; PRAGMA cache_size=-65536; \
+             PRAGMA journal_size_limit=67108864;";
+        connection.execute_batch(settings).map_err(Fault::from)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        schema::migrate(&mut connection, &path.display().to_string())?;
+        let now = clock.now();
+        sweep::grant_grace(&connection, now.after(GRACE))?;
+        let readers = (0..READERS).map(|_| Thread::reader(path)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            writer: Thread::writer(connection, path)?,
+            readers,
+            next_reader: AtomicUsize::new(0),
+            claims: AtomicU64::new(0),
+            bounds,
+            clock,
+            wakes: Arc::default(),
+            _lock: lock,
+        })
+    }
+
+    fn reader(&self) -> Option<&Thread> {
+        self.readers.get(self.next_reader.fetch_add(1, Ordering::Relaxed) % READERS)
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, StoreError>> {
+        async move { self.reader().unwrap_or(&self.writer).run(work).await }.boxed()
+    }
+
+    /// Does something to each of `items`, and tells who waits for those jobs.
+    fn for_each<I, T>(
+        &self,
+        items: Vec<I>,
+        id: impl Fn(&I) -> JobId,
+        work: impl Fn(&Connection, &I) -> Result<T, Fault> + Send + 'static,
+    ) -> BoxFuture<'_, Result<Vec<T>, StoreError>>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+    {
+        let ids: Vec<JobId> = items.iter().map(id).collect();
+        async move {
+            let done = self.writer.run(move |connection| {
+                items.iter().map(|item| work(connection, item)).collect::<Result<Vec<_>, _>>()
+            });
+            let done = done.await?;
+            self.wakes.tell_of(ids);
+            self.wakes.tell_of_work();
+            Ok(done)
+        }
+        .boxed()
+    }
+}
+
+impl JobStore for SqliteStore {
+    fn enqueue(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, StoreError>> {
+        let (now, bounds) = (self.clock.now(), self.bounds);
+        let work = move |connection: &Connection, job: &NewJob| {
+            enqueue::enqueue(connection, job, &bounds, now)
+        };
+        self.for_each(jobs, |job| job.id, work)
+    }
+
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Grant>, StoreError>> {
+        async move {
+            let turn = self.claims.fetch_add(1, Ordering::Relaxed);
+            let now = self.clock.now();
+            let granted =
+                self.writer.run(move |connection| claim::claim(connection, &claim, turn, now));
+            let granted = granted.await?;
+            self.wakes.tell_of(granted.iter().map(|it| it.lease.id));
+            Ok(granted)
+        }
+        .boxed()
+    }
+
+    fn extend(
+        &self,
+        leases: Vec<Lease>,
+        time: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Extended>, StoreError>> {
+        let now = self.clock.now();
+        async move {
+            let extended = self.writer.run(move |connection| {
+                let extend = |lease: &Lease| claim::extend(connection, lease, time, now);
+                leases.iter().map(extend).collect::<Result<Vec<_>, _>>()
+            });
+            extended.await
+        }
+        .boxed()
+    }
+
+    fn complete(
+        &self,
+        completions: Vec<Completion>,
+    ) -> BoxFuture<'_, Result<Vec<Completed>, StoreError>> {
+        let now = self.clock.now();
+        let work =
+            move |connection: &Connection, it: &Completion| finish::complete(connection, it, now);
+        self.for_each(completions, |it| it.lease.id, work)
+    }
+
+    fn fail(&self, failures: Vec<Failure>) -> BoxFuture<'_, Result<Vec<Failed>, StoreError>> {
+        let now = self.clock.now();
+        let work = move |connection: &Connection, it: &Failure| finish::fail(connection, it, now);
+        self.for_each(failures, |it| it.lease.id, work)
+    }
+
+    fn release(&self, leases: Vec<Lease>) -> BoxFuture<'_, Result<Vec<Released>, StoreError>> {
+        let now = self.clock.now();
+        let work = move |connection: &Connection, it: &Lease| finish::release(connection, it, now);
+        self.for_each(leases, |it| it.id, work)
+    }
+
+    fn abandon(&self, worker: String) -> BoxFuture<'_, Result<usize, StoreError>> {
+        let now = self.clock.now();
+        async move {
+            let ended = self.writer.run(move |connection| sweep::abandon(connection, &worker, now));
+            let ended = ended.await?;
+            self.wakes.tell_of(ended.iter().copied());
+            Ok(ended.len())
+        }
+        .boxed()
+    }
+
+    fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
+        let now = self.clock.now();
+        async move {
+            let done =
+                self.writer.run(move |connection| finish::cancel(connection, id, now)).await?;
+            self.wakes.tell_of([id]);
+            Ok(done)
+        }
+        .boxed()
+    }
+
+    fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        let now = self.clock.now();
+        async move {
+            let (swept, changed) =
+                self.writer.run(move |connection| sweep::sweep(connection, limit, now)).await?;
+            if !changed.is_empty() {
+                self.wakes.tell_of(changed);
+                self.wakes.tell_of_work();
+            }
+            Ok(swept)
+        }
+        .boxed()
+    }
+
+    fn redrive(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let now = self.clock.now();
+        async move {
+            let done =
+                self.writer.run(move |connection| finish::redrive(connection, id, now)).await?;
+            self.wakes.tell_of([id]);
+            self.wakes.tell_of_work();
+            Ok(done)
+        }
+        .boxed()
+    }
+
+    fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
+        let now = self.clock.now();
+        async move {
+            let purged =
+                self.writer.run(move |connection| purge::purge(connection, limit, now)).await?;
+            self.wakes.tidy();
+            if purged > 0 {
+                self.writer.tidy().await;
+            }
+            Ok(purged)
+        }
+        .boxed()
+    }
+
+    fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {
+        self.read(move |connection| look::job(connection, id))
+    }
+
+    fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>> {
+        self.read(move |connection| look::result(connection, id))
+    }
+
+    fn attempts(&self, id: JobId) -> BoxFuture<'_, Result<Vec<Attempt>, StoreError>> {
+        self.read(move |connection| look::attempts(connection, id))
+    }
+
+    fn list(
+        &self,
+        filter: Filter,
+        from: Option<i64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.read(move |connection| look::list(connection, &filter, from, limit))
+    }
+
+    fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>> {
+        let now = self.clock.now();
+        self.read(move |connection| look::stats(connection, now))
+    }
+
+    fn due_callbacks(
+        &self,
+        limit: usize,
+        time: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>> {
+        let now = self.clock.now();
+        async move {
+            let due = self.writer.run(move |connection| {
+                finish::due_callbacks(connection, limit, now, now.after(time))
+            });
+            due.await
+        }
+        .boxed()
+    }
+
+    fn note_callback(
+        &self,
+        number: i64,
+        outcome: CallbackOutcome,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let noted =
+                move |connection: &Connection| finish::note_callback(connection, number, &outcome);
+            self.writer.run(noted).await
+        }
+        .boxed()
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::PowerLoss
+    }
+
+    fn wakes(&self) -> &Arc<Wakes> {
+        &self.wakes
+    }
+}
+
+/// Keeps other processes from the file: two that write back its log would harm it, and neither
+/// would hear of the other's jobs.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let place = thread::with_suffix(path, ".lock");
+    let told = |it: std::io::Error| StoreError::Unavailable(format!("{}: {it}", place.display()));
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&place).map_err(told)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Taken(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(told(error)),
+    }
+}

@@ -1,0 +1,165 @@
+//! The threads that the file is read and written on. One writes: whatever comes while a commit goes
+//! to the disk is one transaction afterwards, and nobody is answered before that is durable.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Fault;
+use crate::StoreError;
+
+/// Work that may wait for a thread.
+const WAITING_MAX: usize = 4096;
+/// Work in one transaction at most.
+const BATCH_MAX: usize = 256;
+/// The log of changes may grow to so many bytes before it is written back.
+const LOG_BYTES_MAX: u64 = 8 << 20;
+
+/// Does its work with a connection, and says whether that went well, and later what came of it.
+type Work = Box<dyn FnOnce(&Connection) -> (bool, Answer) + Send>;
+/// Told once it is known whether the work is durable.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+enum Order {
+    Work(Work),
+    /// Gives back room that is not used.
+    Tidy(oneshot::Sender<()>),
+}
+
+/// A thread with a connection of its own. It ends when this is dropped and its work is done.
+#[derive(Debug)]
+pub(super) struct Thread {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Thread {
+    /// Starts the one that writes.
+    pub(super) fn writer(connection: Connection, path: &Path) -> Result<Self, StoreError> {
+        let log = with_suffix(path, "-wal");
+        Self::start("jobs-writer", move |mut orders| {
+            let mut connection = connection;
+            while let Some(first) = orders.blocking_recv() {
+                write(&mut connection, first, &mut orders);
+                let length = std::fs::metadata(&log).map_or(0, |it| it.len());
+                if length > LOG_BYTES_MAX {
+                    checkpoint(&connection, "PASSIVE");
+                }
+            }
+            checkpoint(&connection, "TRUNCATE");
+        })
+    }
+
+    /// Starts one that reads.
+    pub(super) fn reader(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(Fault::from)?;
+        connection.busy_timeout(super::BUSY).map_err(Fault::from)?;
+        Self::start("jobs-reader", move |mut orders| {
+            while let Some(order) = orders.blocking_recv() {
+                if let Order::Work(work) = order {
+                    let (_, answer) = work(&connection);
+                    answer(Ok(()));
+                }
+            }
+        })
+    }
+
+    fn start(
+        name: &str,
+        body: impl FnOnce(mpsc::Receiver<Order>) + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let (orders, ordered) = mpsc::channel(WAITING_MAX);
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        let started = thread.spawn(move || body(ordered));
+        started.map_err(|it| StoreError::Unavailable(format!("no thread can be started: {it}")))?;
+        Ok(Self { orders })
+    }
+
+    /// Has the thread do `work`, and waits until what it changed is durable. The work happens
+    /// whether anybody still waits or not.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (tell, told) = oneshot::channel();
+        let work: Work = Box::new(move |connection| {
+            let done = work(connection);
+            let is_done = done.is_ok();
+            let answer: Answer = Box::new(move |committed| {
+                let answer = committed.and_then(|()| done.map_err(StoreError::from));
+                drop(tell.send(answer));
+            });
+            (is_done, answer)
+        });
+        self.orders.send(Order::Work(work)).await.map_err(|_ended| gone())?;
+        told.await.map_err(|_ended| gone())?
+    }
+
+    /// Gives back room that is not used, if the thread writes.
+    pub(super) async fn tidy(&self) {
+        let (tell, told) = oneshot::channel();
+        if self.orders.send(Order::Tidy(tell)).await.is_ok() {
+            drop(told.await);
+        }
+    }
+}
+
+/// Does everything that waits in one transaction, and answers everybody when that is durable.
+fn write(connection: &mut Connection, first: Order, orders: &mut mpsc::Receiver<Order>) {
+    let mut answers = Vec::new();
+    let mut tidied = None;
+    let committed = (|| {
+        let batch = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut next = Some(first);
+        while let Some(order) = next {
+            match order {
+                Order::Work(work) => {
+                    batch.execute_batch("SAVEPOINT work")?;
+                    let (is_done, answer) = work(&batch);
+                    answers.push(answer);
+                    // Nothing half done stays, and what others asked for does.
+                    let end =
+                        if is_done { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" };
+                    batch.execute_batch(end)?;
+                }
+                Order::Tidy(tell) => tidied = Some(tell),
+            }
+            next = if answers.len() < BATCH_MAX { orders.try_recv().ok() } else { None };
+        }
+        batch.commit()
+    })();
+    let committed = committed.map_err(|it| StoreError::from(Fault::from(it)));
+    if let Err(error) = &committed {
+        tracing::error!("jobs could not be written: {error}");
+    }
+    for answer in answers {
+        answer(committed.clone());
+    }
+    if let Some(tell) = tidied {
+        let vacuumed = connection.execute_batch("PRAGMA incremental_vacuum(1000)");
+        if let Err(error) = vacuumed {
+            tracing::warn!("room of the store cannot be given back: {error}");
+        }
+        checkpoint(connection, "TRUNCATE");
+        tell.send(()).unwrap_or_default();
+    }
+}
+
+/// Writes changes from the log to where they belong.
+fn checkpoint(connection: &Connection, mode: &str) {
+    let done = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+    if let Err(error) = done {
+        tracing::warn!("the store's log cannot be written back: {error}");
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("its thread has ended".to_owned())
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,260 @@
+//! What every store of jobs does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+use crate::{
+    Attempt, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant, Job,
+    JobId, Lease, NewJob, Page, QueueStats, Released, SqliteStore, State, StoredResult, Timestamp,
+    Wakes,
+};
+
+/// Keeps jobs.
+///
+/// 1. What [`Self::enqueue`] acknowledges is durable, as [`Self::durability`] says. A commit that
+///    fails acknowledges nothing.
+/// 2. A caller's idempotency key stands for one job for as long as it is kept; with other content it
+///    is a conflict.
+/// 3. A job has at most one live token.
+/// 4. Nothing but the holder of that token extends, completes, fails or releases a leased job.
+/// 5. A job has at most one result, written with the change of its state.
+/// 6. A late result whose token is still the job's is taken. Only sweeping and cancelling end leases.
+/// 7. The same result again is a duplicate, and no error.
+/// 8. What a sweep changes is still as it saw it.
+/// 9. An attempt is spent when a job is claimed, and given back when it is released or was never
+///    accepted.
+/// 10. A job that had two workers die in a row is dead.
+/// 11. Retries wait longer each time, up to a bound.
+/// 12. What may run only once is dead when its worker is gone.
+/// 13. A sweep gets past whatever it does not change.
+/// 14. A store says how durable it is.
+pub trait JobStore: Send + Sync + std::fmt::Debug {
+    /// Keeps jobs, all or none of them durable when this returns. One answer for each.
+    fn enqueue(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, StoreError>>;
+
+    /// Grants leases of ready jobs, the most urgent first, with turns among callers.
+    fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Grant>, StoreError>>;
+
+    /// Extends leases to `time` from now, or to the end of the attempt if that is sooner. The first
+    /// time, it accepts them.
+    fn extend(
+        &self,
+        leases: Vec<Lease>,
+        time: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Extended>, StoreError>>;
+
+    /// Records results.
+    fn complete(
+        &self,
+        completions: Vec<Completion>,
+    ) -> BoxFuture<'_, Result<Vec<Completed>, StoreError>>;
+
+    /// Ends attempts that came to nothing through a fault of ours.
+    fn fail(&self, failures: Vec<Failure>) -> BoxFuture<'_, Result<Vec<Failed>, StoreError>>;
+
+    /// Hands back jobs that were not started.
+    fn release(&self, leases: Vec<Lease>) -> BoxFuture<'_, Result<Vec<Released>, StoreError>>;
+
+    /// Ends every lease of a worker that has started anew and has none. Unlike the end of a lease
+    /// that nobody extends, that is no sign that the job killed it. Says how many there were.
+    fn abandon(&self, worker: String) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// Ends a job that is not wanted any more, or asks its worker to.
+    fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<Cancelled, StoreError>>;
+
+    /// Ends leases whose time is over, makes jobs ready whose time has come, and ends those that
+    /// were not started in time; at most `limit` of each.
+    fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<Swept, StoreError>>;
+
+    /// Makes a dead job ready again. False if it is not dead.
+    fn redrive(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Deletes at most `limit` of what has been kept for long enough; says how much that was.
+    fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// A job.
+    fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>>;
+
+    /// The result of a job.
+    fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>>;
+
+    /// The attempts of a job, the first one first.
+    fn attempts(&self, id: JobId) -> BoxFuture<'_, Result<Vec<Attempt>, StoreError>>;
+
+    /// At most `limit` jobs, the newest first, from where the last page ended.
+    fn list(
+        &self,
+        filter: Filter,
+        from: Option<i64>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Page, StoreError>>;
+
+    /// What waits and what goes on.
+    fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>>;
+
+    /// Callbacks that are due. Each is not due again for `time`, so that two senders do not meet.
+    fn due_callbacks(
+        &self,
+        limit: usize,
+        time: Duration,
+    ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>>;
+
+    /// Notes what came of a callback: it is over, due again then, or given up for this reason.
+    fn note_callback(
+        &self,
+        number: i64,
+        outcome: CallbackOutcome,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What an acknowledged job outlives.
+    fn durability(&self) -> Durability;
+
+    /// Who waits for what happens here.
+    fn wakes(&self) -> &Arc<Wakes>;
+}
+
+/// How many jobs a store keeps waiting.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Of all callers.
+    pub waiting_max: u64,
+    /// Of one caller.
+    pub waiting_per_caller_max: u64,
+    /// How long an idempotency key is kept.
+    pub key_ttl: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            waiting_max: 1_000_000,
+            waiting_per_caller_max: 100_000,
+            key_ttl: Duration::from_hours(24),
+        }
+    }
+}
+
+/// What came of submitting a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It is kept.
+    Created(JobId),
+    /// It came before, and this is its name.
+    Existing(JobId),
+    /// Something else came with its key before.
+    Conflict,
+    /// So many jobs wait already.
+    Full {
+        /// How many may.
+        waiting_max: u64,
+        /// Whether the caller's own are too many.
+        is_callers: bool,
+    },
+}
+
+/// What came of cancelling a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It ends here.
+    Now,
+    /// Its worker is asked to stop it.
+    Requested,
+    /// It is final already.
+    AlreadyFinal(State),
+    /// There is no such job.
+    Unknown,
+}
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Leases that it ended.
+    pub leases: usize,
+    /// Jobs that it made ready.
+    pub promoted: usize,
+    /// Jobs that were not started in time.
+    pub expired: usize,
+}
+
+/// Somebody to be told that a job is final.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Callback {
+    /// Which callback.
+    pub number: i64,
+    /// Which job.
+    pub id: JobId,
+    /// Whom to tell.
+    pub url: String,
+    /// How often that was tried.
+    pub attempt: u32,
+}
+
+/// What came of a callback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallbackOutcome {
+    /// It was taken.
+    Delivered,
+    /// It is to be tried again then.
+    Again(Timestamp),
+    /// It is given up.
+    Dead(String),
+}
+
+/// What an acknowledged job outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durability {
+    /// The loss of power.
+    PowerLoss,
+    /// The end of the server, and not always the loss of power.
+    ProcessCrash,
+}
+
+/// Why a store cannot do what it is asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The URL is none that we know.
+    #[error("`{0}` is no store; write `sqlite:PATH`")]
+    Url(String),
+    /// Another process has the file.
+    #[error("{} is in use by another process; give each gateway a file of its own", .0.display())]
+    Taken(PathBuf),
+    /// A younger version of this program wrote it.
+    #[error(
+        "{place} has version {found} of the schema and this program knows {known} at most; run a \
+         newer one, or give it another store"
+    )]
+    Newer {
+        /// Which store.
+        place: String,
+        /// What it has.
+        found: i64,
+        /// What we know.
+        known: i64,
+    },
+    /// There is no room left.
+    #[error("the store has no room left; free some on its disk")]
+    NoRoom,
+    /// It does not answer, or not as it should.
+    #[error("the store cannot be used now: {0}")]
+    Unavailable(String),
+}
+
+/// Opens the store that a URL names: `sqlite:PATH`.
+pub async fn open(
+    url: &str,
+    bounds: Bounds,
+    clock: Clock,
+) -> Result<Arc<dyn JobStore>, StoreError> {
+    let path = url.strip_prefix("sqlite:").map(|it| it.strip_prefix("//").unwrap_or(it));
+    match path {
+        Some(path) if !path.is_empty() => {
+            Ok(Arc::new(SqliteStore::open(PathBuf::from(path), bounds, clock).await?))
+        }
+        _ => Err(StoreError::Url(url.to_owned())),
+    }
+}

@@ -1,0 +1,141 @@
+//! A store of its own for each case, and words for what the cases do.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use queue::{
+    Bounds, Claim, Clock, Completed, Completion, Delivery, Enqueued, Grant, Job, JobId, JobStore,
+    NewJob, Priority, State, Swept, Timestamp,
+};
+use tempfile::TempDir;
+
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+pub(crate) struct Fixture {
+    store: Mutex<Option<Arc<dyn JobStore>>>,
+    pub(crate) clock: Clock,
+    bounds: Bounds,
+    place: PathBuf,
+    _directory: TempDir,
+}
+
+impl Fixture {
+    pub(crate) async fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::set(Timestamp(1_000_000_000));
+        let bounds = Bounds {
+            waiting_max: 400,
+            waiting_per_caller_max: 300,
+            key_ttl: Duration::from_hours(24),
+        };
+        let fixture = Self {
+            store: Mutex::default(),
+            clock,
+            bounds,
+            place: directory.path().join("jobs.db"),
+            _directory: directory,
+        };
+        fixture.reopen().await;
+        fixture
+    }
+
+    /// Opens the store again, as the next gateway does.
+    pub(crate) async fn reopen(&self) {
+        drop(self.store.lock().unwrap().take());
+        let url = format!("sqlite:{}", self.place.display());
+        // The writer's last work is done on its own thread.
+        let store = queue::open(&url, self.bounds, self.clock.clone()).await.unwrap();
+        *self.store.lock().unwrap() = Some(store);
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn JobStore> {
+        self.store.lock().unwrap().clone().unwrap()
+    }
+
+    pub(crate) async fn enqueue(&self, job: NewJob) -> JobId {
+        match self.enqueue_any(job).await {
+            Enqueued::Created(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn enqueue_any(&self, job: NewJob) -> Enqueued {
+        self.store().enqueue(vec![job]).await.unwrap()[0]
+    }
+
+    pub(crate) async fn claim(&self, worker: &str, most: usize) -> Vec<Grant> {
+        self.store().claim(claim(worker, most)).await.unwrap()
+    }
+
+    /// The one job that there is to be claimed, accepted.
+    pub(crate) async fn start(&self, worker: &str) -> Grant {
+        let mut grants = self.claim(worker, 1).await;
+        let grant = grants.pop().expect("a job is ready");
+        self.store().extend(vec![grant.lease], LEASE).await.unwrap();
+        grant
+    }
+
+    pub(crate) async fn complete(&self, grant: &Grant, body: &str) -> Completed {
+        self.store().complete(vec![completion(grant, body)]).await.unwrap()[0]
+    }
+
+    /// Lets time pass, and the store do what is due then.
+    pub(crate) async fn pass(&self, time: Duration) -> Swept {
+        self.clock.pass(time);
+        self.store().sweep(100).await.unwrap()
+    }
+
+    pub(crate) async fn job(&self, id: JobId) -> Job {
+        self.store().job(id).await.unwrap().expect("the job is kept")
+    }
+}
+
+#[track_caller]
+pub(crate) fn check(job: &Job, state: State, attempt: u32) {
+    assert_eq!((job.state, job.attempt), (state, attempt), "{job:?}");
+}
+
+/// A job of a caller, in the language `alpha`.
+pub(crate) fn job(caller: &str) -> NewJob {
+    NewJob {
+        id: JobId::random(),
+        caller: caller.to_owned(),
+        language: "alpha".to_owned(),
+        body: b"{\"code\": \"1\"}".to_vec(),
+        priority: Priority::default(),
+        run_at: None,
+        start_within: None,
+        idempotency: None,
+        delivery: Delivery::AtLeastOnce,
+        attempts_max: 3,
+        attempt_max: MINUTE,
+        ttl: HOUR,
+        callback_url: None,
+    }
+}
+
+pub(crate) fn claim(worker: &str, most: usize) -> Claim {
+    Claim {
+        worker: worker.to_owned(),
+        poll: None,
+        languages: vec!["alpha".to_owned()],
+        most,
+        lease: LEASE,
+        running_max: 100,
+    }
+}
+
+pub(crate) fn completion(grant: &Grant, body: &str) -> Completion {
+    let mut digest = [0; 32];
+    digest.iter_mut().zip(body.bytes()).for_each(|(digest, byte)| *digest = byte);
+    Completion {
+        lease: grant.lease,
+        body: body.as_bytes().to_vec(),
+        digest,
+        was_cancelled: false,
+        run_time: Duration::from_millis(100),
+    }
+}

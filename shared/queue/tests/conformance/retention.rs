@@ -1,0 +1,51 @@
+//! What is kept, and for how long.
+
+use queue::{IdempotencyKey, LanguageStats, NewJob};
+
+use crate::fixture::{Fixture, HOUR, MINUTE, job};
+
+pub(crate) async fn what_is_over_goes_after_its_time(fixture: &Fixture) {
+    let id = fixture.enqueue(job("a")).await;
+    let waits = fixture.enqueue(job("a")).await;
+    let grant = fixture.start("w").await;
+    fixture.complete(&grant, "{}").await;
+    fixture.clock.pass(HOUR / 2);
+    fixture.store().purge(100).await.unwrap();
+    assert!(fixture.store().result(id).await.unwrap().is_some());
+    fixture.clock.pass(HOUR);
+    assert!(fixture.store().purge(100).await.unwrap() > 0);
+    assert_eq!(fixture.store().job(id).await.unwrap(), None);
+    assert_eq!(fixture.store().result(id).await.unwrap(), None);
+    assert_eq!(fixture.store().attempts(id).await.unwrap(), []);
+    assert!(fixture.store().job(waits).await.unwrap().is_some());
+}
+
+pub(crate) async fn keys_go_after_theirs(fixture: &Fixture) {
+    let key = || Some(IdempotencyKey { key: "key".to_owned(), digest: [1; 32] });
+    let first = fixture.enqueue(NewJob { idempotency: key(), ..job("a") }).await;
+    fixture.clock.pass(24 * HOUR + MINUTE);
+    fixture.store().purge(100).await.unwrap();
+    let second = fixture.enqueue(NewJob { idempotency: key(), ..job("a") }).await;
+    assert_ne!(first, second);
+}
+
+pub(crate) async fn counts_are_right_all_the_while(fixture: &Fixture) {
+    let at = fixture.clock.now().after(HOUR);
+    fixture.enqueue(NewJob { run_at: Some(at), ..job("b") }).await;
+    fixture.store().enqueue((0..4).map(|_| job("a")).collect()).await.unwrap();
+    let grant = fixture.start("w").await;
+    fixture.start("w").await;
+    fixture.complete(&grant, "{}").await;
+    fixture.clock.pass(MINUTE);
+    let stats = fixture.store().stats().await.unwrap();
+    let expected = LanguageStats {
+        language: "alpha".to_owned(),
+        scheduled: 1,
+        ready: 2,
+        leased: 1,
+        dead: 0,
+        oldest_ready_ms: Some(60_000),
+        average_run_ms: Some(100),
+    };
+    assert_eq!(stats.languages, [expected]);
+}

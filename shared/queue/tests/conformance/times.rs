@@ -1,0 +1,120 @@
+//! What time does to jobs.
+
+use std::time::Duration;
+
+use queue::{Completed, Delivery, Extended, NewJob, State};
+
+use crate::fixture::{Fixture, HOUR, LEASE, MINUTE, check, job};
+
+pub(crate) async fn a_lease_that_nobody_extends_ends_and_the_job_goes_on(fixture: &Fixture) {
+    let id = fixture.enqueue(job("a")).await;
+    let first = fixture.start("dies").await;
+    for _ in 0..3 {
+        fixture.pass(LEASE / 2).await;
+        let extended = fixture.store().extend(vec![first.lease], LEASE).await.unwrap();
+        assert_eq!(extended, [Extended::Held { time: LEASE, cancel: false }]);
+    }
+    let swept = fixture.pass(LEASE * 2).await;
+    assert_eq!(swept.leases, 1);
+    assert_eq!(fixture.store().extend(vec![first.lease], LEASE).await.unwrap(), [Extended::Lost]);
+    fixture.pass(MINUTE).await;
+    let second = fixture.start("lives").await;
+    assert_eq!((second.lease.id, second.attempt), (id, 2));
+}
+
+pub(crate) async fn a_grant_that_nobody_accepts_spends_no_attempt(fixture: &Fixture) {
+    let id = fixture.enqueue(job("a")).await;
+    for _ in 0..5 {
+        assert_eq!(fixture.claim("deaf", 1).await.len(), 1);
+        fixture.pass(LEASE * 2).await;
+        check(&fixture.job(id).await, State::Ready, 0);
+    }
+}
+
+pub(crate) async fn two_workers_that_die_with_a_job_are_enough(fixture: &Fixture) {
+    let id = fixture.enqueue(NewJob { attempts_max: 100, ..job("a") }).await;
+    for _ in 0..2 {
+        fixture.start("dies").await;
+        fixture.pass(LEASE * 2).await;
+        fixture.pass(MINUTE).await;
+    }
+    let dead = fixture.job(id).await;
+    check(&dead, State::Dead, 2);
+    assert_eq!(dead.reason.as_deref(), Some("poison"));
+}
+
+pub(crate) async fn what_may_run_once_is_not_run_again(fixture: &Fixture) {
+    let id = fixture.enqueue(NewJob { delivery: Delivery::AtMostOnce, ..job("a") }).await;
+    fixture.start("dies").await;
+    fixture.pass(LEASE * 2).await;
+    let dead = fixture.job(id).await;
+    check(&dead, State::Dead, 1);
+    assert_eq!(dead.reason.as_deref(), Some("lost"));
+}
+
+pub(crate) async fn a_worker_that_starts_anew_gives_its_jobs_back(fixture: &Fixture) {
+    let id = fixture.enqueue(job("a")).await;
+    let once = fixture.enqueue(NewJob { delivery: Delivery::AtMostOnce, ..job("a") }).await;
+    for _ in 0..3 {
+        fixture.start("w").await;
+        fixture.start("w").await;
+        assert_eq!(fixture.store().abandon("other".to_owned()).await.unwrap(), 0);
+        assert_eq!(fixture.store().abandon("w".to_owned()).await.unwrap(), 2);
+        check(&fixture.job(id).await, State::Ready, 0);
+        check(&fixture.job(once).await, State::Dead, 1);
+        assert!(fixture.store().redrive(once).await.unwrap());
+    }
+}
+
+pub(crate) async fn no_lease_goes_beyond_its_attempt(fixture: &Fixture) {
+    fixture.enqueue(NewJob { attempt_max: Duration::from_secs(8), ..job("a") }).await;
+    let grant = fixture.start("hangs").await;
+    fixture.pass(Duration::from_secs(4)).await;
+    let extended = fixture.store().extend(vec![grant.lease], LEASE).await.unwrap();
+    assert_eq!(extended, [Extended::Held { time: Duration::from_secs(4), cancel: false }]);
+    fixture.clock.pass(Duration::from_secs(4));
+    assert_eq!(fixture.store().extend(vec![grant.lease], LEASE).await.unwrap(), [Extended::Lost]);
+}
+
+pub(crate) async fn a_job_waits_for_its_time(fixture: &Fixture) {
+    let at = fixture.clock.now().after(HOUR);
+    let id = fixture.enqueue(NewJob { run_at: Some(at), ..job("a") }).await;
+    fixture.pass(HOUR / 2).await;
+    assert_eq!(fixture.claim("w", 1).await, []);
+    assert_eq!(fixture.job(id).await.state, State::Scheduled);
+    assert_eq!(fixture.pass(HOUR / 2).await.promoted, 1);
+    assert_eq!(fixture.start("w").await.lease.id, id);
+}
+
+pub(crate) async fn a_job_that_is_not_started_in_time_expires(fixture: &Fixture) {
+    let soon = || NewJob { start_within: Some(MINUTE), ..job("a") };
+    let missed = fixture.enqueue(soon()).await;
+    assert_eq!(fixture.pass(2 * MINUTE).await.expired, 1);
+    assert_eq!(fixture.job(missed).await.state, State::Expired);
+    let late = fixture.enqueue(soon()).await;
+    fixture.clock.pass(2 * MINUTE);
+    assert_eq!(fixture.claim("w", 1).await, []);
+    assert_eq!(fixture.job(late).await.state, State::Expired);
+    let started = fixture.enqueue(soon()).await;
+    fixture.start("w").await;
+    fixture.pass(2 * MINUTE).await;
+    fixture.pass(2 * MINUTE).await;
+    assert_eq!(fixture.job(started).await.state, State::Ready);
+}
+
+pub(crate) async fn a_cancelled_job_whose_worker_dies_is_cancelled(fixture: &Fixture) {
+    let id = fixture.enqueue(job("a")).await;
+    fixture.start("dies").await;
+    fixture.store().cancel(id).await.unwrap();
+    fixture.pass(LEASE * 2).await;
+    check(&fixture.job(id).await, State::Cancelled, 1);
+}
+
+pub(crate) async fn leases_outlive_a_restart(fixture: &Fixture) {
+    fixture.enqueue(job("a")).await;
+    let grant = fixture.start("w").await;
+    fixture.clock.pass(LEASE * 2);
+    fixture.reopen().await;
+    assert_eq!(fixture.pass(LEASE).await.leases, 0);
+    assert_eq!(fixture.complete(&grant, "{}").await, Completed::Recorded);
+}
