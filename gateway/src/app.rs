@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::auth::{InvalidKeys, Keys};
 use crate::envelope::envelope;
 use crate::fleet::{Fleet, InvalidFleet, Prober, watch};
+use crate::jobs::{Jobs, Work};
 use crate::listen::{self, ListenError};
 use crate::metrics::Metrics;
 use crate::routes;
@@ -58,6 +59,8 @@ enum Reason {
     NoKeys(String),
     #[error("cannot prepare TLS to executors; install the system's CA certificates: {0}")]
     Tls(#[source] reqwest::Error),
+    #[error("GATEWAY_STORE_URL: {0}")]
+    Store(#[from] queue::StoreError),
     #[error("cannot start serving: {0}")]
     Serve(#[source] io::Error),
 }
@@ -68,6 +71,7 @@ pub struct Gateway {
     server: Running,
     address: SocketAddr,
     tasks: JoinSet<()>,
+    work: Option<Work>,
 }
 
 /// actix's server does not say what it is.
@@ -98,11 +102,15 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     let listener = listen::listen(address)?;
     let address = listener.local_addr().map_err(Reason::Serve)?;
     let clients = Clients::new(workers(&settings), fleet.needs_tls()).map_err(Reason::Tls)?;
-    let shared = Arc::new(Shared::new(settings, keys, metrics, fleet));
-    let tasks = look_after(&shared, client(shared.fleet.needs_tls()).map_err(Reason::Tls)?);
+    let jobs = Jobs::open(&settings).await?;
+    let shared = Arc::new(Shared::new(settings, keys, metrics, fleet, jobs));
+    let own = || client(shared.fleet.needs_tls()).map_err(Reason::Tls);
+    let tasks = look_after(&shared, own()?);
+    let runner = own()?;
+    let work = shared.jobs.as_ref().map(|it| it.start(&shared, runner));
     let server = serve(&shared, clients, listener).map_err(Reason::Serve)?;
     announce(&shared, address);
-    Ok(Gateway { server: Running(server), address, tasks })
+    Ok(Gateway { server: Running(server), address, tasks, work })
 }
 
 /// Starts what goes on beside requests.
@@ -218,6 +226,9 @@ impl Gateway {
     /// Serves until its handle stops it.
     pub async fn run(mut self) -> io::Result<()> {
         let served = self.server.0.await;
+        if let Some(work) = self.work {
+            work.drain().await;
+        }
         self.tasks.shutdown().await;
         served
     }

@@ -212,7 +212,7 @@ mod tests {
         let metrics = Metrics::new();
         let fleet = Arc::new(Fleet::new(&[], metrics.circuit_opens()).unwrap());
         let keys = Keys::open(None, None).unwrap();
-        let shared = Shared::new(Settings::default(), keys, metrics, fleet);
+        let shared = Shared::new(Settings::default(), keys, metrics, fleet, None);
         let app = App::new()
             .app_data(web::Data::new(shared))
             .route("/", web::get().to(panics))

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use protocol::{FieldError, HealthStatus, Problem, Refusal};
+use queue::{State, StoreError};
 
 use crate::admission::AdmissionError;
 use crate::auth::Unauthorized;
@@ -36,6 +37,34 @@ pub(crate) enum ApiError {
     /// An executor failed us.
     #[error(transparent)]
     Dispatch(#[from] DispatchError),
+    /// The store of jobs fails us.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Jobs are not kept here.
+    #[error(
+        "no jobs are kept here; set GATEWAY_STORE_URL, such as to `sqlite:/var/lib/flotilla/jobs.db`"
+    )]
+    NoStore,
+    /// There is no such job, or it is somebody else's.
+    #[error("there is no such job; its result may have been kept for long enough")]
+    NoJob,
+    /// A job that is over cannot be cancelled.
+    #[error("the job is over: it is `{}`", .0.as_str())]
+    JobIsFinal(State),
+    /// Only what is dead can be redriven.
+    #[error("only a dead job can be redriven, and this one is `{}`", .0.as_str())]
+    JobIsNotDead(State),
+    /// The key stands for something else.
+    #[error("something else was submitted with this idempotency key before; use another key")]
+    KeyConflict,
+    /// Too many jobs wait.
+    #[error("{} {waiting_max} jobs wait already; wait until some are done", if *is_callers { "your" } else { "all" })]
+    QueueFull {
+        /// How many may.
+        waiting_max: u64,
+        /// Whether the caller's own are too many.
+        is_callers: bool,
+    },
     /// Nothing is at this path.
     #[error("nothing is here; `GET /openapi.json` lists every path")]
     NotFound,
@@ -79,6 +108,15 @@ impl ApiError {
                 DispatchError::BadAnswer(_) => (S::BAD_GATEWAY, "bad_executor_answer"),
                 DispatchError::Timeout(_) => (S::GATEWAY_TIMEOUT, "executor_timeout"),
             },
+            Self::Store(StoreError::NoRoom) => (S::INSUFFICIENT_STORAGE, "store_full"),
+            Self::Store(_) => (S::SERVICE_UNAVAILABLE, "store_unavailable"),
+            Self::NoStore => (S::SERVICE_UNAVAILABLE, "no_store"),
+            Self::NoJob => (S::NOT_FOUND, "no_job"),
+            Self::JobIsFinal(_) => (S::CONFLICT, "job_is_final"),
+            Self::JobIsNotDead(_) => (S::CONFLICT, "job_is_not_dead"),
+            Self::KeyConflict => (S::CONFLICT, "idempotency_conflict"),
+            Self::QueueFull { is_callers: true, .. } => (S::TOO_MANY_REQUESTS, "queue_full"),
+            Self::QueueFull { .. } => (S::SERVICE_UNAVAILABLE, "queue_full"),
             Self::NotFound => (S::NOT_FOUND, "not_found"),
             Self::Method(_) => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal"),
@@ -121,11 +159,7 @@ impl ApiError {
             Self::Admission(AdmissionError::BodyTimeout(_) | AdmissionError::BodyBroken) => {
                 response.force_close();
             }
-            Self::Admission(_)
-            | Self::NoChoice(_)
-            | Self::Dispatch(_)
-            | Self::NotFound
-            | Self::Internal => {}
+            _ => {}
         }
         response.json(self.problem(request_id))
     }
@@ -145,6 +179,8 @@ impl ApiError {
             Self::RateLimited(limited) => Some(limited.retry_seconds),
             Self::NoChoice(NoChoice::NoLiveExecutor { .. })
             | Self::Admission(AdmissionError::Overloaded)
+            | Self::Store(_)
+            | Self::QueueFull { .. }
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             _ => None,
         }
@@ -154,6 +190,16 @@ impl ApiError {
 /// Whether an executor's answer is a result.
 pub(crate) fn is_ok(status: u16) -> bool {
     StatusCode::OK == status
+}
+
+/// Whether an executor refuses a request for good.
+pub(crate) fn is_refusal(status: u16) -> bool {
+    passed_on(status).is_client_error()
+}
+
+/// Whether an executor has no room now, and has run nothing.
+pub(crate) fn is_overloaded(status: u16) -> bool {
+    StatusCode::SERVICE_UNAVAILABLE == status
 }
 
 /// Whether an executor does not know us.

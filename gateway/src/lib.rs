@@ -16,6 +16,7 @@ mod events;
 mod fleet;
 mod gate;
 mod handlers;
+mod jobs;
 mod listen;
 mod metrics;
 mod openapi;

@@ -65,6 +65,24 @@ mod tests {
         check("ExecutorInfo", &info);
         check("Limits", &info["limits"]);
         check("Isolation", &info["isolation"]);
+        let job = queue::Job {
+            id: queue::JobId::random(),
+            caller: String::new(),
+            language: "alpha".to_owned(),
+            state: queue::State::Ready,
+            reason: None,
+            priority: queue::Priority::default(),
+            attempt: 0,
+            attempts_max: 3,
+            cancel_requested: false,
+            created_at: queue::Timestamp(0),
+            run_at: None,
+            started_at: None,
+            finished_at: None,
+            position: None,
+            version: 1,
+        };
+        check("Job", &json!(job));
         let field = protocol::FieldError::new("/a", "b");
         let problem = protocol::Problem::new(422, "a", "b", "c").with_errors(vec![field]);
         let problem = serde_json::to_value(problem).unwrap();

@@ -9,7 +9,7 @@ use actix_web::{FromRequest, Handler, Resource, Responder};
 
 use crate::error::ApiError;
 use crate::gate::gate;
-use crate::handlers::{docs, execute, health, languages, metrics, microservices};
+use crate::handlers::{docs, execute, health, jobs, languages, metrics, microservices};
 use crate::openapi;
 
 /// Registers every path. What is neither here nor allowed is told as a problem.
@@ -27,6 +27,21 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
                 .service(post("/validate", execute::validate))
+                .service(
+                    web::resource("/jobs")
+                        .route(web::route().guard(Any(Get()).or(Head())).to(jobs::list))
+                        .route(web::post().to(jobs::submit))
+                        .default_service(web::route().to(|| method("GET, HEAD, POST"))),
+                )
+                .service(
+                    web::resource("/jobs/{id}")
+                        .route(web::route().guard(Any(Get()).or(Head())).to(jobs::one))
+                        .route(web::delete().to(jobs::cancel))
+                        .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
+                )
+                .service(get("/jobs/{id}/events", jobs::events))
+                .service(post("/jobs/{id}/redrive", jobs::redrive))
+                .service(get("/queue", jobs::queue))
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))
                 .default_service(web::route().to(not_found))

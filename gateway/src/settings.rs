@@ -23,6 +23,14 @@ pub struct Settings {
     /// The token that executors expect from us.
     #[serde(skip_serializing)]
     pub executor_token: Option<SecretString>,
+    /// Where jobs are kept, such as `sqlite:/var/lib/flotilla/jobs.db`. Without it, none are.
+    pub store_url: Option<String>,
+    /// Jobs that may wait at a time.
+    pub jobs_waiting_max: u64,
+    /// The same for one key.
+    pub jobs_waiting_per_caller_max: u64,
+    /// Jobs of one key that may run at a time.
+    pub jobs_running_max: u64,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -61,6 +69,10 @@ impl Default for Settings {
             keys: None,
             keys_file: None,
             executor_token: None,
+            store_url: None,
+            jobs_waiting_max: 1_000_000,
+            jobs_waiting_per_caller_max: 100_000,
+            jobs_running_max: 1000,
             cors_origins: Vec::new(),
             rate_per_minute: 600,
             rate_burst: 100,
@@ -128,6 +140,13 @@ impl Settings {
             ("RATE_BURST", self.rate_burst > 0, "must be 1 or more"),
             ("ANSWER_MB", (1..=4096).contains(&self.answer_mb), "must be from 1 to 4096"),
             ("BODIES_MB", (1..=65_536).contains(&self.bodies_mb), "must be from 1 to 65536"),
+            ("JOBS_WAITING_MAX", self.jobs_waiting_max > 0, "must be 1 or more"),
+            (
+                "JOBS_WAITING_PER_CALLER_MAX",
+                self.jobs_waiting_per_caller_max > 0,
+                "must be 1 or more",
+            ),
+            ("JOBS_RUNNING_MAX", self.jobs_running_max > 0, "must be 1 or more"),
             ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),
             ("WORKERS", self.workers <= 1024, "may be at most 1024"),
         ];

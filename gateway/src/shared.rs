@@ -6,6 +6,7 @@ use crate::auth::Keys;
 use crate::body::Budget;
 use crate::dispatch::Dispatcher;
 use crate::fleet::Fleet;
+use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
 use crate::settings::Settings;
@@ -27,11 +28,19 @@ pub(crate) struct Shared {
     pub bodies: Budget,
     /// What sends to executors.
     pub dispatcher: Dispatcher,
+    /// What is kept to be run later, if anything is.
+    pub jobs: Option<Jobs>,
 }
 
 impl Shared {
     /// Everything as settings want it.
-    pub(crate) fn new(settings: Settings, keys: Keys, metrics: Metrics, fleet: Arc<Fleet>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        keys: Keys,
+        metrics: Metrics,
+        fleet: Arc<Fleet>,
+        jobs: Option<Jobs>,
+    ) -> Self {
         let dispatcher = Dispatcher {
             fleet: Arc::clone(&fleet),
             token: settings.executor_token.clone(),
@@ -44,6 +53,7 @@ impl Shared {
             metrics,
             bodies: Budget::new(settings.bodies_mb),
             dispatcher,
+            jobs,
             settings,
         }
     }

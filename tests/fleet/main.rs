@@ -12,6 +12,7 @@
 )]
 
 mod checks;
+mod jobs;
 mod language;
 mod processes;
 mod programs;

@@ -23,14 +23,17 @@ pub(crate) struct Common {
     pub(crate) toolchains: Vec<PathBuf>,
 }
 
-/// The gateway's environment: it listens on `host` and `port`, and its executors on `ports`.
+/// The gateway's environment: it listens on `host` and `port`, and its executors on `executors`.
+/// Where nothing else was set, it keeps jobs in the file `store`.
 pub(crate) fn of_gateway(
     common: &Common,
-    host: IpAddr,
-    port: u16,
+    (host, port): (IpAddr, u16),
+    store: &Path,
     executors: &BTreeMap<String, u16>,
 ) -> Vec<(String, String)> {
     let mut variables = inherit(common, "EXECUTOR_");
+    let url = format!("sqlite:{}", store.display());
+    variables.entry("GATEWAY_STORE_URL".to_owned()).or_insert(url);
     set(&mut variables, "GATEWAY_HOST", host.to_string());
     set(&mut variables, "GATEWAY_EXECUTOR_TOKEN", common.token.clone());
     set(&mut variables, "PORT", port.to_string());
@@ -121,7 +124,9 @@ mod tests {
         let executors = BTreeMap::from([("a-b".to_owned(), 8001)]);
         let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let common = common(&[("EXECUTOR_SLOTS", "3")]);
-        let variables = of_gateway(&common, host, 8000, &executors);
+        let store = Path::new("/kept/jobs.db");
+        let variables = of_gateway(&common, (host, 8000), store, &executors);
+        check(&variables, "GATEWAY_STORE_URL", Some("sqlite:/kept/jobs.db"));
         check(&variables, "A_B_EXECUTOR_URL", Some("http://127.0.0.1:8001"));
         check(&variables, "GATEWAY_EXECUTOR_TOKEN", Some("secret"));
         check(&variables, "EXECUTOR_SLOTS", None);

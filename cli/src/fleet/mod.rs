@@ -258,6 +258,15 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
+    /// Where jobs are kept: across starts on the same port, unless that was left to chance.
+    fn store(&self, port: u16) -> PathBuf {
+        let across = self.common.prepared.parent();
+        match (self.choices.ports, across) {
+            (PortChoice::Free, _) | (_, None) => self.state.path().join("jobs.db"),
+            (_, Some(across)) => across.join(format!("jobs-{port}.db")),
+        }
+    }
+
     fn start(
         self,
         gateway: PathBuf,
@@ -278,8 +287,9 @@ impl Launch<'_> {
             specs.push((port, self.spec(name, program, environment, format!("{url}/health"))));
         }
         let url = client_url(self.choices.host, port);
+        let place = (self.choices.host, port);
         let mut environment =
-            environment::of_gateway(&self.common, self.choices.host, port, &ports);
+            environment::of_gateway(&self.common, place, &self.store(port), &ports);
         environment.extend(self.choices.gateway.iter().cloned());
         let health_url = format!("{url}/health/live");
         let gateway = self.spec(GATEWAY.to_owned(), gateway, environment, health_url);

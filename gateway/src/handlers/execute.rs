@@ -106,13 +106,14 @@ async fn admit_body(
 }
 
 /// The largest body that any executor would take.
-fn body_bytes_max(snapshot: &Snapshot) -> usize {
+pub(crate) fn body_bytes_max(snapshot: &Snapshot) -> usize {
     let infos = snapshot.remembered.iter().filter_map(|it| it.info.as_ref());
     let largest = infos.map(|it| it.limits.body_bytes_max()).max();
     largest.unwrap_or_else(|| Bounds::default().body_bytes_max())
 }
 
-fn content_type(headers: &HeaderMap) -> Option<String> {
+/// The content type that a request says it has.
+pub(crate) fn content_type(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_TYPE)?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }

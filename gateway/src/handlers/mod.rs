@@ -3,6 +3,7 @@
 pub(crate) mod docs;
 pub(crate) mod execute;
 pub(crate) mod health;
+pub(crate) mod jobs;
 pub(crate) mod languages;
 pub(crate) mod metrics;
 pub(crate) mod microservices;

@@ -10,6 +10,8 @@ mod sweep;
 mod thread;
 
 use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -85,6 +87,8 @@ impl SqliteStore {
             return Err(StoreError::Unavailable(format!("SQLite {version} is too old")));
         }
         let lock = lock(path)?;
+        // Nobody else reads what callers submitted. The log beside it takes the same mode.
+        open_private(path).map_err(|it| told(path, &it))?;
         let mut connection = Connection::open(path).map_err(Fault::from)?;
         connection.busy_timeout(BUSY).map_err(Fault::from)?;
         // Room is given back only if that was said before the first table.
@@ -331,16 +335,23 @@ impl JobStore for SqliteStore {
     }
 }
 
+/// Opens a file that nobody else may look into, or makes it.
+fn open_private(path: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+fn told(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("{}: {error}", path.display()))
+}
+
 /// Keeps other processes from the file: two that write back its log would harm it, and neither
 /// would hear of the other's jobs.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let place = thread::with_suffix(path, ".lock");
-    let told = |it: std::io::Error| StoreError::Unavailable(format!("{}: {it}", place.display()));
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&place).map_err(told)?;
+    let file = open_private(&place).map_err(|it| told(&place, &it))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Taken(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(told(error)),
+        Err(TryLockError::Error(error)) => Err(told(&place, &error)),
     }
 }

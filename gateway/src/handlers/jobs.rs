@@ -1,0 +1,353 @@
+//! `/v1/jobs` and `/v1/queue`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{self, Bytes};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use jiff::Timestamp as Time;
+use protocol::{FieldError, Refusal};
+use queue::{Attempt, Cancelled, Enqueued, Filter, Job, JobId, Page, State, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::admission::{AdmissionError, check_media_type};
+use crate::auth::Caller;
+use crate::body::{self, BodyBounds};
+use crate::error::ApiError;
+use crate::events::EVENTS_TYPE;
+use crate::handlers::execute::{body_bytes_max, content_type};
+use crate::jobs::{Jobs, is_key, take_in};
+use crate::settings::seconds;
+use crate::shared::Shared;
+
+/// Longest wait for a change, in seconds.
+const WAIT_MAX: f64 = 60.0;
+/// Without being told of a change, one is looked for this often.
+const LOOK: Duration = Duration::from_secs(5);
+/// Jobs on a page, unless fewer are asked for.
+const PAGE: usize = 50;
+/// Jobs on a page at most.
+const PAGE_MAX: usize = 200;
+/// Idle streams say this often that they are still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A batch is as large as so many single submissions.
+const BATCH_FACTOR: usize = 8;
+
+/// A job as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    #[serde(flatten)]
+    job: Job,
+    /// When it is likely to be started, in milliseconds from now.
+    expected_start_ms: Option<u64>,
+    attempts: Vec<Attempt>,
+    /// As its executor gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+}
+
+/// `POST /v1/jobs`
+pub(crate) async fn submit(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    check_media_type(content_type(request.headers()).as_deref())?;
+    let jobs = jobs(&shared)?;
+    let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
+    let bytes_max = body_bytes_max(&snapshot).saturating_mul(BATCH_FACTOR);
+    let bounds = BodyBounds { bytes_max, seconds: shared.settings.body_seconds };
+    let body = body::read(&request, payload, &shared.bodies, bounds).await?;
+    let key = header_key(request.headers())?;
+    let caller = caller(&request);
+    let allowance = seconds(shared.settings.allowance_seconds);
+    let bytes = body.bytes.clone();
+    let taken = move || take_in(&bytes, key, &caller, &snapshot, allowance);
+    let (new, is_batch) = web::block(taken).await.unwrap_or(Err(ApiError::Internal))?;
+    let enqueued = jobs.store.enqueue(new).await?;
+    if is_batch {
+        let told: Vec<Value> = enqueued.into_iter().map(told_of).collect();
+        return Ok(HttpResponse::Accepted().json(json!({ "jobs": told })));
+    }
+    let id = match enqueued.first() {
+        Some(Enqueued::Created(id) | Enqueued::Existing(id)) => *id,
+        Some(Enqueued::Conflict) => return Err(ApiError::KeyConflict),
+        Some(Enqueued::Full { waiting_max, is_callers }) => {
+            return Err(ApiError::QueueFull { waiting_max: *waiting_max, is_callers: *is_callers });
+        }
+        None => return Err(ApiError::Internal),
+    };
+    let job = jobs.store.job(id).await?.ok_or(ApiError::NoJob)?;
+    let mut response = HttpResponse::Accepted();
+    response.insert_header((header::LOCATION, format!("/v1/jobs/{id}")));
+    Ok(response.json(shown(jobs, &shared, job).await?))
+}
+
+fn told_of(enqueued: Enqueued) -> Value {
+    match enqueued {
+        Enqueued::Created(id) => json!({ "id": id, "outcome": "created" }),
+        Enqueued::Existing(id) => json!({ "id": id, "outcome": "existing" }),
+        Enqueued::Conflict => json!({ "outcome": "idempotency_conflict" }),
+        Enqueued::Full { .. } => json!({ "outcome": "queue_full" }),
+    }
+}
+
+/// What may be asked of one job.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wait {
+    /// How long to wait for its end: seconds, with an `s` or without.
+    wait: Option<String>,
+}
+
+/// `GET /v1/jobs/{id}`
+pub(crate) async fn one(
+    request: HttpRequest,
+    id: web::Path<String>,
+    query: web::Query<Wait>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = jobs(&shared)?;
+    let id = parse_id(&id)?;
+    let until = Instant::now() + wait_time(query.wait.as_deref())?;
+    // Hearing comes before looking, so that nothing is missed in between.
+    let mut changes = jobs.store.wakes().watch(id);
+    loop {
+        let job = own_job(jobs, id, &request).await?;
+        let left = until.saturating_duration_since(Instant::now());
+        if job.state.is_final() || left.is_zero() {
+            return Ok(HttpResponse::Ok().json(shown(jobs, &shared, job).await?));
+        }
+        drop(tokio::time::timeout(left.min(LOOK), changes.changed()).await);
+    }
+}
+
+/// `GET /v1/jobs/{id}/events`
+pub(crate) async fn events(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let id = parse_id(&id)?;
+    own_job(jobs(&shared)?, id, &request).await?;
+    let last = request.headers().get("last-event-id").and_then(|it| it.to_str().ok());
+    let seen = last.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
+    let changes = jobs(&shared)?.store.wakes().watch(id);
+    let shared = shared.into_inner();
+    let begin = (Arc::clone(&shared), changes, Some(seen));
+    let lines = futures::stream::unfold(begin, move |(shared, mut changes, seen)| async move {
+        let mut seen = seen?;
+        let until = Instant::now() + KEEP_ALIVE;
+        loop {
+            let jobs = shared.jobs.as_ref()?;
+            let job = jobs.store.job(id).await.ok()??;
+            if job.version > seen {
+                seen = job.version;
+                let state = job.state;
+                let data = shown(jobs, &shared, job).await.ok()?;
+                let data = serde_json::to_string(&data).ok()?;
+                let line = format!("id: {seen}\nevent: {}\ndata: {data}\n\n", state.as_str());
+                let next = (!state.is_final()).then_some(seen);
+                return Some((Ok::<_, Infallible>(Bytes::from(line)), (shared, changes, next)));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if job.state.is_final() {
+                return None;
+            }
+            if left.is_zero() {
+                let line = Bytes::from_static(b": keep-alive\n\n");
+                return Some((Ok(line), (shared, changes, Some(seen))));
+            }
+            drop(tokio::time::timeout(left.min(LOOK), changes.changed()).await);
+        }
+    });
+    Ok(HttpResponse::Ok()
+        .content_type(EVENTS_TYPE)
+        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(lines))
+}
+
+/// `DELETE /v1/jobs/{id}`
+pub(crate) async fn cancel(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = jobs(&shared)?;
+    let id = parse_id(&id)?;
+    own_job(jobs, id, &request).await?;
+    match jobs.store.cancel(id).await? {
+        Cancelled::Now => {}
+        Cancelled::Requested => jobs.cancel(id),
+        Cancelled::AlreadyFinal(state) => return Err(ApiError::JobIsFinal(state)),
+        Cancelled::Unknown => return Err(ApiError::NoJob),
+    }
+    let job = own_job(jobs, id, &request).await?;
+    Ok(HttpResponse::Accepted().json(shown(jobs, &shared, job).await?))
+}
+
+/// `POST /v1/jobs/{id}/redrive`
+pub(crate) async fn redrive(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = jobs(&shared)?;
+    let id = parse_id(&id)?;
+    let before = own_job(jobs, id, &request).await?;
+    if !jobs.store.redrive(id).await? {
+        return Err(ApiError::JobIsNotDead(before.state));
+    }
+    let job = own_job(jobs, id, &request).await?;
+    Ok(HttpResponse::Accepted().json(shown(jobs, &shared, job).await?))
+}
+
+/// Which jobs are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    state: Option<String>,
+    language: Option<String>,
+    since: Option<String>,
+    before: Option<String>,
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/jobs`
+pub(crate) async fn list(
+    request: HttpRequest,
+    query: web::Query<Wanted>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = jobs(&shared)?;
+    let wanted = query.into_inner();
+    let limit = wanted.limit.unwrap_or(PAGE);
+    let time = |name: &str, text: Option<String>| match text.map(|it| it.parse::<Time>()) {
+        None => Ok(None),
+        Some(Ok(time)) => Ok(Some(Timestamp(time.as_millisecond()))),
+        Some(Err(_)) => Err(wrong(name, "must be a time such as 2027-01-31T08:00:00Z")),
+    };
+    let filter = Filter {
+        caller: Some(caller(&request)),
+        state: match wanted.state.map(|it| it.parse::<State>()) {
+            None => None,
+            Some(Ok(state)) => Some(state),
+            Some(Err(())) => return Err(wrong("state", &states())),
+        },
+        language: wanted.language,
+        since: time("since", wanted.since)?,
+        before: time("before", wanted.before)?,
+    };
+    let from = match wanted.cursor.map(|it| it.parse::<i64>()) {
+        None => None,
+        Some(Ok(from)) => Some(from),
+        Some(Err(_)) => return Err(wrong("cursor", "must be the `next` of a page")),
+    };
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(wrong("limit", &format!("must be from 1 to {PAGE_MAX}")));
+    }
+    let Page { jobs: found, next } = jobs.store.list(filter, from, limit).await?;
+    Ok(HttpResponse::Ok().json(json!({ "jobs": found, "next": next.map(|it| it.to_string()) })))
+}
+
+/// `GET /v1/queue`
+pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let jobs = jobs(&shared)?;
+    let stats = jobs.store.stats().await?;
+    let (slots, executors) = slots(&shared);
+    let languages: Vec<Value> = stats.languages.iter().map(|it| json!(it)).collect();
+    Ok(HttpResponse::Ok().json(json!({
+        "durability": jobs.store.durability(),
+        "slots": slots,
+        "executors": executors,
+        "languages": languages,
+    })))
+}
+
+/// Slots of live executors, and how many those are.
+fn slots(shared: &Shared) -> (usize, usize) {
+    let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
+    let live = snapshot.candidates.iter().filter(|it| it.is_live);
+    live.fold((0, 0), |(slots, count), it| (slots + it.slots, count + 1))
+}
+
+fn jobs(shared: &Shared) -> Result<&Jobs, ApiError> {
+    shared.jobs.as_ref().ok_or(ApiError::NoStore)
+}
+
+/// What the store knows the caller as.
+fn caller(request: &HttpRequest) -> String {
+    request.extensions().get::<Caller>().and_then(Caller::id).unwrap_or_default()
+}
+
+/// A job of the caller's own. Others' are not there.
+async fn own_job(jobs: &Jobs, id: JobId, request: &HttpRequest) -> Result<Job, ApiError> {
+    let job = jobs.store.job(id).await?.filter(|it| it.caller == caller(request));
+    job.ok_or(ApiError::NoJob)
+}
+
+/// A job with its attempts, and its result once there is one.
+async fn shown(jobs: &Jobs, shared: &Shared, job: Job) -> Result<Shown, ApiError> {
+    let result = match job.state {
+        State::Succeeded | State::Cancelled => jobs.store.result(job.id).await?,
+        _ => None,
+    };
+    let result = result.and_then(|it| String::from_utf8(it.body).ok());
+    Ok(Shown {
+        expected_start_ms: expected_start_ms(jobs, shared, &job).await?,
+        attempts: jobs.store.attempts(job.id).await?,
+        result: result.and_then(|it| RawValue::from_string(it).ok()),
+        job,
+    })
+}
+
+/// When a job is likely to be started that waits, by how long others took lately.
+async fn expected_start_ms(
+    jobs: &Jobs,
+    shared: &Shared,
+    job: &Job,
+) -> Result<Option<u64>, ApiError> {
+    let Some(position) = job.position else { return Ok(None) };
+    let stats = jobs.store.stats().await?;
+    let of_language = stats.languages.iter().find(|it| it.language == job.language);
+    let average = of_language.and_then(|it| it.average_run_ms);
+    let (slots, _) = slots(shared);
+    Ok(average.map(|it| it.saturating_mul(position) / slots.max(1) as u64))
+}
+
+fn parse_id(text: &str) -> Result<JobId, ApiError> {
+    text.parse().or(Err(ApiError::NoJob))
+}
+
+fn header_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if is_key(key) => Ok(Some(key.to_owned())),
+        _ => Err(wrong("idempotency-key", "the header must be 1 to 255 printable characters")),
+    }
+}
+
+fn wait_time(text: Option<&str>) -> Result<Duration, ApiError> {
+    let Some(text) = text else { return Ok(Duration::ZERO) };
+    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
+    let number = number.filter(|it| (0.0..=WAIT_MAX).contains(it));
+    let number = number.ok_or_else(|| wrong("wait", "must be 0 to 60 seconds, such as `30s`"))?;
+    Ok(Duration::from_secs_f64(number))
+}
+
+fn wrong(name: &str, problem: &str) -> ApiError {
+    let error = FieldError::new(format!("/{name}"), problem.to_owned());
+    AdmissionError::Refused(Refusal::Invalid(vec![error])).into()
+}
+
+fn states() -> String {
+    let words: Vec<&str> = State::ALL.iter().map(|it| it.as_str()).collect();
+    format!("must be one of {}", words.join(", "))
+}

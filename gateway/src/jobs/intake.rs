@@ -1,0 +1,88 @@
+//! From a submission to jobs that can be kept: pure, by what the fleet says of itself.
+
+use std::time::Duration;
+
+use jiff::Timestamp as Time;
+use protocol::{FieldError, Refusal};
+use queue::{IdempotencyKey, JobId, NewJob, Timestamp};
+
+use super::submission::{Submission, Submitted, parse};
+use crate::admission::{Action, AdmissionError, admit, language_of};
+use crate::error::ApiError;
+use crate::routing::{self, NoChoice, Snapshot};
+
+/// Admits what was submitted, as runs are: the jobs, and whether they came as a batch. `key` is the
+/// idempotency key of a single one, if it did not come in the body.
+pub(crate) fn take_in(
+    body: &[u8],
+    key: Option<String>,
+    caller: &str,
+    snapshot: &Snapshot,
+    allowance: Duration,
+) -> Result<(Vec<NewJob>, bool), ApiError> {
+    let submission = parse(body, Time::now()).map_err(AdmissionError::Refused)?;
+    let (submitted, is_batch) = match submission {
+        Submission::One(mut job) => {
+            job.wishes.idempotency_key = key.or(job.wishes.idempotency_key);
+            (vec![*job], false)
+        }
+        Submission::Batch(jobs) => (jobs, true),
+    };
+    let mut new = Vec::with_capacity(submitted.len());
+    let mut errors = Vec::new();
+    for (index, job) in submitted.into_iter().enumerate() {
+        match admit_one(job, caller, snapshot, allowance) {
+            Ok(job) => new.push(job),
+            // Each is told by its place in the batch.
+            Err(ApiError::Admission(AdmissionError::Refused(Refusal::Invalid(wrong))))
+                if is_batch =>
+            {
+                errors.extend(wrong.into_iter().map(|it| FieldError {
+                    pointer: format!("/jobs/{index}{}", it.pointer),
+                    ..it
+                }));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(AdmissionError::Refused(Refusal::Invalid(errors)).into());
+    }
+    Ok((new, is_batch))
+}
+
+fn admit_one(
+    submitted: Submitted,
+    caller: &str,
+    snapshot: &Snapshot,
+    allowance: Duration,
+) -> Result<NewJob, ApiError> {
+    let Submitted { body, wishes, digest } = submitted;
+    let word = language_of(&body).unwrap_or_default();
+    let info = routing::known_info(snapshot, &word);
+    let bounds = info.as_ref().map(|it| it.limits.clone()).unwrap_or_default();
+    let admitted = admit(Action::Execute, &body, &bounds, allowance)?;
+    let known = info.as_ref().and_then(|it| routing::find(it, &word));
+    let Some(known) = known else {
+        let language = admitted.language;
+        return Err(match routing::choose(snapshot, &language, &[], (0, 0)) {
+            Err(none) => none.into(),
+            Ok(_) => NoChoice::NoLiveExecutor { language }.into(),
+        });
+    };
+    Ok(NewJob {
+        id: JobId::random(),
+        caller: caller.to_owned(),
+        language: known.id.clone(),
+        body,
+        priority: wishes.priority,
+        run_at: wishes.run_at.map(|it| Timestamp(it.as_millisecond())),
+        start_within: wishes.start_within,
+        idempotency: wishes.idempotency_key.map(|key| IdempotencyKey { key, digest }),
+        delivery: wishes.delivery,
+        attempts_max: wishes.attempts_max,
+        attempt_max: admitted.deadline,
+        ttl: wishes.ttl,
+        callback_url: None,
+    })
+}

@@ -1,0 +1,54 @@
+//! What time does to jobs is done once a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue::{JobStore, StoreError};
+
+/// How often the store is swept.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often what has been kept for long enough is deleted.
+const PURGE: Duration = Duration::from_mins(1);
+/// Jobs that one step changes: others must not wait for long.
+const STEP: usize = 500;
+/// Steps in one go.
+const STEPS_MAX: usize = 100;
+
+/// Keeps a store clean until it is dropped.
+pub(crate) async fn keep(store: Arc<dyn JobStore>) {
+    let mut sweeps: u64 = 0;
+    loop {
+        if let Err(error) = sweep(&*store).await {
+            tracing::error!("the jobs cannot be swept: {error}");
+        }
+        if sweeps.is_multiple_of(PURGE.as_secs() / SWEEP.as_secs())
+            && let Err(error) = purge(&*store).await
+        {
+            tracing::error!("old jobs cannot be deleted: {error}");
+        }
+        sweeps += 1;
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+async fn sweep(store: &dyn JobStore) -> Result<(), StoreError> {
+    for _ in 0..STEPS_MAX {
+        let swept = store.sweep(STEP).await?;
+        if swept.leases > 0 {
+            tracing::warn!(leases = swept.leases, "leases ended whose workers are gone");
+        }
+        if [swept.leases, swept.promoted, swept.expired].iter().all(|it| *it < STEP) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn purge(store: &dyn JobStore) -> Result<(), StoreError> {
+    for _ in 0..STEPS_MAX {
+        if store.purge(STEP).await? < STEP {
+            break;
+        }
+    }
+    Ok(())
+}

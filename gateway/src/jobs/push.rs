@@ -1,0 +1,296 @@
+//! Runs jobs at executors that can be reached. To the store it is a worker like others: it claims
+//! no more than the executors have slots for, extends its leases, and tells what came of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::web::Bytes;
+use queue::{Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lease, StoreError};
+use reqwest::Client;
+use sha2::{Digest as _, Sha256};
+use telemetry::RequestContext;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+
+use crate::admission::Action;
+use crate::dispatch::{Answer, Call, DispatchError, Document, Form};
+use crate::error::{ApiError, is_ok, is_overloaded, is_refusal};
+use crate::shared::Shared;
+
+/// What the store knows this process as. There is one for each store that is a file.
+const WORKER: &str = "gateway";
+/// How long a lease is before it is accepted.
+const GRANT: Duration = Duration::from_secs(5);
+/// How long it is afterwards, each time it is extended.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often leases are extended.
+const BEAT: Duration = Duration::from_secs(5);
+/// How often the store is looked at though nobody told of work.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a job waits whose executor has no room though it said so.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Runs jobs.
+pub(crate) struct Push {
+    shared: Arc<Shared>,
+    store: Arc<dyn JobStore>,
+    client: Client,
+    running: Mutex<HashMap<JobId, Running>>,
+    /// A slot may have come free.
+    freed: Notify,
+}
+
+/// A job that goes on.
+struct Running {
+    lease: Lease,
+    language: String,
+    /// Tells whoever runs it to stop.
+    stop: Option<oneshot::Sender<Stop>>,
+}
+
+/// Why a run stops before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// The job is not wanted any more.
+    Cancelled,
+    /// The job is somebody else's.
+    Lost,
+    /// This process ends.
+    Drain,
+}
+
+/// What came of a run.
+enum Outcome {
+    Done(Document, Duration),
+    Failed {
+        reason: String,
+        is_retryable: bool,
+        may_have_run: bool,
+    },
+    /// Nothing was run, and somebody else may do it, or we a little later.
+    NotNow,
+    Lost,
+}
+
+impl Push {
+    pub(crate) fn new(shared: Arc<Shared>, store: Arc<dyn JobStore>, client: Client) -> Arc<Self> {
+        let (running, freed) = (Mutex::default(), Notify::new());
+        Arc::new(Self { shared, store, client, running, freed })
+    }
+
+    /// Runs jobs until `drain` is told, and then lets those that run have `grace` to end.
+    pub(crate) async fn run(self: Arc<Self>, drain: Arc<Notify>, grace: Duration) {
+        // What ran when this process was last seen does not run any more.
+        if let Err(error) = self.store.abandon(WORKER.to_owned()).await {
+            tracing::error!("the jobs of the last run are not given back: {error}");
+        }
+        let mut runs = JoinSet::new();
+        let beat = tokio::spawn(Arc::clone(&self).beat());
+        loop {
+            tokio::select! {
+                () = drain.notified() => break,
+                () = self.claim_all(&mut runs) => {}
+            }
+            tokio::select! {
+                () = drain.notified() => break,
+                () = self.store.wakes().work() => {}
+                () = self.freed.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            while runs.try_join_next().is_some() {}
+        }
+        let all = async { while runs.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all).await.is_err() {
+            self.stop_all(Stop::Drain);
+            while runs.join_next().await.is_some() {}
+        }
+        beat.abort();
+    }
+
+    /// Claims as much as executors have room for.
+    async fn claim_all(self: &Arc<Self>, runs: &mut JoinSet<()>) {
+        for (languages, most) in self.room() {
+            let claim = Claim {
+                worker: WORKER.to_owned(),
+                poll: None,
+                languages,
+                most,
+                lease: GRANT,
+                running_max: self.shared.settings.jobs_running_max,
+            };
+            match self.store.claim(claim).await {
+                Ok(grants) => {
+                    for grant in grants {
+                        runs.spawn(Arc::clone(self).run_one(grant));
+                    }
+                }
+                Err(error) => {
+                    tracing::error!("no jobs can be claimed: {error}");
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+    }
+
+    /// How many jobs there is room for, by the languages of executors that run the same ones.
+    fn room(&self) -> Vec<(Vec<String>, usize)> {
+        let now = Instant::now();
+        let snapshot = self.shared.fleet.snapshot(&self.shared.fleet.members(), now);
+        let mut groups: HashMap<BTreeSet<String>, (usize, usize)> = HashMap::new();
+        for candidate in snapshot.candidates.iter().filter(|it| it.is_live) {
+            let Some(info) = &candidate.info else { continue };
+            let languages = info.languages.iter().map(|it| it.id.clone()).collect();
+            let (slots, busy) = groups.entry(languages).or_default();
+            *slots += candidate.slots;
+            *busy += candidate.in_flight;
+        }
+        let running = self.lock();
+        let room = groups.into_iter().map(|(languages, (slots, busy))| {
+            // One that was claimed just now is not on its way yet.
+            let ours = running.values().filter(|it| languages.contains(&it.language)).count();
+            (languages.into_iter().collect(), slots.saturating_sub(busy.max(ours)))
+        });
+        room.filter(|(_, most)| *most > 0).collect()
+    }
+
+    async fn run_one(self: Arc<Self>, grant: Grant) {
+        let (lease, language) = (grant.lease, grant.language.clone());
+        let (stop, stopped) = oneshot::channel();
+        self.lock().insert(lease.id, Running { lease, language, stop: Some(stop) });
+        let outcome = self.attempt(grant, stopped).await;
+        if let Err(error) = self.tell(lease, outcome).await {
+            // The lease ends by itself, and the job goes on from there.
+            tracing::error!(job.id = %lease.id, "what came of a job cannot be told: {error}");
+        }
+        self.lock().remove(&lease.id);
+        self.freed.notify_one();
+    }
+
+    async fn attempt(&self, grant: Grant, stopped: oneshot::Receiver<Stop>) -> Outcome {
+        match self.store.extend(vec![grant.lease], LEASE).await.as_deref() {
+            Ok([Extended::Held { cancel: false, .. }]) => {}
+            Ok([Extended::Held { cancel: true, .. }]) => return cancelled(),
+            Ok(_) | Err(_) => return Outcome::Lost,
+        }
+        let call = Call {
+            action: Action::Execute,
+            body: Bytes::from(grant.body),
+            language: grant.language,
+            form: Form::Whole,
+            context: RequestContext::from_headers(None, None),
+            caller: Some(grant.caller).filter(|it| !it.is_empty()),
+            deadline: grant.attempt_max,
+        };
+        let began = Instant::now();
+        tokio::select! {
+            answer = self.shared.dispatcher.send(&self.client, call) => {
+                outcome(answer, began.elapsed())
+            }
+            // An executor stops what nobody waits for.
+            Ok(why) = stopped => match why {
+                Stop::Cancelled => cancelled(),
+                Stop::Lost => Outcome::Lost,
+                Stop::Drain => failed("drain", true, true),
+            },
+        }
+    }
+
+    /// Tells the store what came of a lease.
+    async fn tell(&self, lease: Lease, outcome: Outcome) -> Result<(), StoreError> {
+        match outcome {
+            Outcome::Done(document, run_time) => {
+                let digest = Sha256::digest(&document.body).into();
+                let body = document.body.to_vec();
+                let completion = Completion { lease, body, digest, was_cancelled: false, run_time };
+                self.store.complete(vec![completion]).await.map(drop)
+            }
+            Outcome::Failed { reason, is_retryable, may_have_run } => {
+                let failure = Failure { lease, reason, is_retryable, may_have_run };
+                self.store.fail(vec![failure]).await.map(drop)
+            }
+            Outcome::NotNow => {
+                tokio::time::sleep(PAUSE).await;
+                self.store.release(vec![lease]).await.map(drop)
+            }
+            Outcome::Lost => Ok(()),
+        }
+    }
+
+    /// Extends every lease in one call, again and again, and hears which jobs are to stop.
+    async fn beat(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let leases: Vec<Lease> = self.lock().values().map(|it| it.lease).collect();
+            if leases.is_empty() {
+                continue;
+            }
+            let Ok(extended) = self.store.extend(leases.clone(), LEASE).await else { continue };
+            for (lease, extended) in leases.into_iter().zip(extended) {
+                match extended {
+                    Extended::Held { cancel: false, .. } => {}
+                    Extended::Held { cancel: true, .. } => self.stop(lease.id, Stop::Cancelled),
+                    Extended::Lost => self.stop(lease.id, Stop::Lost),
+                }
+            }
+        }
+    }
+
+    /// Stops a job that runs here, without waiting for its next beat.
+    pub(crate) fn cancel(&self, id: JobId) {
+        self.stop(id, Stop::Cancelled);
+    }
+
+    fn stop(&self, id: JobId, why: Stop) {
+        if let Some(stop) = self.lock().get_mut(&id).and_then(|it| it.stop.take()) {
+            // It may have ended meanwhile.
+            stop.send(why).unwrap_or_default();
+        }
+    }
+
+    fn stop_all(&self, why: Stop) {
+        let ids: Vec<JobId> = self.lock().keys().copied().collect();
+        for id in ids {
+            self.stop(id, why);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Push {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Push").field("running", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+fn outcome(answer: Result<Answer, ApiError>, run_time: Duration) -> Outcome {
+    match answer {
+        Ok(Answer::Whole(document, _)) if is_ok(document.status) => {
+            Outcome::Done(document, run_time)
+        }
+        Ok(Answer::Whole(document, _)) if is_overloaded(document.status) => Outcome::NotNow,
+        Ok(Answer::Whole(document, _)) => {
+            let problem = serde_json::from_slice::<protocol::Problem>(&document.body);
+            let reason = problem.map_or_else(|_| "bad_executor_answer".to_owned(), |it| it.code);
+            // What an executor refuses it has not run, and will refuse again.
+            let is_refused = is_refusal(document.status);
+            failed(&reason, !is_refused, !is_refused)
+        }
+        Ok(Answer::Events(_)) => failed("bad_executor_answer", true, true),
+        Err(ApiError::Dispatch(DispatchError::Unreachable) | ApiError::NoChoice(_)) => {
+            Outcome::NotNow
+        }
+        Err(error) => failed(error.code(), true, true),
+    }
+}
+
+fn cancelled() -> Outcome {
+    failed("cancelled", false, true)
+}
+
+fn failed(reason: &str, is_retryable: bool, may_have_run: bool) -> Outcome {
+    Outcome::Failed { reason: reason.to_owned(), is_retryable, may_have_run }
+}
