@@ -237,9 +237,13 @@ impl Gateway {
     /// time. A second signal ends it at once.
     pub async fn serve(mut self, mut ending: Ending) -> io::Result<()> {
         let handle = self.handle();
+        let claiming = self.work.as_ref().map(Work::stop_claiming);
         self.tasks.spawn(async move {
             for is_graceful in [true, false] {
                 ending.next().await;
+                if let Some(claiming) = &claiming {
+                    claiming.notify_one();
+                }
                 tracing::info!(is_graceful, "the gateway stops");
                 // Whoever awaits the server sees it end; the next signal must be heard meanwhile.
                 drop(handle.stop(is_graceful));

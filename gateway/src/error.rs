@@ -202,6 +202,11 @@ pub(crate) fn is_overloaded(status: u16) -> bool {
     StatusCode::SERVICE_UNAVAILABLE == status
 }
 
+/// Whether a receiver took a callback.
+pub(crate) fn is_taken(status: u16) -> bool {
+    passed_on(status).is_success()
+}
+
 /// Whether an executor does not know us.
 pub(crate) fn refuses_token(status: u16) -> bool {
     StatusCode::UNAUTHORIZED == status || StatusCode::FORBIDDEN == status

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use queue::{QueueStats, State};
 use telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry, render, seconds_histogram};
 
 use crate::fleet::{PerExecutor, View};
@@ -25,6 +26,8 @@ pub(crate) struct Metrics {
     executor_slots: Family<Labels<1>, Gauge>,
     executor_isolation: Family<Labels<1>, Gauge>,
     circuit_opens: PerExecutor,
+    jobs: Family<Labels<2>, Gauge>,
+    jobs_oldest_ready_ms: Family<Labels<1>, Gauge>,
 }
 
 /// A request that is being served, for as long as this lives.
@@ -55,6 +58,8 @@ impl Metrics {
             executor_slots: Family::default(),
             executor_isolation: Family::default(),
             circuit_opens: Family::default(),
+            jobs: Family::default(),
+            jobs_oldest_ready_ms: Family::default(),
         };
         metrics.register();
         metrics
@@ -105,6 +110,12 @@ impl Metrics {
             "How often the executor's circuit opened",
             self.circuit_opens.clone(),
         );
+        registry.register("jobs", "Jobs by language and state", self.jobs.clone());
+        registry.register(
+            "jobs_oldest_ready_ms",
+            "How long the oldest ready job has waited, in milliseconds",
+            self.jobs_oldest_ready_ms.clone(),
+        );
     }
 
     /// What counts openings of circuits.
@@ -136,6 +147,27 @@ impl Metrics {
     /// A client was told a problem.
     pub(crate) fn refused(&self, code: &str) {
         self.problems.get_or_create(&[("code", code.to_owned())]).inc();
+    }
+
+    /// What waits and what goes on in the store of jobs.
+    pub(crate) fn note_jobs(&self, stats: &QueueStats) {
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.jobs.clear();
+        self.jobs_oldest_ready_ms.clear();
+        for of in &stats.languages {
+            let language = || ("language", of.language.clone());
+            for (state, count) in [
+                (State::Scheduled, of.scheduled),
+                (State::Ready, of.ready),
+                (State::Leased, of.leased),
+                (State::Dead, of.dead),
+            ] {
+                let labels = [language(), ("state", state.as_str().to_owned())];
+                self.jobs.get_or_create(&labels).set(whole(count));
+            }
+            let oldest = self.jobs_oldest_ready_ms.get_or_create(&[language()]);
+            oldest.set(whole(of.oldest_ready_ms.unwrap_or(0)));
+        }
     }
 
     /// Everything as OpenMetrics text.

@@ -42,6 +42,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .service(get("/jobs/{id}/events", jobs::events))
                 .service(post("/jobs/{id}/redrive", jobs::redrive))
                 .service(get("/queue", jobs::queue))
+                .service(get("/callbacks", jobs::callbacks))
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))
                 .default_service(web::route().to(not_found))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 /// The gateway's settings. Every bound is finite: 0 never means "unlimited".
@@ -31,6 +31,11 @@ pub struct Settings {
     pub jobs_waiting_per_caller_max: u64,
     /// Jobs of one key that may run at a time.
     pub jobs_running_max: u64,
+    /// What receivers of callbacks check our signatures with. Without it, none are sent.
+    #[serde(skip_serializing)]
+    pub callback_secret: Option<SecretString>,
+    /// Whether callbacks may go to private addresses.
+    pub callback_private: bool,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -73,6 +78,8 @@ impl Default for Settings {
             jobs_waiting_max: 1_000_000,
             jobs_waiting_per_caller_max: 100_000,
             jobs_running_max: 1000,
+            callback_secret: None,
+            callback_private: false,
             cors_origins: Vec::new(),
             rate_per_minute: 600,
             rate_burst: 100,
@@ -145,6 +152,11 @@ impl Settings {
                 "JOBS_WAITING_PER_CALLER_MAX",
                 self.jobs_waiting_per_caller_max > 0,
                 "must be 1 or more",
+            ),
+            (
+                "CALLBACK_SECRET",
+                self.callback_secret.as_ref().is_none_or(|it| it.expose_secret().len() >= 16),
+                "must have 16 bytes or more",
             ),
             ("JOBS_RUNNING_MAX", self.jobs_running_max > 0, "must be 1 or more"),
             ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),

@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 15] = [
+const PATHS: [&str; 16] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/jobs",
@@ -25,6 +25,7 @@ const PATHS: [&str; 15] = [
     "/v1/jobs/{id}/events",
     "/v1/jobs/{id}/redrive",
     "/v1/queue",
+    "/v1/callbacks",
     "/v1/languages",
     "/v1/languages/{language}",
     "/health",

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, Mac as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tests::{Server, client};
-use tokio::task::JoinSet;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::checks::eventually;
 use crate::faults::gateway;
 use crate::languages::start;
 use crate::target::{Answer, get, whole};
@@ -92,6 +97,9 @@ async fn a_job_is_a_run_whose_answer_is_fetched_later() {
     assert_eq!(list["jobs"][0]["id"], json!(failing));
     let rest = get(&gateway, &format!("/v1/jobs?cursor={}", list["next"].as_str().unwrap())).await;
     assert_eq!(rest.body["jobs"][0]["id"], json!(id));
+    let metrics = get(&gateway, "/metrics").await.body;
+    let line = "gateway_jobs{language=\"python\",state=\"ready\"} 0\n";
+    assert!(metrics.as_str().unwrap().contains(line), "{metrics}");
     let queue = get(&gateway, "/v1/queue").await.body;
     assert_eq!(
         (&queue["durability"], &queue["languages"][0]["ready"]),
@@ -258,4 +266,103 @@ async fn a_gateway_that_drains_leaves_jobs_to_the_next() {
         );
         assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "nothing ran twice: {job}");
     }
+}
+
+/// Takes requests one after the other, answers each with the next status, and keeps what came.
+async fn receive(statuses: &'static [u16]) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let receiving = tokio::spawn(async move {
+        let mut taken = Vec::new();
+        for status in statuses {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut text = String::new();
+            let is_whole = |text: &str| {
+                let (head, body) = text.split_once("\r\n\r\n")?;
+                let length = head.to_lowercase().split_once("content-length: ")?.1.to_owned();
+                let length: usize = length.lines().next()?.trim().parse().ok()?;
+                (body.len() >= length).then_some(())
+            };
+            while is_whole(&text).is_none() {
+                let mut buffer = [0; 4096];
+                let count = stream.read(&mut buffer).await.unwrap();
+                text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+            let answer =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            taken.push(text);
+        }
+        taken
+    });
+    (url, receiving)
+}
+
+#[tokio::test]
+async fn a_callback_is_sent_until_it_is_taken() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let settings = [
+        ("GATEWAY_STORE_URL", store.as_str()),
+        ("GATEWAY_CALLBACK_SECRET", "0123456789abcdef"),
+        ("GATEWAY_CALLBACK_PRIVATE", "true"),
+    ];
+    let gateway = gateway(&[("python", &python)], &settings).await;
+    let (url, receiving) = receive(&[500, 204]).await;
+    let mut body = program("print('told')");
+    body["callbackUrl"] = json!(url);
+    let id = submitted(&gateway, &body).await;
+    let taken = tokio::time::timeout(PATIENCE, receiving).await.unwrap().unwrap();
+    let parts: Vec<(&str, &str)> =
+        taken.iter().map(|it| it.split_once("\r\n\r\n").unwrap()).collect();
+    let header = |head: &str, name: &str| {
+        let line = head.lines().find(|it| it.to_lowercase().starts_with(name)).unwrap().to_owned();
+        line.split_once(": ").unwrap().1.to_owned()
+    };
+    let number = "x-flotilla-delivery";
+    assert_eq!(header(parts[0].0, number), header(parts[1].0, number));
+    let (head, body) = parts[1];
+    let told: Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&told["id"], &told["result"]["output"]), (&json!(id), &json!("told\n")));
+    let signature = header(head, "x-flotilla-signature");
+    let (time, digits) = signature.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"0123456789abcdef").unwrap();
+    mac.update(format!("{time}.{body}").as_bytes());
+    let expected: String =
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digits, expected);
+    eventually("nothing is open", PATIENCE, async || {
+        get(&gateway, "/v1/callbacks").await.body["callbacks"] == json!([])
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn no_callback_goes_to_a_private_address() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let settings =
+        [("GATEWAY_STORE_URL", store.as_str()), ("GATEWAY_CALLBACK_SECRET", "0123456789abcdef")];
+    let gateway = gateway(&[("python", &python)], &settings).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for host in ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0x7f000001"] {
+        let mut body = program("1");
+        body["callbackUrl"] = json!(format!("http://{host}:{port}/"));
+        submitted(&gateway, &body).await;
+    }
+    eventually("all are given up", PATIENCE, async || {
+        let open = get(&gateway, "/v1/callbacks").await.body["callbacks"].clone();
+        let given_up = |it: &&Value| {
+            it["dueAt"].is_null() && it["reason"].as_str().is_some_and(|it| it.contains("private"))
+        };
+        open.as_array().is_some_and(|it| it.iter().filter(given_up).count() == 5)
+    })
+    .await
+    .unwrap();
+    let asked = tokio::time::timeout(Duration::from_millis(100), listener.accept()).await;
+    assert!(asked.is_err(), "it was told of something");
 }

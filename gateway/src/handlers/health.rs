@@ -49,7 +49,11 @@ struct ExecutorLine {
 /// `GET /health`
 pub(crate) async fn aggregate(shared: web::Data<Shared>) -> HttpResponse {
     let views = shared.fleet.views(Instant::now());
-    let (status, output) = overall(&views);
+    let (mut status, mut output) = overall(&views);
+    if shared.jobs.as_ref().is_some_and(|it| !it.is_well()) && status == HealthStatus::Pass {
+        status = HealthStatus::Warn;
+        output = Some("jobs cannot be kept now".to_owned());
+    }
     answer(&FleetHealth {
         status,
         service_id: "gateway",

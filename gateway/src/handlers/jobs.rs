@@ -9,9 +9,8 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use jiff::Timestamp as Time;
 use protocol::{FieldError, Refusal};
-use queue::{Attempt, Cancelled, Enqueued, Filter, Job, JobId, Page, State, Timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use queue::{Cancelled, Enqueued, Filter, Job, JobId, Page, State, Timestamp};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admission::{AdmissionError, check_media_type};
@@ -20,7 +19,8 @@ use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
 use crate::events::EVENTS_TYPE;
 use crate::handlers::execute::{body_bytes_max, content_type};
-use crate::jobs::{Jobs, is_key, take_in};
+use crate::jobs::view::{self, Shown};
+use crate::jobs::{Jobs, Terms, is_key, take_in};
 use crate::settings::seconds;
 use crate::shared::Shared;
 
@@ -37,20 +37,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A batch is as large as so many single submissions.
 const BATCH_FACTOR: usize = 8;
 
-/// A job as it is shown.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown {
-    #[serde(flatten)]
-    job: Job,
-    /// When it is likely to be started, in milliseconds from now.
-    expected_start_ms: Option<u64>,
-    attempts: Vec<Attempt>,
-    /// As its executor gave it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Box<RawValue>>,
-}
-
 /// `POST /v1/jobs`
 pub(crate) async fn submit(
     request: HttpRequest,
@@ -64,10 +50,14 @@ pub(crate) async fn submit(
     let bounds = BodyBounds { bytes_max, seconds: shared.settings.body_seconds };
     let body = body::read(&request, payload, &shared.bodies, bounds).await?;
     let key = header_key(request.headers())?;
-    let caller = caller(&request);
-    let allowance = seconds(shared.settings.allowance_seconds);
+    let terms = Terms {
+        caller: caller(&request),
+        snapshot,
+        allowance: seconds(shared.settings.allowance_seconds),
+        has_callbacks: shared.settings.callback_secret.is_some(),
+    };
     let bytes = body.bytes.clone();
-    let taken = move || take_in(&bytes, key, &caller, &snapshot, allowance);
+    let taken = move || take_in(&bytes, key, &terms);
     let (new, is_batch) = web::block(taken).await.unwrap_or(Err(ApiError::Internal))?;
     let enqueued = jobs.store.enqueue(new).await?;
     if is_batch {
@@ -257,6 +247,15 @@ pub(crate) async fn list(
     Ok(HttpResponse::Ok().json(json!({ "jobs": found, "next": next.map(|it| it.to_string()) })))
 }
 
+/// `GET /v1/callbacks`
+pub(crate) async fn callbacks(
+    request: HttpRequest,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let open = jobs(&shared)?.store.callbacks(caller(&request), PAGE_MAX).await?;
+    Ok(HttpResponse::Ok().json(json!({ "callbacks": open })))
+}
+
 /// `GET /v1/queue`
 pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let jobs = jobs(&shared)?;
@@ -293,33 +292,9 @@ async fn own_job(jobs: &Jobs, id: JobId, request: &HttpRequest) -> Result<Job, A
     job.ok_or(ApiError::NoJob)
 }
 
-/// A job with its attempts, and its result once there is one.
+/// A job, and what is known of it.
 async fn shown(jobs: &Jobs, shared: &Shared, job: Job) -> Result<Shown, ApiError> {
-    let result = match job.state {
-        State::Succeeded | State::Cancelled => jobs.store.result(job.id).await?,
-        _ => None,
-    };
-    let result = result.and_then(|it| String::from_utf8(it.body).ok());
-    Ok(Shown {
-        expected_start_ms: expected_start_ms(jobs, shared, &job).await?,
-        attempts: jobs.store.attempts(job.id).await?,
-        result: result.and_then(|it| RawValue::from_string(it).ok()),
-        job,
-    })
-}
-
-/// When a job is likely to be started that waits, by how long others took lately.
-async fn expected_start_ms(
-    jobs: &Jobs,
-    shared: &Shared,
-    job: &Job,
-) -> Result<Option<u64>, ApiError> {
-    let Some(position) = job.position else { return Ok(None) };
-    let stats = jobs.store.stats().await?;
-    let of_language = stats.languages.iter().find(|it| it.language == job.language);
-    let average = of_language.and_then(|it| it.average_run_ms);
-    let (slots, _) = slots(shared);
-    Ok(average.map(|it| it.saturating_mul(position) / slots.max(1) as u64))
+    Ok(view::shown(&*jobs.store, job, slots(shared).0).await?)
 }
 
 fn parse_id(text: &str) -> Result<JobId, ApiError> {

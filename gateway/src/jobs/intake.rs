@@ -11,14 +11,25 @@ use crate::admission::{Action, AdmissionError, admit, language_of};
 use crate::error::ApiError;
 use crate::routing::{self, NoChoice, Snapshot};
 
+/// What submissions are held against.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// What the store knows the caller as.
+    pub(crate) caller: String,
+    /// The fleet.
+    pub(crate) snapshot: Snapshot,
+    /// What an attempt may take beside the run's own timeout.
+    pub(crate) allowance: Duration,
+    /// Whether callbacks are sent.
+    pub(crate) has_callbacks: bool,
+}
+
 /// Admits what was submitted, as runs are: the jobs, and whether they came as a batch. `key` is the
 /// idempotency key of a single one, if it did not come in the body.
 pub(crate) fn take_in(
     body: &[u8],
     key: Option<String>,
-    caller: &str,
-    snapshot: &Snapshot,
-    allowance: Duration,
+    terms: &Terms,
 ) -> Result<(Vec<NewJob>, bool), ApiError> {
     let submission = parse(body, Time::now()).map_err(AdmissionError::Refused)?;
     let (submitted, is_batch) = match submission {
@@ -31,7 +42,7 @@ pub(crate) fn take_in(
     let mut new = Vec::with_capacity(submitted.len());
     let mut errors = Vec::new();
     for (index, job) in submitted.into_iter().enumerate() {
-        match admit_one(job, caller, snapshot, allowance) {
+        match admit_one(job, terms) {
             Ok(job) => new.push(job),
             // Each is told by its place in the batch.
             Err(ApiError::Admission(AdmissionError::Refused(Refusal::Invalid(wrong))))
@@ -51,17 +62,13 @@ pub(crate) fn take_in(
     Ok((new, is_batch))
 }
 
-fn admit_one(
-    submitted: Submitted,
-    caller: &str,
-    snapshot: &Snapshot,
-    allowance: Duration,
-) -> Result<NewJob, ApiError> {
+fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
+    let Terms { caller, snapshot, allowance, has_callbacks } = terms;
     let Submitted { body, wishes, digest } = submitted;
     let word = language_of(&body).unwrap_or_default();
     let info = routing::known_info(snapshot, &word);
     let bounds = info.as_ref().map(|it| it.limits.clone()).unwrap_or_default();
-    let admitted = admit(Action::Execute, &body, &bounds, allowance)?;
+    let admitted = admit(Action::Execute, &body, &bounds, *allowance)?;
     let known = info.as_ref().and_then(|it| routing::find(it, &word));
     let Some(known) = known else {
         let language = admitted.language;
@@ -70,9 +77,14 @@ fn admit_one(
             Ok(_) => NoChoice::NoLiveExecutor { language }.into(),
         });
     };
+    if wishes.callback_url.is_some() && !has_callbacks {
+        let problem = "is not possible here; an operator has to set GATEWAY_CALLBACK_SECRET";
+        let error = FieldError::new("/callbackUrl", problem);
+        return Err(AdmissionError::Refused(Refusal::Invalid(vec![error])).into());
+    }
     Ok(NewJob {
         id: JobId::random(),
-        caller: caller.to_owned(),
+        caller: caller.clone(),
         language: known.id.clone(),
         body,
         priority: wishes.priority,
@@ -83,6 +95,6 @@ fn admit_one(
         attempts_max: wishes.attempts_max,
         attempt_max: admitted.deadline,
         ttl: wishes.ttl,
-        callback_url: None,
+        callback_url: wishes.callback_url,
     })
 }

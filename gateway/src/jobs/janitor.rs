@@ -1,6 +1,7 @@
 //! What time does to jobs is done once a second.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use queue::{JobStore, StoreError};
@@ -14,11 +15,13 @@ const STEP: usize = 500;
 /// Steps in one go.
 const STEPS_MAX: usize = 100;
 
-/// Keeps a store clean until it is dropped.
-pub(crate) async fn keep(store: Arc<dyn JobStore>) {
+/// Keeps a store clean until it is dropped, and notes whether it answers.
+pub(crate) async fn keep(store: Arc<dyn JobStore>, is_well: Arc<AtomicBool>) {
     let mut sweeps: u64 = 0;
     loop {
-        if let Err(error) = sweep(&*store).await {
+        let swept = sweep(&*store).await;
+        is_well.store(swept.is_ok(), Ordering::Release);
+        if let Err(error) = swept {
             tracing::error!("the jobs cannot be swept: {error}");
         }
         if sweeps.is_multiple_of(PURGE.as_secs() / SWEEP.as_secs())

@@ -1,20 +1,25 @@
 //! Jobs: programs that are submitted now and run later. The store keeps them; here they are taken
 //! in, shown, and run at executors that can be reached.
 
+mod address;
+mod callbacks;
 mod intake;
 mod janitor;
 mod push;
 mod submission;
+pub(crate) mod view;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use queue::{Bounds, Clock, JobId, JobStore, StoreError};
 use reqwest::Client;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-pub(crate) use intake::take_in;
+use callbacks::Callbacks;
+pub(crate) use intake::{Terms, take_in};
 use push::Push;
 pub(crate) use submission::is_key;
 
@@ -26,7 +31,8 @@ use crate::shared::Shared;
 pub(crate) struct Jobs {
     /// Where they are kept.
     pub(crate) store: Arc<dyn JobStore>,
-    push: std::sync::OnceLock<Arc<Push>>,
+    push: OnceLock<Arc<Push>>,
+    is_well: Arc<AtomicBool>,
 }
 
 /// What runs jobs and keeps the store clean.
@@ -34,7 +40,7 @@ pub(crate) struct Jobs {
 pub(crate) struct Work {
     drain: Arc<Notify>,
     push: JoinHandle<()>,
-    janitor: JoinHandle<()>,
+    others: JoinSet<()>,
 }
 
 impl Jobs {
@@ -48,20 +54,31 @@ impl Jobs {
         };
         let store = queue::open(url, bounds, Clock::steady()).await?;
         tracing::info!(durability = ?store.durability(), "jobs are kept");
-        Ok(Some(Self { store, push: std::sync::OnceLock::new() }))
+        Ok(Some(Self { store, push: OnceLock::new(), is_well: Arc::new(AtomicBool::new(true)) }))
     }
 
     /// Starts to run jobs.
     pub(crate) fn start(&self, shared: &Arc<Shared>, client: Client) -> Work {
         let push = Push::new(Arc::clone(shared), Arc::clone(&self.store), client);
         let push = Arc::clone(self.push.get_or_init(|| push));
+        let mut others = JoinSet::new();
+        others.spawn(janitor::keep(Arc::clone(&self.store), Arc::clone(&self.is_well)));
+        if let Some(secret) = &shared.settings.callback_secret {
+            let callbacks = Callbacks {
+                store: Arc::clone(&self.store),
+                secret: secret.clone(),
+                may_be_private: shared.settings.callback_private,
+            };
+            others.spawn(callbacks.send_all());
+        }
         let drain = Arc::new(Notify::new());
         let grace = Duration::from_secs(shared.settings.drain_seconds);
-        Work {
-            push: tokio::spawn(push.run(Arc::clone(&drain), grace)),
-            janitor: tokio::spawn(janitor::keep(Arc::clone(&self.store))),
-            drain,
-        }
+        Work { push: tokio::spawn(push.run(Arc::clone(&drain), grace)), others, drain }
+    }
+
+    /// Whether the store answered when it was last swept.
+    pub(crate) fn is_well(&self) -> bool {
+        self.is_well.load(Ordering::Acquire)
     }
 
     /// Tells whoever runs a job here that it is not wanted any more.
@@ -73,12 +90,17 @@ impl Jobs {
 }
 
 impl Work {
+    /// What has no more jobs claimed when it is notified.
+    pub(crate) fn stop_claiming(&self) -> Arc<Notify> {
+        Arc::clone(&self.drain)
+    }
+
     /// Takes no more jobs, and waits for those that run.
-    pub(crate) async fn drain(self) {
+    pub(crate) async fn drain(mut self) {
         self.drain.notify_one();
         if let Err(error) = self.push.await {
             tracing::error!("the jobs did not end as they should: {error}");
         }
-        self.janitor.abort();
+        self.others.shutdown().await;
     }
 }

@@ -268,6 +268,10 @@ impl std::fmt::Debug for Push {
 
 fn outcome(answer: Result<Answer, ApiError>, run_time: Duration) -> Outcome {
     match answer {
+        // We did not cancel it: its executor ends, and could not wait for it.
+        Ok(Answer::Whole(document, _)) if is_ok(document.status) && was_cut_short(&document) => {
+            failed("executor_drained", true, true)
+        }
         Ok(Answer::Whole(document, _)) if is_ok(document.status) => {
             Outcome::Done(document, run_time)
         }
@@ -285,6 +289,16 @@ fn outcome(answer: Result<Answer, ApiError>, run_time: Duration) -> Outcome {
         }
         Err(error) => failed(error.code(), true, true),
     }
+}
+
+/// Whether a run was ended before its program was.
+fn was_cut_short(document: &Document) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Peek {
+        status: protocol::Status,
+    }
+    let peek = serde_json::from_slice::<Peek>(&document.body);
+    peek.is_ok_and(|it| it.status == protocol::Status::Cancelled)
 }
 
 fn cancelled() -> Outcome {

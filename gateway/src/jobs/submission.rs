@@ -17,6 +17,8 @@ const AHEAD_MAX: Duration = Duration::from_hours(30 * 24);
 const TTL_MAX: Duration = Duration::from_hours(7 * 24);
 /// Attempts that a job may have.
 const ATTEMPTS_MAX: u64 = 20;
+/// Longest URL, in bytes.
+const URL_BYTES_MAX: usize = 2048;
 /// Longest idempotency key, in bytes.
 pub(crate) const KEY_BYTES_MAX: usize = 255;
 
@@ -41,6 +43,7 @@ pub(crate) struct Wishes {
     pub(crate) delivery: Delivery,
     pub(crate) attempts_max: u32,
     pub(crate) ttl: Duration,
+    pub(crate) callback_url: Option<String>,
 }
 
 /// What was submitted: one job, or a batch.
@@ -111,6 +114,7 @@ fn read(
         delivery: fields.delivery(),
         attempts_max: fields.attempts_max(),
         ttl: fields.seconds("ttl", TTL_MAX).unwrap_or(Duration::from_hours(24)),
+        callback_url: fields.callback_url(),
     };
     let errors = fields.errors;
     if !errors.is_empty() {
@@ -180,6 +184,28 @@ impl Fields<'_> {
             None => self.refuse(
                 name,
                 format!("must be more than 0 and at most {} seconds, not {value}", most.as_secs()),
+            ),
+        }
+    }
+
+    fn callback_url(&mut self) -> Option<String> {
+        const NAME: &str = "callbackUrl";
+        let value = self.take(NAME)?;
+        let url = value.as_str().filter(|it| it.len() <= URL_BYTES_MAX);
+        let is_right = |url: &reqwest::Url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+        };
+        let parsed = url.and_then(|it| it.parse::<reqwest::Url>().ok()).filter(is_right);
+        match parsed {
+            Some(url) => Some(url.to_string()),
+            None => self.refuse(
+                NAME,
+                format!(
+                    "must be an http or https URL of at most {URL_BYTES_MAX} bytes, without a user"
+                ),
             ),
         }
     }
@@ -256,7 +282,8 @@ mod tests {
     fn everything_that_is_wrong_is_told() {
         check_pointers(
             &json!({"priority": 10, "runAt": "soon", "startWithin": 0, "ttl": 1e9,
-                "delivery": "twice", "maxAttempts": 0, "idempotencyKey": ""}),
+                "delivery": "twice", "maxAttempts": 0, "idempotencyKey": "",
+                "callbackUrl": "ftp://a"}),
             &[
                 "/idempotencyKey",
                 "/priority",
@@ -265,6 +292,7 @@ mod tests {
                 "/delivery",
                 "/maxAttempts",
                 "/ttl",
+                "/callbackUrl",
             ],
         );
         check_pointers(&json!({"runAt": "2030-01-01T00:00:00Z"}), &["/runAt"]);

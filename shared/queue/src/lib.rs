@@ -33,7 +33,7 @@ pub use lease::{
 };
 pub use sqlite::SqliteStore;
 pub use store::{
-    Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, JobStore, StoreError,
-    Swept, open,
+    Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, JobStore, OpenCallback,
+    StoreError, Swept, open,
 };
 pub use wakes::Wakes;

@@ -110,6 +110,14 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         outcome: CallbackOutcome,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// The callbacks of a caller's jobs that were not taken yet, or are given up; at most `limit`,
+    /// the newest first.
+    fn callbacks(
+        &self,
+        caller: String,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OpenCallback>, StoreError>>;
+
     /// What an acknowledged job outlives.
     fn durability(&self) -> Durability;
 
@@ -126,6 +134,9 @@ pub struct Bounds {
     pub waiting_per_caller_max: u64,
     /// How long an idempotency key is kept.
     pub key_ttl: Duration,
+    /// How long to wait for another process to let go of the store: the gateway before this one may
+    /// still be draining.
+    pub patience: Duration,
 }
 
 impl Default for Bounds {
@@ -134,6 +145,7 @@ impl Default for Bounds {
             waiting_max: 1_000_000,
             waiting_per_caller_max: 100_000,
             key_ttl: Duration::from_hours(24),
+            patience: Duration::from_secs(10),
         }
     }
 }
@@ -193,13 +205,36 @@ pub struct Callback {
     pub attempt: u32,
 }
 
+/// A callback that was not taken yet, or is given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenCallback {
+    /// Which callback.
+    pub number: i64,
+    /// Which job.
+    pub job_id: JobId,
+    /// Whom to tell.
+    pub url: String,
+    /// How often that was tried.
+    pub attempt: u32,
+    /// When it is tried again; never if it is given up.
+    pub due_at: Option<Timestamp>,
+    /// Why it was not taken.
+    pub reason: Option<String>,
+}
+
 /// What came of a callback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallbackOutcome {
     /// It was taken.
     Delivered,
-    /// It is to be tried again then.
-    Again(Timestamp),
+    /// It is to be tried again.
+    Again {
+        /// So much later.
+        after: Duration,
+        /// Why it was not taken.
+        reason: String,
+    },
     /// It is given up.
     Dead(String),
 }

@@ -6,10 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
 use super::enqueue::take_turn;
-use crate::store::CallbackOutcome;
 use crate::{
-    Callback, Cancelled, Completed, Completion, Failed, Failure, JobId, Lease, Released, State,
-    Timestamp, Token, retry,
+    Cancelled, Completed, Completion, Failed, Failure, JobId, Lease, Released, State, Timestamp,
+    Token, retry,
 };
 
 /// How much the last attempt counts in the average of a caller's or a language's times.
@@ -263,8 +262,8 @@ pub(super) fn end(
     )?;
     end.execute(params![number, ending.state.as_str(), ending.reason, now.0])?;
     let mut tell = connection.prepare_cached(
-        "INSERT INTO callbacks (id, url, due_at, expires_at) \
-         SELECT id, callback_url, ?2, ?3 FROM jobs WHERE number = ?1 AND callback_url IS NOT NULL",
+        "INSERT INTO callbacks (id, caller, url, due_at, expires_at) \
+         SELECT id, caller, callback_url, ?2, ?3 FROM jobs WHERE number = ?1 AND callback_url IS NOT NULL",
     )?;
     tell.execute(params![number, now.0, now.after(CALLBACK_TTL).0])?;
     Ok(())
@@ -281,45 +280,5 @@ pub(super) fn note_attempt(
          AND lease = (SELECT leases FROM jobs WHERE number = ?1)",
     )?;
     note.execute(params![number, now.0, reason])?;
-    Ok(())
-}
-
-/// Callbacks that are due, not due again before `until`.
-pub(super) fn due_callbacks(
-    connection: &Connection,
-    limit: usize,
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<Vec<Callback>, Fault> {
-    let mut take = connection.prepare_cached(
-        "UPDATE callbacks SET due_at = ?2, attempt = attempt + 1 WHERE number IN \
-         (SELECT number FROM callbacks WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3) \
-         RETURNING number, id, url, attempt",
-    )?;
-    let taken = take.query_map(params![now.0, until.0, limit], |row| {
-        Ok(Callback {
-            number: row.get(0)?,
-            id: JobId::from_bytes(row.get(1)?),
-            url: row.get(2)?,
-            attempt: row.get(3)?,
-        })
-    })?;
-    Ok(taken.collect::<Result<_, _>>()?)
-}
-
-/// Notes what came of a callback.
-pub(super) fn note_callback(
-    connection: &Connection,
-    number: i64,
-    outcome: &CallbackOutcome,
-) -> Result<(), Fault> {
-    let (due_at, reason) = match outcome {
-        CallbackOutcome::Delivered => (None, None),
-        CallbackOutcome::Again(at) => (Some(at.0), None),
-        CallbackOutcome::Dead(reason) => (None, Some(reason)),
-    };
-    let mut note = connection
-        .prepare_cached("UPDATE callbacks SET due_at = ?2, reason = ?3 WHERE number = ?1")?;
-    note.execute(params![number, due_at, reason])?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The store in a file: SQLite, in the process of the one gateway that uses it.
 
+mod callbacks;
 mod claim;
 mod enqueue;
 mod finish;
@@ -15,7 +16,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -25,8 +26,8 @@ use self::thread::Thread;
 use crate::store::CallbackOutcome;
 use crate::{
     Attempt, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lease, NewJob, Page,
-    QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
+    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lease, NewJob,
+    OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
 };
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
@@ -36,6 +37,8 @@ const OLDEST: i32 = 3_051_003;
 const BUSY: Duration = Duration::from_secs(5);
 /// After a start, leases of workers that ran on get so much more time.
 const GRACE: Duration = Duration::from_secs(15);
+/// How often a lock that another process has is looked at.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
 /// Threads that read.
 const READERS: usize = 2;
 
@@ -49,8 +52,6 @@ pub struct SqliteStore {
     bounds: Bounds,
     clock: Clock,
     wakes: Arc<Wakes>,
-    /// Held for as long as the file is in use.
-    _lock: File,
 }
 
 /// What kept an operation from being done.
@@ -86,11 +87,12 @@ impl SqliteStore {
             let version = rusqlite::version();
             return Err(StoreError::Unavailable(format!("SQLite {version} is too old")));
         }
-        let lock = lock(path)?;
+        let lock = lock(path, bounds.patience)?;
         // Nobody else reads what callers submitted. The log beside it takes the same mode.
         open_private(path).map_err(|it| told(path, &it))?;
         let mut connection = Connection::open(path).map_err(Fault::from)?;
         connection.busy_timeout(BUSY).map_err(Fault::from)?;
+        let version = schema::version(&connection, &path.display().to_string())?;
         // Room is given back only if that was said before the first table.
         let settings = "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; \
              PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; \
@@ -98,19 +100,18 @@ impl SqliteStore {
              PRAGMA journal_size_limit=67108864;";
         connection.execute_batch(settings).map_err(Fault::from)?;
         connection.set_prepared_statement_cache_capacity(64);
-        schema::migrate(&mut connection, &path.display().to_string())?;
+        schema::migrate(&mut connection, version)?;
         let now = clock.now();
         sweep::grant_grace(&connection, now.after(GRACE))?;
         let readers = (0..READERS).map(|_| Thread::reader(path)).collect::<Result<_, _>>()?;
         Ok(Self {
-            writer: Thread::writer(connection, path)?,
+            writer: Thread::writer(connection, path, lock)?,
             readers,
             next_reader: AtomicUsize::new(0),
             claims: AtomicU64::new(0),
             bounds,
             clock,
             wakes: Arc::default(),
-            _lock: lock,
         })
     }
 
@@ -305,9 +306,9 @@ impl JobStore for SqliteStore {
     ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>> {
         let now = self.clock.now();
         async move {
-            let due = self.writer.run(move |connection| {
-                finish::due_callbacks(connection, limit, now, now.after(time))
-            });
+            let due = self
+                .writer
+                .run(move |connection| callbacks::due(connection, limit, now, now.after(time)));
             due.await
         }
         .boxed()
@@ -318,12 +319,21 @@ impl JobStore for SqliteStore {
         number: i64,
         outcome: CallbackOutcome,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let now = self.clock.now();
         async move {
             let noted =
-                move |connection: &Connection| finish::note_callback(connection, number, &outcome);
+                move |connection: &Connection| callbacks::note(connection, number, &outcome, now);
             self.writer.run(noted).await
         }
         .boxed()
+    }
+
+    fn callbacks(
+        &self,
+        caller: String,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<OpenCallback>, StoreError>> {
+        self.read(move |connection| callbacks::open(connection, &caller, limit))
     }
 
     fn durability(&self) -> Durability {
@@ -346,12 +356,18 @@ fn told(path: &Path, error: &io::Error) -> StoreError {
 
 /// Keeps other processes from the file: two that write back its log would harm it, and neither
 /// would hear of the other's jobs.
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
+    let until = Instant::now() + patience;
     let place = thread::with_suffix(path, ".lock");
     let file = open_private(&place).map_err(|it| told(&place, &it))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Taken(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(told(&place, &error)),
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Taken(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(told(&place, &error)),
+        }
+        #[expect(clippy::disallowed_methods, reason = "it is opened on a thread for such work")]
+        std::thread::sleep(LOCK_LOOK);
     }
 }

@@ -90,13 +90,15 @@ CREATE TABLE languages (
 CREATE TABLE callbacks (
   number INTEGER PRIMARY KEY,
   id BLOB NOT NULL,
+  caller TEXT NOT NULL,
   url TEXT NOT NULL,
   attempt INTEGER NOT NULL DEFAULT 0,
   due_at INTEGER,                    -- none once it is over
-  reason TEXT,
+  reason TEXT,                       -- why it was not taken; none once it was
   expires_at INTEGER NOT NULL
 );
 CREATE INDEX callbacks_due ON callbacks (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX callbacks_of_caller ON callbacks (caller, number);
 CREATE INDEX callbacks_expire ON callbacks (expires_at);
 
 -- Counting jobs must not take longer the more there are.

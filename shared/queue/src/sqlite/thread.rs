@@ -1,6 +1,7 @@
 //! The threads that the file is read and written on. One writes: whatever comes while a commit goes
 //! to the disk is one transaction afterwards, and nobody is answered before that is durable.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -34,8 +35,12 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    /// Starts the one that writes.
-    pub(super) fn writer(connection: Connection, path: &Path) -> Result<Self, StoreError> {
+    /// Starts the one that writes. It holds `lock` until its last word is written.
+    pub(super) fn writer(
+        connection: Connection,
+        path: &Path,
+        lock: File,
+    ) -> Result<Self, StoreError> {
         let log = with_suffix(path, "-wal");
         Self::start("jobs-writer", move |mut orders| {
             let mut connection = connection;
@@ -47,6 +52,7 @@ impl Thread {
                 }
             }
             checkpoint(&connection, "TRUNCATE");
+            drop((connection, lock));
         })
     }
 

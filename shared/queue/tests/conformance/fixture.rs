@@ -1,12 +1,12 @@
 //! A store of its own for each case, and words for what the cases do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use queue::{
     Bounds, Claim, Clock, Completed, Completion, Delivery, Enqueued, Grant, Job, JobId, JobStore,
-    NewJob, Priority, State, Swept, Timestamp,
+    NewJob, Priority, State, StoreError, Swept, Timestamp,
 };
 use tempfile::TempDir;
 
@@ -30,6 +30,7 @@ impl Fixture {
             waiting_max: 400,
             waiting_per_caller_max: 300,
             key_ttl: Duration::from_hours(24),
+            patience: MINUTE,
         };
         let fixture = Self {
             store: Mutex::default(),
@@ -49,6 +50,18 @@ impl Fixture {
         // The writer's last work is done on its own thread.
         let store = queue::open(&url, self.bounds, self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);
+    }
+
+    /// Opens the store once more, beside itself.
+    pub(crate) async fn open_again(&self) -> Result<(), StoreError> {
+        let url = format!("sqlite:{}", self.place.display());
+        let bounds = Bounds { patience: Duration::ZERO, ..self.bounds };
+        queue::open(&url, bounds, self.clock.clone()).await.map(drop)
+    }
+
+    /// The file, where there is one.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
     }
 
     pub(crate) fn store(&self) -> Arc<dyn JobStore> {

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod files;
 mod fixture;
 mod histories;
 mod order;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use queue::{
-    Cancelled, Completed, Completion, Extended, Failed, Failure, Grant, NewJob, Released, State,
+    CallbackOutcome, Cancelled, Completed, Completion, Extended, Failed, Failure, Grant, NewJob,
+    Released, State,
 };
 
 use crate::fixture::{Fixture, LEASE, MINUTE, check, completion, job};
@@ -153,12 +154,16 @@ pub(crate) async fn a_final_job_tells_its_callback_once_it_is_due(fixture: &Fixt
     let [callback] = &due[..] else { panic!("{due:?}") };
     assert_eq!((callback.id, callback.url.as_str(), callback.attempt), (id, url, 1));
     assert_eq!(store.due_callbacks(9, MINUTE).await.unwrap(), []);
-    let at = fixture.clock.now().after(2 * MINUTE);
-    store.note_callback(callback.number, queue::CallbackOutcome::Again(at)).await.unwrap();
+    let again = CallbackOutcome::Again { after: 2 * MINUTE, reason: "busy".to_owned() };
+    store.note_callback(callback.number, again).await.unwrap();
+    let open = store.callbacks("a".to_owned(), 9).await.unwrap();
+    assert_eq!(open.iter().map(|it| it.reason.as_deref()).collect::<Vec<_>>(), [Some("busy")]);
+    assert_eq!(store.callbacks("b".to_owned(), 9).await.unwrap(), []);
     fixture.clock.pass(2 * MINUTE);
     let again = store.due_callbacks(9, MINUTE).await.unwrap();
     assert_eq!(again.iter().map(|it| it.attempt).collect::<Vec<_>>(), [2]);
-    store.note_callback(callback.number, queue::CallbackOutcome::Delivered).await.unwrap();
+    store.note_callback(callback.number, CallbackOutcome::Delivered).await.unwrap();
+    assert_eq!(store.callbacks("a".to_owned(), 9).await.unwrap(), []);
     fixture.clock.pass(2 * MINUTE);
     assert_eq!(store.due_callbacks(9, MINUTE).await.unwrap(), []);
 }
