@@ -1,7 +1,7 @@
 //! What a run has spent so far: counted by its control group where it has one, sampled from its
 //! process tree otherwise.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use rustix::fs::fstatvfs;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::cgroup::Directories;
 use crate::sys::process::{ask_as_user, children_usage, processor_time_of};
@@ -55,9 +55,12 @@ pub(crate) struct Meter {
     files: Option<OwnedFd>,
     before: Baseline,
     kills_before: u64,
-    /// The user of programs, if that is not ours, and how long a process of ours as that user may
-    /// take to answer. None once it did not.
-    user: Cell<Option<(u32, Duration)>>,
+    /// The user of programs, if that is not ours.
+    user: Option<u32>,
+    /// How often a process of ours as that user may still fail to answer.
+    patience: Cell<u32>,
+    /// Those that did not, and are no part of the run.
+    silent: RefCell<Vec<Pid>>,
 }
 
 /// The open files of a control group, which stay readable in whatever file tree.
@@ -75,10 +78,9 @@ struct Group {
 
 impl Meter {
     /// Finds everything that it will look at, while that has names.
-    pub(crate) fn open(
-        group: Option<&Directories>,
-        user: Option<(u32, Duration)>,
-    ) -> io::Result<Self> {
+    /// `user` is whoever programs run as, if that is not us, and how often a process of ours as that
+    /// user may fail to answer in a run.
+    pub(crate) fn open(group: Option<&Directories>, user: Option<(u32, u32)>) -> io::Result<Self> {
         let processes = Processes::open()?;
         let own = processes.own();
         let group = group.map(Group::open).transpose()?;
@@ -89,7 +91,9 @@ impl Meter {
             files: None,
             before: Baseline::default(),
             kills_before: 0,
-            user: Cell::new(user),
+            user: user.map(|(uid, _)| uid),
+            patience: Cell::new(user.map_or(0, |(_, patience)| patience)),
+            silent: RefCell::default(),
         })
     }
 
@@ -155,14 +159,22 @@ impl Meter {
             };
         }
         let Some(own) = self.own else { return Spent::default() };
-        let processes = self.processes.below(own);
+        let mut processes = self.processes.below(own);
+        let mut silent = self.silent.borrow_mut();
+        // One that is gone leaves its number to others.
+        silent.retain(|it| matches!(waitpid(Some(*it), WaitOptions::NOHANG), Ok(None)));
+        processes.retain(|it| !silent.contains(it));
+        drop(silent);
         let Sample { mut memory_bytes, cpu, processes: count } = self.processes.sample(&processes);
         let before = self.before.memory_bytes;
         let files = self.files_bytes();
         if memory_bytes + files > memory_max.saturating_add(before) && count > 1 {
             // Pages that a fork shares were counted for each process.
             let exact = self.processes.proportional_memory(&processes);
-            memory_bytes = exact.or_else(|| self.as_user(&processes)).unwrap_or(memory_bytes);
+            memory_bytes = exact
+                .or_else(|| self.as_user(&processes))
+                .or_else(|| self.in_doubt(memory_bytes, memory_max.saturating_add(before)))
+                .unwrap_or(memory_bytes);
         }
         let memory_bytes = memory_bytes.saturating_sub(before) + files;
         let cpu = (cpu + children_usage().0).saturating_sub(self.before.cpu);
@@ -171,12 +183,29 @@ impl Meter {
 
     /// The memory of processes as their user sees it, where the kernel does not tell us.
     fn as_user(&self, processes: &[Pid]) -> Option<u64> {
-        let (user, patience) = self.user.get()?;
-        let told = ask_as_user(user, patience, || self.processes.proportional_memory(processes));
-        if told.is_none() {
-            self.user.set(None);
+        /// Most of what it takes is waiting for a processor that the run keeps busy.
+        const TIME_MAX: Duration = Duration::from_millis(200);
+        let user = self.user.filter(|_| self.patience.get() > 0)?;
+        let told = ask_as_user(user, TIME_MAX, || self.processes.proportional_memory(processes));
+        match told {
+            Ok(Some(told)) if told > 0 => return Some(told),
+            // A process that hides itself has nobody's doubt to its benefit.
+            Ok(_) => self.patience.set(0),
+            Err(silent) => {
+                self.patience.set(self.patience.get() - 1);
+                kill_process(silent, Signal::KILL).unwrap_or_default();
+                self.silent.borrow_mut().push(silent);
+            }
         }
-        told.filter(|it| *it != 0)
+        None
+    }
+
+    /// What a run may have that is beyond its bound only if nothing of it is shared: a few times, and
+    /// within reason, it is given the benefit of the doubt.
+    fn in_doubt(&self, counted_bytes: u64, memory_max: u64) -> Option<u64> {
+        const REASON: u64 = 4;
+        let may_be = self.patience.get() > 0 && counted_bytes / REASON < memory_max;
+        may_be.then_some(memory_max.min(counted_bytes))
     }
 
     /// What the run spent, once all of it is dead.

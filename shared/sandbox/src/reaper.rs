@@ -4,7 +4,6 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Pid, getpid, set_child_subreaper, set_dumpable_behavior};
 use rustix::thread::set_no_new_privs;
@@ -92,9 +91,9 @@ fn make<'a>(
     if let Some((uid, gid)) = apart.and_then(|it| it.user) {
         keep_user(uid, gid).map_err(failed("keep the user"))?;
     }
-    // Who is asked there is beyond the reach of programs, and only as slow as the machine is;
+    // Who is asked there is beyond the reach of programs, and silent only where the machine is slow;
     // anywhere else they may stop it, and go unwatched meanwhile.
-    let patience = Duration::from_millis(if spec.mechanisms.landlock_scope { 2000 } else { 200 });
+    let patience = if spec.mechanisms.landlock_scope { 50 } else { 5 };
     let user = spec.slot_user().map(|it| (it, patience));
     let mut meter = Meter::open(group.as_ref(), user).map_err(failed("find what to measure"))?;
     let pid = meter.processes().own().unwrap_or(getpid()).as_raw_nonzero().get();

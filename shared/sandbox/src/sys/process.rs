@@ -86,27 +86,34 @@ pub(crate) fn children_usage() -> (Duration, u64) {
 }
 
 /// What `question` tells a process of the user `uid`, who may look at their own processes where we
-/// may not; 0 stands for nothing. None if there is no answer within `patience`: others of that user
-/// may stop whoever is asked, or end it. Whoever reaps this process's children reaps it, too. Only
-/// single-threaded processes may call it.
+/// may not; 0 stands for nothing. None if nobody could be asked. The error is a process that does not
+/// answer within `patience`: others of that user may have stopped it. Whoever reaps this process's
+/// children reaps it, too. Only single-threaded processes may call this.
 pub(crate) fn ask_as_user(
     uid: u32,
     patience: Duration,
     question: impl FnOnce() -> Option<u64>,
-) -> Option<u64> {
-    let (answer, told) = pipe_with(PipeFlags::CLOEXEC).ok()?;
-    if let Fork::Child = fork().ok()? {
-        let may = become_user(uid).is_ok();
-        let number = if may { question() } else { None }.unwrap_or_default();
-        let done = rustix::io::write(&told, &number.to_le_bytes());
-        exit(i32::from(done.is_err()));
-    }
+) -> Result<Option<u64>, Pid> {
+    let Ok((answer, told)) = pipe_with(PipeFlags::CLOEXEC) else { return Ok(None) };
+    let asked = match fork() {
+        Ok(Fork::Parent(asked)) => asked,
+        Ok(Fork::Child) => {
+            let may = become_user(uid).is_ok();
+            let number = if may { question() } else { None }.unwrap_or_default();
+            let done = rustix::io::write(&told, &number.to_le_bytes());
+            exit(i32::from(done.is_err()));
+        }
+        Err(_) => return Ok(None),
+    };
     drop(told);
-    let patience = Timespec::try_from(patience).ok()?;
-    poll(&mut [PollFd::new(&answer, PollFlags::IN)], Some(&patience)).ok().filter(|it| *it > 0)?;
+    let Ok(patience) = Timespec::try_from(patience) else { return Err(asked) };
+    let answered = poll(&mut [PollFd::new(&answer, PollFlags::IN)], Some(&patience));
+    if !answered.is_ok_and(|it| it > 0) {
+        return Err(asked);
+    }
     let mut number = [0; 8];
-    let count = rustix::io::read(&answer, &mut number).ok()?;
-    (count == number.len()).then(|| u64::from_le_bytes(number))
+    let count = rustix::io::read(&answer, &mut number).unwrap_or_default();
+    Ok((count == number.len()).then(|| u64::from_le_bytes(number)))
 }
 
 /// Bytes of a page of memory.
