@@ -68,6 +68,9 @@ pub(crate) enum ApiError {
     /// Nothing is at this path.
     #[error("nothing is here; `GET /openapi.json` lists every path")]
     NotFound,
+    /// What is at this path has to be switched on.
+    #[error("this is not served here; an operator has to set {0}")]
+    NotServed(&'static str),
     /// The path takes other methods.
     #[error("this path takes {0} only")]
     Method(&'static str),
@@ -118,6 +121,7 @@ impl ApiError {
             Self::QueueFull { is_callers: true, .. } => (S::TOO_MANY_REQUESTS, "queue_full"),
             Self::QueueFull { .. } => (S::SERVICE_UNAVAILABLE, "queue_full"),
             Self::NotFound => (S::NOT_FOUND, "not_found"),
+            Self::NotServed(_) => (S::NOT_FOUND, "not_served"),
             Self::Method(_) => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal"),
         }

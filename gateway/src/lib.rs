@@ -9,6 +9,7 @@ pub mod app;
 mod admission;
 mod auth;
 mod body;
+mod dialects;
 mod dispatch;
 mod envelope;
 mod error;

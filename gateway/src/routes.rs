@@ -7,6 +7,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder};
 
+use crate::dialects::job_api;
 use crate::error::ApiError;
 use crate::gate::gate;
 use crate::handlers::{docs, execute, health, jobs, languages, metrics, microservices};
@@ -48,6 +49,8 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .default_service(web::route().to(not_found))
                 .wrap(from_fn(gate)),
         )
+        .service(post("/api/execute", job_api::execute).wrap(from_fn(gate)))
+        .service(get("/api/status/{jobId}", job_api::status).wrap(from_fn(gate)))
         .service(
             web::scope("/api/microservices")
                 .service(get("/health", microservices::health))

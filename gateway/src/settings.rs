@@ -29,6 +29,8 @@ pub struct Settings {
     pub jobs_waiting_max: u64,
     /// The same for one key.
     pub jobs_waiting_per_caller_max: u64,
+    /// Jobs that are over and still kept; the oldest go first.
+    pub jobs_kept_max: u64,
     /// Jobs of one key that may run at a time.
     pub jobs_running_max: u64,
     /// What receivers of callbacks check our signatures with. Without it, none are sent.
@@ -36,6 +38,22 @@ pub struct Settings {
     pub callback_secret: Option<SecretString>,
     /// Whether callbacks may go to private addresses.
     pub callback_private: bool,
+    /// Whether the job API is served: `POST /api/execute` and `GET /api/status/{jobId}`.
+    pub job_api: bool,
+    /// The language of programs there that name none.
+    pub job_api_language: Option<String>,
+    /// Largest program there, in bytes.
+    pub job_api_code_bytes_max: usize,
+    /// What is told of each stream there, in bytes.
+    pub job_api_output_bytes_max: usize,
+    /// Seconds that a program may run there.
+    pub job_api_timeout_seconds: f64,
+    /// Programs a minute of one address there.
+    pub job_api_per_minute: u32,
+    /// Programs that run at a time there.
+    pub job_api_running_max: u64,
+    /// Seconds that a result is kept there.
+    pub job_api_ttl_seconds: f64,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -77,7 +95,16 @@ impl Default for Settings {
             store_url: None,
             jobs_waiting_max: 1_000_000,
             jobs_waiting_per_caller_max: 100_000,
+            jobs_kept_max: 1_000_000,
             jobs_running_max: 1000,
+            job_api: false,
+            job_api_language: None,
+            job_api_code_bytes_max: 5 << 10,
+            job_api_output_bytes_max: 10 << 10,
+            job_api_timeout_seconds: 5.0,
+            job_api_per_minute: 10,
+            job_api_running_max: 2,
+            job_api_ttl_seconds: 600.0,
             callback_secret: None,
             callback_private: false,
             cors_origins: Vec::new(),
@@ -138,6 +165,8 @@ impl Settings {
             ("PROBE_TIMEOUT_SECONDS", self.probe_timeout_seconds),
             ("BODY_SECONDS", self.body_seconds),
             ("ALLOWANCE_SECONDS", self.allowance_seconds),
+            ("JOB_API_TIMEOUT_SECONDS", self.job_api_timeout_seconds),
+            ("JOB_API_TTL_SECONDS", self.job_api_ttl_seconds),
         ]
         .map(|(variable, value)| (variable, value > 0.0 && value <= 3600.0, seconds));
         let whole_rows = [
@@ -158,6 +187,19 @@ impl Settings {
                 self.callback_secret.as_ref().is_none_or(|it| it.expose_secret().len() >= 16),
                 "must have 16 bytes or more",
             ),
+            (
+                "JOB_API_CODE_BYTES_MAX",
+                (1..=16 << 20).contains(&self.job_api_code_bytes_max),
+                "must be from 1 to 16777216",
+            ),
+            (
+                "JOB_API_OUTPUT_BYTES_MAX",
+                (1..=16 << 20).contains(&self.job_api_output_bytes_max),
+                "must be from 1 to 16777216",
+            ),
+            ("JOB_API_PER_MINUTE", self.job_api_per_minute > 0, "must be 1 or more"),
+            ("JOB_API_RUNNING_MAX", self.job_api_running_max > 0, "must be 1 or more"),
+            ("JOBS_KEPT_MAX", self.jobs_kept_max > 0, "must be 1 or more"),
             ("JOBS_RUNNING_MAX", self.jobs_running_max > 0, "must be 1 or more"),
             ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),
             ("WORKERS", self.workers <= 1024, "may be at most 1024"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::auth::Keys;
 use crate::body::Budget;
+use crate::dialects::job_api::JobApi;
 use crate::dispatch::Dispatcher;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub dispatcher: Dispatcher,
     /// What is kept to be run later, if anything is.
     pub jobs: Option<Jobs>,
+    /// The job API, if it is served.
+    pub job_api: Option<JobApi>,
 }
 
 impl Shared {
@@ -54,6 +57,7 @@ impl Shared {
             bodies: Budget::new(settings.bodies_mb),
             dispatcher,
             jobs,
+            job_api: JobApi::new(&settings),
             settings,
         }
     }

@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 16] = [
+const PATHS: [&str; 18] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/jobs",
@@ -26,6 +26,8 @@ const PATHS: [&str; 16] = [
     "/v1/jobs/{id}/redrive",
     "/v1/queue",
     "/v1/callbacks",
+    "/api/execute",
+    "/api/status/{jobId}",
     "/v1/languages",
     "/v1/languages/{language}",
     "/health",

@@ -141,6 +141,7 @@ async fn a_submission_is_refused_or_taken_whole() {
         let done = ended(&gateway, job["id"].as_str().unwrap()).await;
         assert_eq!(done["result"]["output"], json!(format!("{}\n", index + 1)));
     }
+    submit(&gateway, &batch, &key).await.refuses(&["/idempotency-key"]).unwrap();
     get(&gateway, "/v1/jobs/nothing").await.is_problem(404, "no_job").unwrap();
     get(&gateway, "/v1/jobs?state=lost").await.refuses(&["/state"]).unwrap();
 }

@@ -296,7 +296,9 @@ impl Sides<'_> {
         if starts_warm {
             let stands_ready = async || {
                 let info = get(self.server, "/info").await.body;
-                info["warm"]["waiting"].as_u64().is_some_and(|it| it > 0)
+                // What is not there is forked.
+                let is_forked = info["warm"]["runtimes"][0]["start"] == "zygote";
+                is_forked || info["warm"]["waiting"].as_u64().is_some_and(|it| it > 0)
             };
             eventually("something stands ready", PATIENCE, stands_ready).await?;
         }

@@ -37,6 +37,10 @@ pub(crate) fn take_in(
             job.wishes.idempotency_key = key.or(job.wishes.idempotency_key);
             (vec![*job], false)
         }
+        Submission::Batch(_) if key.is_some() => {
+            let problem = "is for one job; give each job of a batch an `idempotencyKey`";
+            return Err(refused("/idempotency-key", problem));
+        }
         Submission::Batch(jobs) => (jobs, true),
     };
     let mut new = Vec::with_capacity(submitted.len());
@@ -79,8 +83,7 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
     };
     if wishes.callback_url.is_some() && !has_callbacks {
         let problem = "is not possible here; an operator has to set GATEWAY_CALLBACK_SECRET";
-        let error = FieldError::new("/callbackUrl", problem);
-        return Err(AdmissionError::Refused(Refusal::Invalid(vec![error])).into());
+        return Err(refused("/callbackUrl", problem));
     }
     Ok(NewJob {
         id: JobId::random(),
@@ -97,4 +100,9 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
         ttl: wishes.ttl,
         callback_url: wishes.callback_url,
     })
+}
+
+fn refused(pointer: &str, problem: &str) -> ApiError {
+    let error = FieldError::new(pointer, problem);
+    AdmissionError::Refused(Refusal::Invalid(vec![error])).into()
 }

@@ -50,6 +50,7 @@ impl Jobs {
         let bounds = Bounds {
             waiting_max: settings.jobs_waiting_max,
             waiting_per_caller_max: settings.jobs_waiting_per_caller_max,
+            kept_max: settings.jobs_kept_max,
             ..Bounds::default()
         };
         let store = queue::open(url, bounds, Clock::steady()).await?;

@@ -98,6 +98,16 @@ pub struct Claim {
     pub lease: Duration,
     /// How many jobs a caller may have running at a time.
     pub running_max: u64,
+    /// The same for callers that are not like others.
+    pub running_max_of: Vec<(String, u64)>,
+}
+
+impl Claim {
+    /// How many jobs a caller may have running.
+    pub(crate) fn running_max_of(&self, caller: &str) -> u64 {
+        let own = self.running_max_of.iter().find(|(whose, _)| whose == caller);
+        own.map_or(self.running_max, |(_, most)| *most)
+    }
 }
 
 /// A job that a worker may run.

@@ -132,6 +132,8 @@ pub struct Bounds {
     pub waiting_max: u64,
     /// Of one caller.
     pub waiting_per_caller_max: u64,
+    /// Jobs that are over and still kept; the oldest go first.
+    pub kept_max: u64,
     /// How long an idempotency key is kept.
     pub key_ttl: Duration,
     /// How long to wait for another process to let go of the store: the gateway before this one may
@@ -144,6 +146,7 @@ impl Default for Bounds {
         Self {
             waiting_max: 1_000_000,
             waiting_per_caller_max: 100_000,
+            kept_max: 1_000_000,
             key_ttl: Duration::from_hours(24),
             patience: Duration::from_secs(10),
         }

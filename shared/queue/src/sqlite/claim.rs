@@ -94,7 +94,7 @@ fn choose(
         let candidate = Candidate::read(row)?;
         if !candidate.is_late(now) {
             let runs = running.entry(candidate.caller.clone()).or_default();
-            if *runs >= claim.running_max {
+            if *runs >= claim.running_max_of(&candidate.caller) {
                 continue;
             }
             *runs += 1;

@@ -46,18 +46,16 @@ fn known(connection: &Connection, job: &NewJob, now: Timestamp) -> Result<Option
 }
 
 fn full(connection: &Connection, job: &NewJob, bounds: &Bounds) -> Result<Option<Enqueued>, Fault> {
-    const WAITING: &str =
-        "SELECT coalesce(sum(jobs), 0) FROM counts WHERE state IN ('ready', 'scheduled')";
-    let mut own = connection.prepare_cached(&format!("{WAITING} AND caller = ?"))?;
-    let mut all = connection.prepare_cached(WAITING)?;
-    let rows = [
-        (
-            own.query_row([&job.caller], |row| row.get::<_, u64>(0))?,
-            bounds.waiting_per_caller_max,
-            true,
-        ),
-        (all.query_row([], |row| row.get::<_, u64>(0))?, bounds.waiting_max, false),
-    ];
+    let mut own = connection.prepare_cached(
+        "SELECT coalesce(sum(jobs), 0) FROM counts \
+         WHERE state IN ('ready', 'scheduled') AND caller = ?",
+    )?;
+    let mut all = connection.prepare_cached(
+        "SELECT coalesce(sum(jobs), 0) FROM totals WHERE state IN ('ready', 'scheduled')",
+    )?;
+    let own: u64 = own.query_row([&job.caller], |row| row.get(0))?;
+    let all: u64 = all.query_row([], |row| row.get(0))?;
+    let rows = [(own, bounds.waiting_per_caller_max, true), (all, bounds.waiting_max, false)];
     let full = rows.into_iter().find(|(waiting, most, _)| waiting >= most);
     Ok(full.map(|(_, waiting_max, is_callers)| Enqueued::Full { waiting_max, is_callers }))
 }

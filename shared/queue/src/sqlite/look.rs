@@ -122,9 +122,9 @@ pub(super) fn stats(connection: &Connection, now: Timestamp) -> Result<QueueStat
         "SELECT language, sum(jobs) FILTER (WHERE state = 'scheduled'), \
          sum(jobs) FILTER (WHERE state = 'ready'), sum(jobs) FILTER (WHERE state = 'leased'), \
          sum(jobs) FILTER (WHERE state = 'dead'), \
-         (SELECT min(ready_at) FROM jobs WHERE jobs.language = counts.language AND jobs.state = 'ready'), \
-         (SELECT average_ms FROM languages WHERE languages.language = counts.language) \
-         FROM counts GROUP BY language ORDER BY language",
+         (SELECT min(ready_at) FROM jobs WHERE jobs.language = totals.language AND jobs.state = 'ready'), \
+         (SELECT average_ms FROM languages WHERE languages.language = totals.language) \
+         FROM totals GROUP BY language ORDER BY language",
     )?;
     let number = |row: &Row<'_>, index| {
         Ok::<_, rusqlite::Error>(row.get::<_, Option<u64>>(index)?.unwrap_or(0))

@@ -260,10 +260,11 @@ impl JobStore for SqliteStore {
     }
 
     fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
-        let now = self.clock.now();
+        let (now, bounds) = (self.clock.now(), self.bounds);
         async move {
             let purged =
-                self.writer.run(move |connection| purge::purge(connection, limit, now)).await?;
+                self.writer.run(move |connection| purge::purge(connection, limit, &bounds, now));
+            let purged = purged.await?;
             self.wakes.tidy();
             if purged > 0 {
                 self.writer.tidy().await;

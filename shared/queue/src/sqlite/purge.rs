@@ -3,15 +3,16 @@
 use rusqlite::{Connection, params};
 
 use super::Fault;
-use crate::Timestamp;
+use crate::{Bounds, Timestamp};
 
 /// Deletes at most `limit` of each kind; says how much that was.
-pub(super) fn purge(connection: &Connection, limit: usize, now: Timestamp) -> Result<usize, Fault> {
-    let mut jobs = connection.prepare_cached(
-        "SELECT number FROM jobs WHERE expires_at < ? ORDER BY expires_at LIMIT ?",
-    )?;
-    let jobs = jobs.query_map(params![now.0, limit], |row| row.get(0))?;
-    let jobs = jobs.collect::<Result<Vec<i64>, _>>()?;
+pub(super) fn purge(
+    connection: &Connection,
+    limit: usize,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<usize, Fault> {
+    let jobs = over(connection, limit, bounds, now)?;
     for number in &jobs {
         for table in ["bodies", "results", "attempts", "jobs"] {
             let sql = format!("DELETE FROM {table} WHERE number = ?");
@@ -25,13 +26,38 @@ pub(super) fn purge(connection: &Connection, limit: usize, now: Timestamp) -> Re
     // Shares of callers who have nothing are what a new caller would get.
     let rest = [
         "DELETE FROM counts WHERE jobs = 0",
-        "DELETE FROM shares WHERE NOT EXISTS (SELECT 1 FROM counts WHERE counts.caller = \
-         shares.caller AND counts.language = shares.language)",
+        "DELETE FROM totals WHERE jobs = 0",
+        "DELETE FROM shares WHERE NOT EXISTS \
+         (SELECT 1 FROM counts WHERE counts.caller = shares.caller)",
     ];
     for sql in rest {
         deleted += connection.prepare_cached(sql)?.execute([])?;
     }
     Ok(deleted)
+}
+
+/// Jobs that are over and have been kept for long enough, and the oldest of those beyond the most that
+/// are kept.
+fn over(
+    connection: &Connection,
+    limit: usize,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<Vec<i64>, Fault> {
+    let mut count = connection.prepare_cached(
+        "SELECT coalesce(sum(jobs), 0) FROM totals \
+         WHERE state IN ('succeeded', 'cancelled', 'expired', 'dead')",
+    )?;
+    let kept: u64 = count.query_row([], |row| row.get(0))?;
+    let too_many = usize::try_from(kept.saturating_sub(bounds.kept_max)).unwrap_or(usize::MAX);
+    let mut find = connection.prepare_cached(
+        "SELECT number FROM (SELECT number, expires_at FROM jobs WHERE expires_at IS NOT NULL \
+         ORDER BY expires_at LIMIT ?1) WHERE expires_at < ?2 \
+         UNION SELECT number FROM (SELECT number FROM jobs WHERE expires_at IS NOT NULL \
+         ORDER BY expires_at LIMIT ?3)",
+    )?;
+    let found = find.query_map(params![limit, now.0, too_many.min(limit)], |row| row.get(0))?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 fn purge_table(

@@ -101,25 +101,30 @@ CREATE INDEX callbacks_due ON callbacks (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX callbacks_of_caller ON callbacks (caller, number);
 CREATE INDEX callbacks_expire ON callbacks (expires_at);
 
--- Counting jobs must not take longer the more there are.
+-- Counting jobs must not take longer the more there are, nor the more callers.
 CREATE TABLE counts (
   caller TEXT NOT NULL,
+  state TEXT NOT NULL,
+  jobs INTEGER NOT NULL,
+  PRIMARY KEY (caller, state)
+) WITHOUT ROWID;
+CREATE TABLE totals (
   language TEXT NOT NULL,
   state TEXT NOT NULL,
   jobs INTEGER NOT NULL,
-  PRIMARY KEY (caller, language, state)
+  PRIMARY KEY (language, state)
 ) WITHOUT ROWID;
 CREATE TRIGGER job_counted AFTER INSERT ON jobs BEGIN
-  INSERT INTO counts VALUES (new.caller, new.language, new.state, 1)
-    ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+  INSERT INTO counts VALUES (new.caller, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+  INSERT INTO totals VALUES (new.language, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
 CREATE TRIGGER job_counted_anew AFTER UPDATE OF state ON jobs WHEN old.state <> new.state BEGIN
-  UPDATE counts SET jobs = jobs - 1
-    WHERE caller = old.caller AND language = old.language AND state = old.state;
-  INSERT INTO counts VALUES (new.caller, new.language, new.state, 1)
-    ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+  UPDATE counts SET jobs = jobs - 1 WHERE caller = old.caller AND state = old.state;
+  UPDATE totals SET jobs = jobs - 1 WHERE language = old.language AND state = old.state;
+  INSERT INTO counts VALUES (new.caller, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
+  INSERT INTO totals VALUES (new.language, new.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
 CREATE TRIGGER job_counted_out AFTER DELETE ON jobs BEGIN
-  UPDATE counts SET jobs = jobs - 1
-    WHERE caller = old.caller AND language = old.language AND state = old.state;
+  UPDATE counts SET jobs = jobs - 1 WHERE caller = old.caller AND state = old.state;
+  UPDATE totals SET jobs = jobs - 1 WHERE language = old.language AND state = old.state;
 END;

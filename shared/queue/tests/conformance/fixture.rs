@@ -29,6 +29,7 @@ impl Fixture {
         let bounds = Bounds {
             waiting_max: 400,
             waiting_per_caller_max: 300,
+            kept_max: 50,
             key_ttl: Duration::from_hours(24),
             patience: MINUTE,
         };
@@ -138,6 +139,7 @@ pub(crate) fn claim(worker: &str, most: usize) -> Claim {
         most,
         lease: LEASE,
         running_max: 100,
+        running_max_of: Vec::new(),
     }
 }
 

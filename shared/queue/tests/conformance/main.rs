@@ -74,6 +74,7 @@ conformance!(sqlite, crate::Fixture::sqlite(), [
         a_cancelled_job_whose_worker_dies_is_cancelled
         leases_outlive_a_restart;
     retention: what_is_over_goes_after_its_time
+        beyond_a_number_the_oldest_go
         keys_go_after_theirs
         counts_are_right_all_the_while;
 ]);

@@ -64,6 +64,8 @@ pub(crate) async fn a_caller_has_no_more_running_than_it_may(fixture: &Fixture) 
     assert!(granted.iter().any(|it| it.lease.id == other));
     assert_eq!(fixture.store().claim(capped()).await.unwrap(), []);
     fixture.complete(&granted[0], "{}").await;
+    let closer = Claim { running_max_of: vec![("a".to_owned(), 1)], ..capped() };
+    assert_eq!(fixture.store().claim(closer).await.unwrap(), []);
     assert_eq!(fixture.store().claim(capped()).await.unwrap().len(), 1);
 }
 

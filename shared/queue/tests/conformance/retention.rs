@@ -1,5 +1,7 @@
 //! What is kept, and for how long.
 
+use std::time::Duration;
+
 use queue::{IdempotencyKey, LanguageStats, NewJob};
 
 use crate::fixture::{Fixture, HOUR, MINUTE, job};
@@ -18,6 +20,21 @@ pub(crate) async fn what_is_over_goes_after_its_time(fixture: &Fixture) {
     assert_eq!(fixture.store().result(id).await.unwrap(), None);
     assert_eq!(fixture.store().attempts(id).await.unwrap(), []);
     assert!(fixture.store().job(waits).await.unwrap().is_some());
+}
+
+pub(crate) async fn beyond_a_number_the_oldest_go(fixture: &Fixture) {
+    let mut ids = Vec::new();
+    for _ in 0..60 {
+        let id = fixture.enqueue(job("a")).await;
+        fixture.store().cancel(id).await.unwrap();
+        fixture.clock.pass(Duration::from_secs(1));
+        ids.push(id);
+    }
+    assert!(fixture.store().purge(4).await.unwrap() >= 4, "in steps");
+    fixture.store().purge(100).await.unwrap();
+    for (index, id) in ids.into_iter().enumerate() {
+        assert_eq!(fixture.store().job(id).await.unwrap().is_some(), index >= 10, "{index}");
+    }
 }
 
 pub(crate) async fn keys_go_after_theirs(fixture: &Fixture) {

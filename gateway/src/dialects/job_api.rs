@@ -1,0 +1,189 @@
+//! The job API: `POST /api/execute` takes a program and answers with the name of a job, and
+//! `GET /api/status/{jobId}` tells what became of it. Its limits are a profile of their own, as it
+//! is made for a form on a page that anybody may send.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use protocol::{FieldError, Refusal, RunReport};
+use queue::{Enqueued, Job, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::admission::{AdmissionError, check_media_type};
+use crate::auth::Caller;
+use crate::body::{self, BodyBounds};
+use crate::error::ApiError;
+use crate::handlers::execute::content_type;
+use crate::jobs::{Jobs, Terms, take_in};
+use crate::rate_limit::{self, RateLimit};
+use crate::settings::{Settings, seconds};
+use crate::shared::Shared;
+
+/// Whose jobs these are: all together run no more at a time than the profile allows.
+pub(crate) const CALLER: &str = "dialect:job-api";
+/// JSON may write a character in six.
+const ESCAPED: usize = 6;
+/// What a body has beside the program, in bytes.
+const BESIDE: usize = 1024;
+
+/// What the profile keeps track of.
+#[derive(Debug)]
+pub(crate) struct JobApi {
+    rate_limit: RateLimit,
+}
+
+impl JobApi {
+    /// Nobody has asked yet. None if settings leave it off.
+    pub(crate) fn new(settings: &Settings) -> Option<Self> {
+        let rate = settings.job_api_per_minute;
+        settings.job_api.then(|| Self { rate_limit: RateLimit::new(rate, rate) })
+    }
+}
+
+/// `POST /api/execute`
+pub(crate) async fn execute(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let (api, jobs) = parts(&shared)?;
+    check_media_type(content_type(request.headers()).as_deref())?;
+    let settings = &shared.settings;
+    let peer = request.peer_addr().map(|it| it.ip());
+    let trusts = settings.trust_forwarded_for;
+    // By address, whatever key it has.
+    let subject = rate_limit::subject(&Caller::Anonymous, peer, request.headers(), trusts);
+    api.rate_limit.take(&subject)?;
+    let bytes_max = settings.job_api_code_bytes_max.saturating_mul(ESCAPED) + BESIDE;
+    let bounds = BodyBounds { bytes_max, seconds: settings.body_seconds };
+    let body = body::read(&request, payload, &shared.bodies, bounds).await?;
+    let job = translate(&body.bytes, settings)?;
+    let now = std::time::Instant::now();
+    let terms = Terms {
+        caller: CALLER.to_owned(),
+        snapshot: shared.fleet.snapshot(&shared.fleet.members(), now),
+        allowance: seconds(settings.allowance_seconds),
+        has_callbacks: false,
+    };
+    let (new, _) = take_in(job.to_string().as_bytes(), None, &terms)?;
+    match jobs.store.enqueue(new).await?.first() {
+        Some(Enqueued::Created(id) | Enqueued::Existing(id)) => {
+            Ok(HttpResponse::Ok().json(json!({ "jobId": id })))
+        }
+        Some(Enqueued::Full { waiting_max, .. }) => {
+            Err(ApiError::QueueFull { waiting_max: *waiting_max, is_callers: false })
+        }
+        Some(Enqueued::Conflict) | None => Err(ApiError::Internal),
+    }
+}
+
+/// What is submitted here, as it is submitted to us.
+fn translate(body: &[u8], settings: &Settings) -> Result<Value, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        code: String,
+        language: Option<String>,
+    }
+    let refused = |pointer: &str, problem: String| {
+        AdmissionError::from(Refusal::Invalid(vec![FieldError::new(pointer, problem)]))
+    };
+    let asked: Asked = serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            refused("", format!("must be `{{\"code\": …, \"language\": …}}`: {error}"))
+        } else {
+            AdmissionError::from(Refusal::NotJson(error.to_string()))
+        }
+    })?;
+    let most = settings.job_api_code_bytes_max;
+    if asked.code.len() > most {
+        return Err(AdmissionError::BodyTooLarge(most).into());
+    }
+    let language = asked.language.or_else(|| settings.job_api_language.clone());
+    let Some(language) = language else {
+        return Err(refused("/language", "is required here".to_owned()).into());
+    };
+    Ok(json!({
+        "language": language,
+        "code": asked.code,
+        "timeout": settings.job_api_timeout_seconds,
+        "ttl": settings.job_api_ttl_seconds,
+    }))
+}
+
+/// `GET /api/status/{jobId}`
+pub(crate) async fn status(
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let (_, jobs) = parts(&shared)?;
+    let id = id.parse().or(Err(ApiError::NoJob))?;
+    let job = jobs.store.job(id).await?.filter(|it| it.caller == CALLER);
+    let job = job.ok_or(ApiError::NoJob)?;
+    let result = jobs.store.result(id).await?;
+    let report = result.and_then(|it| serde_json::from_slice::<RunReport>(&it.body).ok());
+    let bytes_max = shared.settings.job_api_output_bytes_max;
+    Ok(HttpResponse::Ok().json(told(&job, report.as_ref(), bytes_max)))
+}
+
+/// A job and the report of its run, as they are told here.
+fn told(job: &Job, report: Option<&RunReport>, output_bytes_max: usize) -> Value {
+    let status = match job.state {
+        State::Scheduled | State::Ready => "queued",
+        State::Leased => "running",
+        State::Succeeded => "completed",
+        State::Cancelled | State::Expired | State::Dead => "failed",
+    };
+    let text =
+        |of: fn(&RunReport) -> &str| head(report.map(of).unwrap_or_default(), output_bytes_max);
+    let (output, is_cut) = text(|it| &it.output);
+    let (error, is_error_cut) = text(|it| &it.error);
+    let is_truncated = report.is_some_and(|it| it.output_truncated || it.error_truncated);
+    json!({
+        "jobId": job.id,
+        "status": status,
+        "language": job.language,
+        "output": output,
+        "error": error,
+        "truncated": is_cut || is_error_cut || is_truncated,
+        "result": report.map(|it| it.status),
+        "exitCode": report.and_then(|it| it.exit_code),
+        "executionTime": report.map(|it| it.execution_time),
+        "submittedAt": job.created_at.0,
+    })
+}
+
+/// As much of a text as fits, in whole characters, and whether there was more.
+fn head(text: &str, bytes_max: usize) -> (&str, bool) {
+    let end = text.floor_char_boundary(bytes_max);
+    (text.get(..end).unwrap_or_default(), end < text.len())
+}
+
+fn parts(shared: &Shared) -> Result<(&JobApi, &Jobs), ApiError> {
+    let api = shared.job_api.as_ref().ok_or(ApiError::NotServed("GATEWAY_JOB_API"))?;
+    Ok((api, shared.jobs.as_ref().ok_or(ApiError::NoStore)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_text_has_whole_characters() {
+        assert_eq!(head("größe", 3), ("gr", true));
+        assert_eq!(head("größe", 4), ("grö", true));
+        assert_eq!(head("größe", 7), ("größe", false));
+    }
+
+    #[test]
+    fn what_is_too_much_or_unknown_is_refused() {
+        let settings = Settings::default();
+        let refused = |body: &str| translate(body.as_bytes(), &settings).is_err();
+        assert!(refused("{"));
+        assert!(refused(r#"{"code": "1"}"#), "no language is set");
+        assert!(refused(r#"{"code": "1", "language": "alpha", "timeout": 60}"#));
+        assert!(refused(&json!({"code": "x".repeat(5121), "language": "alpha"}).to_string()));
+        assert!(!refused(&json!({"code": "x".repeat(5120), "language": "alpha"}).to_string()));
+        let own = Settings { job_api_language: Some("alpha".to_owned()), ..settings };
+        assert_eq!(translate(br#"{"code": "1"}"#, &own).unwrap()["language"], "alpha");
+    }
+}
