@@ -181,8 +181,8 @@ print("done", flush=True)
             "stay behind by way of timers, alarms and deaths",
             "the reaper (kill inside the scope)",
             r#"
-for kind in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF): signal.setitimer(kind, 0.001, 0.001)
 for number in (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF): signal.signal(number, signal.SIG_IGN)
+for kind in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF): signal.setitimer(kind, 0.001, 0.001)
 if os.fork() == 0:
     signal.signal(signal.SIGUSR1, lambda *_: os.fork())
     call("prctl", 1, signal.SIGUSR1, 0, 0, 0)
