@@ -88,9 +88,13 @@ impl Core {
         }
         let toolchain = &runtime.toolchain;
         let spec = format!("{:?}", self.spec.prepare);
-        // What is made may name its own place, and depends on every program that makes it.
+        // What is made may name its own place, and depends on every program that makes it, and on
+        // when it was installed: Go's index of its library knows each file's time.
+        let installed = toolchain.installed()?;
         let mut parts = vec![
             spec.as_bytes(),
+            toolchain.identity.as_bytes(),
+            &installed,
             toolchain.root.as_os_str().as_encoded_bytes(),
             parent.as_os_str().as_encoded_bytes(),
         ];

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,19 @@ pub(crate) struct Toolchain {
     pub(crate) found: BTreeMap<String, String>,
     /// What tells it from another one of the same version and place.
     pub(crate) identity: String,
+}
+
+impl Toolchain {
+    /// When each of its programs was put where it is, to the nanosecond.
+    pub(crate) fn installed(&self) -> io::Result<Vec<u8>> {
+        let mut times = Vec::new();
+        for program in self.programs.values() {
+            let metadata = program.metadata()?;
+            times.extend(metadata.mtime().to_le_bytes());
+            times.extend(metadata.mtime_nsec().to_le_bytes());
+        }
+        Ok(times)
+    }
 }
 
 /// What a search found, and what an operator should know of it.
@@ -172,7 +186,7 @@ fn identity(told: &str, programs: &BTreeMap<String, PathBuf>) -> anyhow::Result<
         let (size, modified) = (program.metadata()?.len(), program.metadata()?.mtime());
         digest.update(size.to_le_bytes());
         if size <= DIGESTED_BYTES_MAX {
-            std::io::copy(&mut program, &mut digest)?;
+            io::copy(&mut program, &mut digest)?;
         } else {
             digest.update(modified.to_le_bytes());
         }
@@ -262,4 +276,27 @@ pub(crate) fn matching(patterns: &[String]) -> anyhow::Result<Vec<PathBuf>> {
 fn is_program(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn what_is_installed_once_more_is_told_apart() {
+        let program = tempfile::NamedTempFile::new().unwrap();
+        let toolchain = Toolchain {
+            version: "1".to_owned(),
+            root: PathBuf::from("/"),
+            programs: BTreeMap::from([("cc".to_owned(), program.path().to_owned())]),
+            found: BTreeMap::new(),
+            identity: "same".to_owned(),
+        };
+        let before = toolchain.installed().unwrap();
+        assert_eq!(before, toolchain.installed().unwrap());
+        program.as_file().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert_ne!(before, toolchain.installed().unwrap());
+    }
 }
