@@ -80,6 +80,11 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
+    /// One field of a request is wrong.
+    pub(crate) fn invalid(pointer: &str, detail: impl Into<String>) -> Self {
+        AdmissionError::from(Refusal::Invalid(vec![FieldError::new(pointer, detail)])).into()
+    }
+
     /// The status and the code.
     fn row(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, BytesMut};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use futures::stream::{Stream, unfold};
 use protocol::RunEvent;
 use reqwest::Response;
@@ -14,6 +16,15 @@ use crate::fleet::InFlight;
 
 /// The content type of events.
 pub(crate) const EVENTS_TYPE: &str = "text/event-stream";
+
+/// The head of an answer that streams events: nothing on its way is to hold them back.
+pub(crate) fn response() -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.content_type(EVENTS_TYPE);
+    response.insert_header((CACHE_CONTROL, "no-cache, no-transform"));
+    response.insert_header(("x-accel-buffering", "no"));
+    response
+}
 
 /// What a stream may be.
 #[derive(Debug, Clone, Copy)]

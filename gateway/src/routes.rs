@@ -40,7 +40,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                         .route(web::delete().to(jobs::cancel))
                         .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
                 )
-                .service(get("/jobs/{id}/events", jobs::events))
+                .service(get("/jobs/{id}/events", jobs::follow))
                 .service(post("/jobs/{id}/redrive", jobs::redrive))
                 .service(get("/queue", jobs::queue))
                 .service(get("/callbacks", jobs::callbacks))

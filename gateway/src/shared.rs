@@ -6,6 +6,7 @@ use crate::auth::Keys;
 use crate::body::Budget;
 use crate::dialects::job_api::JobApi;
 use crate::dispatch::Dispatcher;
+use crate::error::ApiError;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
@@ -36,6 +37,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// What is kept to be run later, where anything is.
+    pub(crate) fn jobs(&self) -> Result<&Jobs, ApiError> {
+        self.jobs.as_ref().ok_or(ApiError::NoStore)
+    }
+
     /// Everything as settings want it.
     pub(crate) fn new(
         settings: Settings,

@@ -3,8 +3,8 @@
 //! is made for a form on a page that anybody may send.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use protocol::{FieldError, Refusal, RunReport};
-use queue::{Enqueued, Job, State};
+use protocol::{Refusal, RunReport};
+use queue::{Job, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -13,13 +13,13 @@ use crate::auth::Caller;
 use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
 use crate::handlers::execute::content_type;
-use crate::jobs::{Jobs, Terms, take_in};
+use crate::jobs::{Jobs, Terms, id_of, take_in};
 use crate::rate_limit::{self, RateLimit};
 use crate::settings::{Settings, seconds};
 use crate::shared::Shared;
 
 /// Whose jobs these are: all together run no more at a time than the profile allows.
-pub(crate) const CALLER: &str = "dialect:job-api";
+pub(super) const CALLER: &str = "dialect:job-api";
 /// JSON may write a character in six.
 const ESCAPED: usize = 6;
 /// What a body has beside the program, in bytes.
@@ -65,15 +65,9 @@ pub(crate) async fn execute(
         has_callbacks: false,
     };
     let (new, _) = take_in(job.to_string().as_bytes(), None, &terms)?;
-    match jobs.store.enqueue(new).await?.first() {
-        Some(Enqueued::Created(id) | Enqueued::Existing(id)) => {
-            Ok(HttpResponse::Ok().json(json!({ "jobId": id })))
-        }
-        Some(Enqueued::Full { waiting_max, .. }) => {
-            Err(ApiError::QueueFull { waiting_max: *waiting_max, is_callers: false })
-        }
-        Some(Enqueued::Conflict) | None => Err(ApiError::Internal),
-    }
+    let enqueued = jobs.store.enqueue(new).await?.into_iter().next();
+    let id = enqueued.map_or(Err(ApiError::Internal), id_of)?;
+    Ok(HttpResponse::Ok().json(json!({ "jobId": id })))
 }
 
 /// What is submitted here, as it is submitted to us.
@@ -84,14 +78,12 @@ fn translate(body: &[u8], settings: &Settings) -> Result<Value, ApiError> {
         code: String,
         language: Option<String>,
     }
-    let refused = |pointer: &str, problem: String| {
-        AdmissionError::from(Refusal::Invalid(vec![FieldError::new(pointer, problem)]))
-    };
     let asked: Asked = serde_json::from_slice(body).map_err(|error| {
         if error.is_data() {
-            refused("", format!("must be `{{\"code\": …, \"language\": …}}`: {error}"))
+            let problem = format!("must be `{{\"code\": …, \"language\": …}}`: {error}");
+            ApiError::invalid("", problem)
         } else {
-            AdmissionError::from(Refusal::NotJson(error.to_string()))
+            AdmissionError::from(Refusal::NotJson(error.to_string())).into()
         }
     })?;
     let most = settings.job_api_code_bytes_max;
@@ -100,7 +92,7 @@ fn translate(body: &[u8], settings: &Settings) -> Result<Value, ApiError> {
     }
     let language = asked.language.or_else(|| settings.job_api_language.clone());
     let Some(language) = language else {
-        return Err(refused("/language", "is required here".to_owned()).into());
+        return Err(ApiError::invalid("/language", "is required here"));
     };
     Ok(json!({
         "language": language,
@@ -160,7 +152,7 @@ fn head(text: &str, bytes_max: usize) -> (&str, bool) {
 
 fn parts(shared: &Shared) -> Result<(&JobApi, &Jobs), ApiError> {
     let api = shared.job_api.as_ref().ok_or(ApiError::NotServed("GATEWAY_JOB_API"))?;
-    Ok((api, shared.jobs.as_ref().ok_or(ApiError::NoStore)?))
+    Ok((api, shared.jobs()?))
 }
 
 #[cfg(test)]

@@ -1,3 +1,11 @@
 //! Wire contracts of others, one file each: thin translations to what this gateway does anyway.
 
 pub(crate) mod job_api;
+
+use crate::settings::Settings;
+
+/// How many jobs may run at a time that came in by one of these, by the name that they have in the
+/// store instead of a caller's.
+pub(crate) fn running_max_of(settings: &Settings) -> Vec<(String, u64)> {
+    vec![(job_api::CALLER.to_owned(), settings.job_api_running_max)]
+}

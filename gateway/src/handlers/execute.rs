@@ -138,9 +138,5 @@ fn whole(document: Document) -> HttpResponse {
 }
 
 fn events(relay: Relay) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type(EVENTS_TYPE)
-        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(relay.stream())
+    crate::events::response().streaming(relay.stream())
 }

@@ -8,19 +8,20 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use jiff::Timestamp as Time;
-use protocol::{FieldError, Refusal};
+use protocol::ExecutorInfo;
 use queue::{Cancelled, Enqueued, Filter, Job, JobId, Page, State, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::admission::{AdmissionError, check_media_type};
+use crate::admission::check_media_type;
 use crate::auth::Caller;
 use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
-use crate::events::EVENTS_TYPE;
+use crate::events;
 use crate::handlers::execute::{body_bytes_max, content_type};
 use crate::jobs::view::{self, Shown};
-use crate::jobs::{Jobs, Terms, is_key, take_in};
+use crate::jobs::{Jobs, Terms, id_of, is_key, take_in};
+use crate::routing::{self, Candidate};
 use crate::settings::seconds;
 use crate::shared::Shared;
 
@@ -44,7 +45,7 @@ pub(crate) async fn submit(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     check_media_type(content_type(request.headers()).as_deref())?;
-    let jobs = jobs(&shared)?;
+    let jobs = shared.jobs()?;
     let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
     let bytes_max = body_bytes_max(&snapshot).saturating_mul(BATCH_FACTOR);
     let bounds = BodyBounds { bytes_max, seconds: shared.settings.body_seconds };
@@ -64,14 +65,7 @@ pub(crate) async fn submit(
         let told: Vec<Value> = enqueued.into_iter().map(told_of).collect();
         return Ok(HttpResponse::Accepted().json(json!({ "jobs": told })));
     }
-    let id = match enqueued.first() {
-        Some(Enqueued::Created(id) | Enqueued::Existing(id)) => *id,
-        Some(Enqueued::Conflict) => return Err(ApiError::KeyConflict),
-        Some(Enqueued::Full { waiting_max, is_callers }) => {
-            return Err(ApiError::QueueFull { waiting_max: *waiting_max, is_callers: *is_callers });
-        }
-        None => return Err(ApiError::Internal),
-    };
+    let id = enqueued.into_iter().next().map_or(Err(ApiError::Internal), id_of)?;
     let job = jobs.store.job(id).await?.ok_or(ApiError::NoJob)?;
     let mut response = HttpResponse::Accepted();
     response.insert_header((header::LOCATION, format!("/v1/jobs/{id}")));
@@ -102,7 +96,7 @@ pub(crate) async fn one(
     query: web::Query<Wait>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = jobs(&shared)?;
+    let jobs = shared.jobs()?;
     let id = parse_id(&id)?;
     let until = Instant::now() + wait_time(query.wait.as_deref())?;
     // Hearing comes before looking, so that nothing is missed in between.
@@ -118,16 +112,16 @@ pub(crate) async fn one(
 }
 
 /// `GET /v1/jobs/{id}/events`
-pub(crate) async fn events(
+pub(crate) async fn follow(
     request: HttpRequest,
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&id)?;
-    own_job(jobs(&shared)?, id, &request).await?;
+    own_job(shared.jobs()?, id, &request).await?;
     let last = request.headers().get("last-event-id").and_then(|it| it.to_str().ok());
     let seen = last.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
-    let changes = jobs(&shared)?.store.wakes().watch(id);
+    let changes = shared.jobs()?.store.wakes().watch(id);
     let shared = shared.into_inner();
     let begin = (Arc::clone(&shared), changes, Some(seen));
     let lines = futures::stream::unfold(begin, move |(shared, mut changes, seen)| async move {
@@ -156,11 +150,7 @@ pub(crate) async fn events(
             drop(tokio::time::timeout(left.min(LOOK), changes.changed()).await);
         }
     });
-    Ok(HttpResponse::Ok()
-        .content_type(EVENTS_TYPE)
-        .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(lines))
+    Ok(events::response().streaming(lines))
 }
 
 /// `DELETE /v1/jobs/{id}`
@@ -169,7 +159,7 @@ pub(crate) async fn cancel(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = jobs(&shared)?;
+    let jobs = shared.jobs()?;
     let id = parse_id(&id)?;
     own_job(jobs, id, &request).await?;
     match jobs.store.cancel(id).await? {
@@ -188,7 +178,7 @@ pub(crate) async fn redrive(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = jobs(&shared)?;
+    let jobs = shared.jobs()?;
     let id = parse_id(&id)?;
     let before = own_job(jobs, id, &request).await?;
     if !jobs.store.redrive(id).await? {
@@ -216,32 +206,32 @@ pub(crate) async fn list(
     query: web::Query<Wanted>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let jobs = jobs(&shared)?;
+    let jobs = shared.jobs()?;
     let wanted = query.into_inner();
     let limit = wanted.limit.unwrap_or(PAGE);
     let time = |name: &str, text: Option<String>| match text.map(|it| it.parse::<Time>()) {
         None => Ok(None),
         Some(Ok(time)) => Ok(Some(Timestamp(time.as_millisecond()))),
-        Some(Err(_)) => Err(wrong(name, "must be a time such as 2027-01-31T08:00:00Z")),
+        Some(Err(_)) => Err(ApiError::invalid(name, "must be a time such as 2027-01-31T08:00:00Z")),
     };
     let filter = Filter {
         caller: Some(caller(&request)),
         state: match wanted.state.map(|it| it.parse::<State>()) {
             None => None,
             Some(Ok(state)) => Some(state),
-            Some(Err(())) => return Err(wrong("state", &states())),
+            Some(Err(())) => return Err(ApiError::invalid("/state", states())),
         },
         language: wanted.language,
-        since: time("since", wanted.since)?,
-        before: time("before", wanted.before)?,
+        since: time("/since", wanted.since)?,
+        before: time("/before", wanted.before)?,
     };
     let from = match wanted.cursor.map(|it| it.parse::<i64>()) {
         None => None,
         Some(Ok(from)) => Some(from),
-        Some(Err(_)) => return Err(wrong("cursor", "must be the `next` of a page")),
+        Some(Err(_)) => return Err(ApiError::invalid("/cursor", "must be the `next` of a page")),
     };
     if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(wrong("limit", &format!("must be from 1 to {PAGE_MAX}")));
+        return Err(ApiError::invalid("/limit", format!("must be from 1 to {PAGE_MAX}")));
     }
     let Page { jobs: found, next } = jobs.store.list(filter, from, limit).await?;
     Ok(HttpResponse::Ok().json(json!({ "jobs": found, "next": next.map(|it| it.to_string()) })))
@@ -252,15 +242,15 @@ pub(crate) async fn callbacks(
     request: HttpRequest,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let open = jobs(&shared)?.store.callbacks(caller(&request), PAGE_MAX).await?;
+    let open = shared.jobs()?.store.callbacks(caller(&request), PAGE_MAX).await?;
     Ok(HttpResponse::Ok().json(json!({ "callbacks": open })))
 }
 
 /// `GET /v1/queue`
 pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let jobs = jobs(&shared)?;
+    let jobs = shared.jobs()?;
     let stats = jobs.store.stats().await?;
-    let (slots, executors) = slots(&shared);
+    let (slots, executors) = slots(&shared, |_| true);
     let languages: Vec<Value> = stats.languages.iter().map(|it| json!(it)).collect();
     Ok(HttpResponse::Ok().json(json!({
         "durability": jobs.store.durability(),
@@ -270,15 +260,11 @@ pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, Api
     })))
 }
 
-/// Slots of live executors, and how many those are.
-fn slots(shared: &Shared) -> (usize, usize) {
+/// Slots of those live executors that `is_meant`, and how many those are.
+fn slots(shared: &Shared, is_meant: impl Fn(&Candidate) -> bool) -> (usize, usize) {
     let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
-    let live = snapshot.candidates.iter().filter(|it| it.is_live);
+    let live = snapshot.candidates.iter().filter(|it| it.is_live && is_meant(it));
     live.fold((0, 0), |(slots, count), it| (slots + it.slots, count + 1))
-}
-
-fn jobs(shared: &Shared) -> Result<&Jobs, ApiError> {
-    shared.jobs.as_ref().ok_or(ApiError::NoStore)
 }
 
 /// What the store knows the caller as.
@@ -294,7 +280,9 @@ async fn own_job(jobs: &Jobs, id: JobId, request: &HttpRequest) -> Result<Job, A
 
 /// A job, and what is known of it.
 async fn shown(jobs: &Jobs, shared: &Shared, job: Job) -> Result<Shown, ApiError> {
-    Ok(view::shown(&*jobs.store, job, slots(shared).0).await?)
+    let runs = |info: &ExecutorInfo| routing::find(info, &job.language).is_some();
+    let (slots, _) = slots(shared, |it| it.info.as_deref().is_some_and(runs));
+    Ok(view::shown(&*jobs.store, job, slots).await?)
 }
 
 fn parse_id(text: &str) -> Result<JobId, ApiError> {
@@ -305,7 +293,10 @@ fn header_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if is_key(key) => Ok(Some(key.to_owned())),
-        _ => Err(wrong("idempotency-key", "the header must be 1 to 255 printable characters")),
+        _ => Err(ApiError::invalid(
+            "/idempotency-key",
+            "the header must be 1 to 255 printable characters",
+        )),
     }
 }
 
@@ -313,13 +304,9 @@ fn wait_time(text: Option<&str>) -> Result<Duration, ApiError> {
     let Some(text) = text else { return Ok(Duration::ZERO) };
     let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let number = number.filter(|it| (0.0..=WAIT_MAX).contains(it));
-    let number = number.ok_or_else(|| wrong("wait", "must be 0 to 60 seconds, such as `30s`"))?;
+    let number = number
+        .ok_or_else(|| ApiError::invalid("/wait", "must be 0 to 60 seconds, such as `30s`"))?;
     Ok(Duration::from_secs_f64(number))
-}
-
-fn wrong(name: &str, problem: &str) -> ApiError {
-    let error = FieldError::new(format!("/{name}"), problem.to_owned());
-    AdmissionError::Refused(Refusal::Invalid(vec![error])).into()
 }
 
 fn states() -> String {

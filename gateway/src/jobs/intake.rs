@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp as Time;
 use protocol::{FieldError, Refusal};
-use queue::{IdempotencyKey, JobId, NewJob, Timestamp};
+use queue::{Enqueued, IdempotencyKey, JobId, NewJob, Timestamp};
 
 use super::submission::{Submission, Submitted, parse};
 use crate::admission::{Action, AdmissionError, admit, language_of};
@@ -39,7 +39,7 @@ pub(crate) fn take_in(
         }
         Submission::Batch(_) if key.is_some() => {
             let problem = "is for one job; give each job of a batch an `idempotencyKey`";
-            return Err(refused("/idempotency-key", problem));
+            return Err(ApiError::invalid("/idempotency-key", problem));
         }
         Submission::Batch(jobs) => (jobs, true),
     };
@@ -83,7 +83,7 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
     };
     if wishes.callback_url.is_some() && !has_callbacks {
         let problem = "is not possible here; an operator has to set GATEWAY_CALLBACK_SECRET";
-        return Err(refused("/callbackUrl", problem));
+        return Err(ApiError::invalid("/callbackUrl", problem));
     }
     Ok(NewJob {
         id: JobId::random(),
@@ -102,7 +102,13 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
     })
 }
 
-fn refused(pointer: &str, problem: &str) -> ApiError {
-    let error = FieldError::new(pointer, problem);
-    AdmissionError::Refused(Refusal::Invalid(vec![error])).into()
+/// The name of a job that was submitted, or why it is not kept.
+pub(crate) fn id_of(enqueued: Enqueued) -> Result<JobId, ApiError> {
+    match enqueued {
+        Enqueued::Created(id) | Enqueued::Existing(id) => Ok(id),
+        Enqueued::Conflict => Err(ApiError::KeyConflict),
+        Enqueued::Full { waiting_max, is_callers } => {
+            Err(ApiError::QueueFull { waiting_max, is_callers })
+        }
+    }
 }

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use callbacks::Callbacks;
-pub(crate) use intake::{Terms, take_in};
+pub(crate) use intake::{Terms, id_of, take_in};
 use push::Push;
 pub(crate) use submission::is_key;
 

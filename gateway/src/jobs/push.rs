@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use crate::admission::Action;
-use crate::dialects::job_api;
+use crate::dialects;
 use crate::dispatch::{Answer, Call, DispatchError, Document, Form};
 use crate::error::{ApiError, is_ok, is_overloaded, is_refusal};
 use crate::shared::Shared;
@@ -119,10 +119,7 @@ impl Push {
                 most,
                 lease: GRANT,
                 running_max: self.shared.settings.jobs_running_max,
-                running_max_of: vec![(
-                    job_api::CALLER.to_owned(),
-                    self.shared.settings.job_api_running_max,
-                )],
+                running_max_of: dialects::running_max_of(&self.shared.settings),
             };
             match self.store.claim(claim).await {
                 Ok(grants) => {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -143,7 +144,9 @@ impl Pool {
     pub(crate) async fn take(&self, kind: Kind, instead: Kind) -> Option<Taken> {
         let until = tokio::time::Instant::now() + CLEANING_MAX;
         loop {
-            let freed = self.shared.freed.notified();
+            let mut freed = pin!(self.shared.freed.notified());
+            // From here on a place that comes free is told to somebody who looks, one to each.
+            freed.as_mut().enable();
             if let Some(taken) = self.take_now(kind, instead) {
                 return Some(taken);
             }

@@ -93,9 +93,10 @@ impl SqliteStore {
         let mut connection = Connection::open(path).map_err(Fault::from)?;
         connection.busy_timeout(BUSY).map_err(Fault::from)?;
         let version = schema::version(&connection, &path.display().to_string())?;
-        // Room is given back only if that was said before the first table.
+        // Room is given back only if that was said before the first table. The log is written back
+        // when it has 8 MiB, by the one connection that writes.
         let settings = "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; \
-             PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=ON; \
+             PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=2048; PRAGMA foreign_keys=ON; \
              PRAGMA temp_store=MEMORY; PRAGMA cache_size=-65536; \
              PRAGMA journal_size_limit=67108864;";
         connection.execute_batch(settings).map_err(Fault::from)?;
@@ -105,7 +106,7 @@ impl SqliteStore {
         sweep::grant_grace(&connection, now.after(GRACE))?;
         let readers = (0..READERS).map(|_| Thread::reader(path)).collect::<Result<_, _>>()?;
         Ok(Self {
-            writer: Thread::writer(connection, path, lock)?,
+            writer: Thread::writer(connection, lock)?,
             readers,
             next_reader: AtomicUsize::new(0),
             claims: AtomicU64::new(0),
@@ -359,7 +360,9 @@ fn told(path: &Path, error: &io::Error) -> StoreError {
 /// would hear of the other's jobs.
 fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
     let until = Instant::now() + patience;
-    let place = thread::with_suffix(path, ".lock");
+    let mut place = path.as_os_str().to_owned();
+    place.push(".lock");
+    let place = PathBuf::from(place);
     let file = open_private(&place).map_err(|it| told(&place, &it))?;
     loop {
         match file.try_lock() {

@@ -41,7 +41,6 @@ CREATE INDEX jobs_start_by ON jobs (start_by)
   WHERE start_by IS NOT NULL AND state IN ('ready', 'scheduled');
 CREATE INDEX jobs_expires ON jobs (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX jobs_of_caller ON jobs (caller, number);
-CREATE INDEX jobs_in_state ON jobs (state, number) WHERE state IN ('dead', 'leased', 'scheduled');
 
 CREATE TABLE bodies (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 

@@ -2,7 +2,7 @@
 //! to the disk is one transaction afterwards, and nobody is answered before that is durable.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -14,8 +14,8 @@ use crate::StoreError;
 const WAITING_MAX: usize = 4096;
 /// Work in one transaction at most.
 const BATCH_MAX: usize = 256;
-/// The log of changes may grow to so many bytes before it is written back.
-const LOG_BYTES_MAX: u64 = 8 << 20;
+/// Pages that are given back in one go.
+const VACUUMED_MAX: u32 = 1000;
 
 /// Does its work with a connection, and says whether that went well, and later what came of it.
 type Work = Box<dyn FnOnce(&Connection) -> (bool, Answer) + Send>;
@@ -36,22 +36,13 @@ pub(super) struct Thread {
 
 impl Thread {
     /// Starts the one that writes. It holds `lock` until its last word is written.
-    pub(super) fn writer(
-        connection: Connection,
-        path: &Path,
-        lock: File,
-    ) -> Result<Self, StoreError> {
-        let log = with_suffix(path, "-wal");
+    pub(super) fn writer(connection: Connection, lock: File) -> Result<Self, StoreError> {
         Self::start("jobs-writer", move |mut orders| {
             let mut connection = connection;
             while let Some(first) = orders.blocking_recv() {
                 write(&mut connection, first, &mut orders);
-                let length = std::fs::metadata(&log).map_or(0, |it| it.len());
-                if length > LOG_BYTES_MAX {
-                    checkpoint(&connection, "PASSIVE");
-                }
             }
-            checkpoint(&connection, "TRUNCATE");
+            empty_log(&connection);
             drop((connection, lock));
         })
     }
@@ -143,18 +134,25 @@ fn write(connection: &mut Connection, first: Order, orders: &mut mpsc::Receiver<
         answer(committed.clone());
     }
     if let Some(tell) = tidied {
-        let vacuumed = connection.execute_batch("PRAGMA incremental_vacuum(1000)");
-        if let Err(error) = vacuumed {
+        if let Err(error) = vacuum(connection) {
             tracing::warn!("room of the store cannot be given back: {error}");
         }
-        checkpoint(connection, "TRUNCATE");
+        empty_log(connection);
         tell.send(()).unwrap_or_default();
     }
 }
 
-/// Writes changes from the log to where they belong.
-fn checkpoint(connection: &Connection, mode: &str) {
-    let done = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+/// Gives back pages that are not used: one with each step of the statement.
+fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUMED_MAX})"))?;
+    let mut pages = vacuum.query([])?;
+    while pages.next()?.is_some() {}
+    Ok(())
+}
+
+/// Writes changes from the log to where they belong, and leaves it empty.
+fn empty_log(connection: &Connection) {
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     if let Err(error) = done {
         tracing::warn!("the store's log cannot be written back: {error}");
     }
@@ -162,10 +160,4 @@ fn checkpoint(connection: &Connection, mode: &str) {
 
 fn gone() -> StoreError {
     StoreError::Unavailable("its thread has ended".to_owned())
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

@@ -2,9 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use queue::{Bounds, Clock, StoreError};
+use queue::{Bounds, Clock, NewJob, StoreError};
 
-use crate::fixture::{Fixture, job};
+use crate::fixture::{Fixture, HOUR, job};
 
 #[tokio::test]
 async fn a_file_has_one_process() {
@@ -54,4 +54,20 @@ async fn what_is_no_store_is_refused_with_words_that_help() {
         let error = queue::open(url, Bounds::default(), Clock::steady()).await.unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
+}
+
+#[tokio::test]
+async fn the_file_shrinks_when_jobs_go() {
+    let fixture = Fixture::sqlite().await;
+    let large = || NewJob { body: vec![b'x'; 20_000], ..job("a") };
+    let size = || std::fs::metadata(fixture.place()).unwrap().len();
+    for _ in 0..100 {
+        let id = fixture.enqueue(large()).await;
+        fixture.store().cancel(id).await.unwrap();
+    }
+    fixture.reopen().await;
+    let full = size();
+    fixture.clock.pass(2 * HOUR);
+    while fixture.store().purge(50).await.unwrap() > 0 {}
+    assert!(full > 2_000_000 && size() < full / 4, "{full} became {}", size());
 }
