@@ -14,6 +14,7 @@ use reqwest::Client;
 use service::Ending;
 use tokio::task::JoinSet;
 
+use crate::audit::Audit;
 use crate::auth::{InvalidKeys, Keys};
 use crate::envelope::envelope;
 use crate::fleet::{Fleet, InvalidFleet, Prober, watch};
@@ -48,6 +49,8 @@ enum Reason {
     Settings(#[from] InvalidSettings),
     #[error(transparent)]
     Keys(#[from] InvalidKeys),
+    #[error("GATEWAY_AUDIT_FILE: {0}; name a file that can be written, or none")]
+    Audit(#[source] io::Error),
     #[error(transparent)]
     Fleet(#[from] InvalidFleet),
     #[error(transparent)]
@@ -68,6 +71,7 @@ enum Reason {
 /// A gateway that listens and looks after its fleet, and serves once it is run.
 #[derive(Debug)]
 pub struct Gateway {
+    shared: Arc<Shared>,
     server: Running,
     address: SocketAddr,
     tasks: JoinSet<()>,
@@ -93,6 +97,7 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     // Somebody may have chosen one before, as tests do; theirs is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let keys = Keys::open(settings.keys.as_ref(), settings.keys_file.as_deref())?;
+    let audit = Audit::open(settings.audit_file.as_deref()).map_err(Reason::Audit)?;
     let metrics = Metrics::new();
     let fleet = Arc::new(Fleet::new(&executors.0, metrics.circuit_opens())?);
     let address = listen::resolve(&settings.host, settings.port).await?;
@@ -103,14 +108,14 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     let address = listener.local_addr().map_err(Reason::Serve)?;
     let clients = Clients::new(workers(&settings), fleet.needs_tls()).map_err(Reason::Tls)?;
     let jobs = Jobs::open(&settings).await?;
-    let shared = Arc::new(Shared::new(settings, keys, metrics, fleet, jobs));
+    let shared = Arc::new(Shared::new(settings, (keys, audit), metrics, fleet, jobs));
     let own = || client(shared.fleet.needs_tls()).map_err(Reason::Tls);
     let tasks = look_after(&shared, own()?);
     let runner = own()?;
     let work = shared.jobs.as_ref().map(|it| it.start(&shared, runner));
     let server = serve(&shared, clients, listener).map_err(Reason::Serve)?;
     announce(&shared, address);
-    Ok(Gateway { server: Running(server), address, tasks, work })
+    Ok(Gateway { shared, server: Running(server), address, tasks, work })
 }
 
 /// Starts what goes on beside requests.
@@ -226,8 +231,9 @@ impl Gateway {
     /// Serves until its handle stops it.
     pub async fn run(mut self) -> io::Result<()> {
         let served = self.server.0.await;
+        self.shared.drain.begin();
         if let Some(work) = self.work {
-            work.drain().await;
+            work.end().await;
         }
         self.tasks.shutdown().await;
         served
@@ -237,13 +243,11 @@ impl Gateway {
     /// time. A second signal ends it at once.
     pub async fn serve(mut self, mut ending: Ending) -> io::Result<()> {
         let handle = self.handle();
-        let claiming = self.work.as_ref().map(Work::stop_claiming);
+        let shared = Arc::clone(&self.shared);
         self.tasks.spawn(async move {
             for is_graceful in [true, false] {
                 ending.next().await;
-                if let Some(claiming) = &claiming {
-                    claiming.notify_one();
-                }
+                shared.drain.begin();
                 tracing::info!(is_graceful, "the gateway stops");
                 // Whoever awaits the server sees it end; the next signal must be heard meanwhile.
                 drop(handle.stop(is_graceful));

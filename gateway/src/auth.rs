@@ -1,5 +1,7 @@
 //! Who asks: API keys, compared in constant time, and read again when their file changes.
 
+mod entry;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +13,12 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use entry::{Holder, Role};
+
 /// The header of those who cannot set `Authorization`.
 const KEY_HEADER: &str = "x-api-key";
 /// Keys at most: each is compared with what every request brings.
 const KEYS_MAX: u32 = 10_000;
-/// Shortest key, in bytes.
-const KEY_BYTES_MIN: usize = 16;
 /// Largest key file, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Between two looks at the key file.
@@ -27,18 +29,35 @@ const WATCH_PERIOD: Duration = Duration::from_secs(2);
 pub(crate) enum Caller {
     /// Anyone: there are no keys, and only loopback reaches us.
     Anonymous,
-    /// The holder of the key with this name.
-    Named(Arc<str>),
+    /// The holder of a key.
+    Named(Arc<Holder>),
 }
 
 impl Caller {
     /// What executors know the caller as: the same for as long as its key has its name, and
     /// nothing that the key or the name could be read from. None for everybody who has no key.
     pub(crate) fn id(&self) -> Option<String> {
-        let Self::Named(name) = self else { return None };
-        let digest = Sha256::new().chain_update("flotilla caller\0").chain_update(name.as_bytes());
-        Some(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        self.holder().map(|it| id_of(&it.name))
     }
+
+    /// Whoever holds the key, if there is one.
+    pub(crate) fn holder(&self) -> Option<&Holder> {
+        match self {
+            Self::Anonymous => None,
+            Self::Named(holder) => Some(holder),
+        }
+    }
+
+    /// Whether the caller may do what the role does. Where there are no keys, everybody may.
+    pub(crate) fn may(&self, role: Role) -> bool {
+        self.holder().is_none_or(|it| it.may(role))
+    }
+}
+
+/// What the holder of the key with this name is known as.
+fn id_of(name: &str) -> String {
+    let digest = Sha256::new().chain_update("flotilla caller\0").chain_update(name.as_bytes());
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// No key, or none that we know.
@@ -81,7 +100,7 @@ pub(crate) enum InvalidKeys {
 /// One key, as its digest: equal lengths for the comparison, and nothing to leak.
 #[derive(Clone)]
 struct Key {
-    name: Arc<str>,
+    holder: Arc<Holder>,
     digest: [u8; 32],
 }
 
@@ -125,8 +144,15 @@ impl Keys {
             return Ok(Caller::Anonymous);
         }
         let key = presented(headers).ok_or(Unauthorized::Missing)?;
-        let name = matching(&self.current.load(), key.as_bytes());
-        name.map(Caller::Named).ok_or(Unauthorized::Unknown)
+        let holder = matching(&self.current.load(), key.as_bytes());
+        holder.map(Caller::Named).ok_or(Unauthorized::Unknown)
+    }
+
+    /// How many jobs those callers may have running who are not bounded as everybody is.
+    pub(crate) fn running_max_of(&self) -> Vec<(String, u64)> {
+        let keys = self.current.load();
+        let bounded = keys.iter().map(|it| (&it.holder.name, it.holder.running));
+        bounded.filter_map(|(name, running)| Some((id_of(name), running?))).collect()
     }
 
     /// Reads the file again. If that fails, the keys stay as they are.
@@ -191,16 +217,8 @@ fn parse<'a>(place: &str, entries: impl Iterator<Item = &'a str>) -> Result<Vec<
     for (index, text) in entries {
         let wrong =
             |problem| InvalidKeys::Entry { place: place.to_owned(), entry: index + 1, problem };
-        let (name, key) = text.split_once(':').ok_or_else(|| wrong("write it as `name:key`"))?;
-        let (name, key) = (name.trim(), key.trim());
-        let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
-        if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
-            return Err(wrong("a name is 1 to 64 letters, digits, `-`, `_` and `.`"));
-        }
-        if key.len() < KEY_BYTES_MIN || !key.chars().all(|it| it.is_ascii_graphic()) {
-            return Err(wrong("a key has 16 or more visible ASCII characters"));
-        }
-        keys.push(Key { name: Arc::from(name), digest: Sha256::digest(key).into() });
+        let (holder, digest) = entry::parse(text).map_err(wrong)?;
+        keys.push(Key { holder: Arc::new(holder), digest });
     }
     if keys.len() > KEYS_MAX as usize {
         return Err(InvalidKeys::TooMany(place.to_owned()));
@@ -216,8 +234,8 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
     headers.get(KEY_HEADER)?.to_str().ok().map(str::trim)
 }
 
-/// The name of the key that matches. Every key is compared, whichever matches.
-fn matching(keys: &[Key], presented: &[u8]) -> Option<Arc<str>> {
+/// The holder of the key that matches. Every key is compared, whichever matches.
+fn matching(keys: &[Key], presented: &[u8]) -> Option<Arc<Holder>> {
     let digest: [u8; 32] = Sha256::digest(presented).into();
     let mut found = u32::MAX;
     for (index, key) in (0_u32..).zip(keys) {
@@ -225,7 +243,7 @@ fn matching(keys: &[Key], presented: &[u8]) -> Option<Arc<str>> {
         found.conditional_assign(&index, is_equal);
     }
     let index = usize::try_from(found).ok()?;
-    keys.get(index).map(|key| Arc::clone(&key.name))
+    keys.get(index).map(|key| Arc::clone(&key.holder))
 }
 
 #[cfg(test)]
@@ -249,7 +267,7 @@ mod tests {
             let value = HeaderValue::from_str(value).unwrap();
             headers.insert(HeaderName::from_static(name), value);
         }
-        let expected = expected.map(|name| Caller::Named(Arc::from(name)));
+        let expected = expected.map(|name| Caller::Named(Arc::new(Holder::named(name))));
         assert_eq!(keys.authenticate(&headers), expected);
     }
 
@@ -272,7 +290,7 @@ mod tests {
 
     #[test]
     fn callers_are_known_by_the_names_of_their_keys_which_are_not_told() {
-        let id = |name: &str| Caller::Named(Arc::from(name)).id().unwrap();
+        let id = |name: &str| Caller::Named(Arc::new(Holder::named(name))).id().unwrap();
         assert_eq!(id("alice"), id("alice"));
         assert_ne!(id("alice"), id("bob"));
         assert!(!id("alice").contains("alice") && id("alice").len() == 64);

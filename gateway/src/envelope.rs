@@ -160,7 +160,7 @@ fn note(
     shared.metrics.answered(&route, status, language, took);
     let method = request.method().as_str();
     let caller = match extensions.get::<Caller>() {
-        Some(Caller::Named(name)) => name.as_ref(),
+        Some(Caller::Named(holder)) => holder.name.as_str(),
         Some(Caller::Anonymous) | None => "anonymous",
     };
     let request_id = context.map_or("", |it| it.request_id.as_str());
@@ -198,6 +198,7 @@ mod tests {
     use actix_web::test::{TestRequest, init_service, try_call_service};
 
     use super::*;
+    use crate::audit::Audit;
     use crate::auth::Keys;
     use crate::fleet::Fleet;
     use crate::metrics::Metrics;
@@ -212,7 +213,8 @@ mod tests {
         let metrics = Metrics::new();
         let fleet = Arc::new(Fleet::new(&[], metrics.circuit_opens()).unwrap());
         let keys = Keys::open(None, None).unwrap();
-        let shared = Shared::new(Settings::default(), keys, metrics, fleet, None);
+        let shared =
+            Shared::new(Settings::default(), (keys, Audit::default()), metrics, fleet, None);
         let app = App::new()
             .app_data(web::Data::new(shared))
             .route("/", web::get().to(panics))

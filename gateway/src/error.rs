@@ -5,11 +5,12 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use protocol::worker::PROTOCOL;
 use protocol::{FieldError, HealthStatus, Problem, Refusal};
 use queue::{State, StoreError};
 
 use crate::admission::AdmissionError;
-use crate::auth::Unauthorized;
+use crate::auth::{Role, Unauthorized};
 use crate::dispatch::DispatchError;
 use crate::rate_limit::RateLimited;
 use crate::routing::NoChoice;
@@ -28,6 +29,9 @@ pub(crate) enum ApiError {
     /// The caller is not known.
     #[error(transparent)]
     Unauthorized(#[from] Unauthorized),
+    /// The key is good for other things.
+    #[error("this API key may not do that; it takes one with the role {}", roles(.0))]
+    Forbidden(&'static [Role]),
     /// The caller asks too often.
     #[error(transparent)]
     RateLimited(#[from] RateLimited),
@@ -64,6 +68,29 @@ pub(crate) enum ApiError {
         waiting_max: u64,
         /// Whether the caller's own are too many.
         is_callers: bool,
+    },
+    /// The caller's programs fill what it may have.
+    #[error("{0} programs of yours run already; wait until one is done")]
+    TooManyRunning(u64),
+    /// Nobody has heard of the worker here since this process began.
+    #[error("this worker is not known here; let it register")]
+    UnknownWorker,
+    /// Another start of a worker came after this one.
+    #[error("another process has registered as this worker since; give each a name of its own")]
+    WorkerReplaced,
+    /// There are too many workers.
+    #[error("there are {0} workers already")]
+    TooManyWorkers(usize),
+    /// A worker speaks other versions of the protocol only.
+    #[error(
+        "this gateway speaks version {PROTOCOL} of the workers' protocol, and the worker {oldest} to \
+         {newest}; update the older one"
+    )]
+    Protocol {
+        /// The oldest.
+        oldest: u32,
+        /// The newest.
+        newest: u32,
     },
     /// Nothing is at this path.
     #[error("nothing is here; `GET /openapi.json` lists every path")]
@@ -105,8 +132,11 @@ impl ApiError {
                 AdmissionError::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded"),
             },
             Self::Unauthorized(_) => (S::UNAUTHORIZED, "unauthorized"),
+            Self::Forbidden(_) => (S::FORBIDDEN, "forbidden"),
+            Self::TooManyRunning(_) => (S::TOO_MANY_REQUESTS, "too_many_running"),
             Self::RateLimited(_) => (S::TOO_MANY_REQUESTS, "rate_limited"),
             Self::NoChoice(NoChoice::UnknownLanguage { .. }) => (S::NOT_FOUND, "unknown_language"),
+            Self::NoChoice(NoChoice::OnlyWorkers { .. }) => (S::NOT_FOUND, "only_workers"),
             Self::NoChoice(NoChoice::NoLiveExecutor { .. }) => {
                 (S::SERVICE_UNAVAILABLE, "no_live_executor")
             }
@@ -125,6 +155,10 @@ impl ApiError {
             Self::KeyConflict => (S::CONFLICT, "idempotency_conflict"),
             Self::QueueFull { is_callers: true, .. } => (S::TOO_MANY_REQUESTS, "queue_full"),
             Self::QueueFull { .. } => (S::SERVICE_UNAVAILABLE, "queue_full"),
+            Self::UnknownWorker => (S::NOT_FOUND, "unknown_worker"),
+            Self::WorkerReplaced => (S::CONFLICT, "worker_replaced"),
+            Self::TooManyWorkers(_) => (S::SERVICE_UNAVAILABLE, "too_many_workers"),
+            Self::Protocol { .. } => (S::UPGRADE_REQUIRED, "protocol_version"),
             Self::NotFound => (S::NOT_FOUND, "not_found"),
             Self::NotServed(_) => (S::NOT_FOUND, "not_served"),
             Self::Method(_) => (S::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -190,10 +224,16 @@ impl ApiError {
             | Self::Admission(AdmissionError::Overloaded)
             | Self::Store(_)
             | Self::QueueFull { .. }
+            | Self::TooManyRunning(_)
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             _ => None,
         }
     }
+}
+
+fn roles(roles: &[Role]) -> String {
+    let words: Vec<String> = roles.iter().map(|it| format!("`{}`", it.as_str())).collect();
+    words.join(" or ")
 }
 
 /// Whether an executor's answer is a result.

@@ -7,10 +7,12 @@
 pub mod app;
 
 mod admission;
+mod audit;
 mod auth;
 mod body;
 mod dialects;
 mod dispatch;
+mod drain;
 mod envelope;
 mod error;
 mod events;
@@ -24,6 +26,7 @@ mod openapi;
 mod rate_limit;
 mod routes;
 mod routing;
+mod running;
 mod settings;
 mod shared;
 

@@ -1,8 +1,9 @@
 //! How often one caller may ask: a bucket a key, or an address where there are no keys.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
@@ -20,7 +21,7 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Subject {
     /// The holder of a key.
-    Key(Arc<str>),
+    Key(String),
     /// An address; of IPv6 the network of one customer.
     Address(IpAddr),
 }
@@ -52,22 +53,29 @@ type Limiter =
 /// Every caller's bucket. Buckets that are full again are swept away.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
-    limiter: Limiter,
-    quota: Quota,
+    common: Buckets,
+    /// Those of keys with a rate of their own, by the rate.
+    own: Mutex<HashMap<u32, Arc<Buckets>>>,
     clock: DefaultClock,
 }
 
-impl RateLimit {
+/// Buckets of one rate.
+#[derive(Debug)]
+struct Buckets {
+    limiter: Limiter,
+    quota: Quota,
+}
+
+impl Buckets {
     /// `per_minute` requests in the long run, `burst` at once; 0 counts as 1.
-    pub(crate) fn new(per_minute: u32, burst: u32) -> Self {
+    fn new(per_minute: u32, burst: u32) -> Self {
         let at_least_one = |it: u32| NonZeroU32::new(it).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(at_least_one(per_minute)).allow_burst(at_least_one(burst));
         let limiter = RateLimiter::keyed(quota).with_middleware();
-        Self { limiter, quota, clock: DefaultClock::default() }
+        Self { limiter, quota }
     }
 
-    /// Takes one request out of a bucket.
-    pub(crate) fn take(&self, subject: &Subject) -> Result<Allowance, RateLimited> {
+    fn take(&self, subject: &Subject, clock: &DefaultClock) -> Result<Allowance, RateLimited> {
         let limit = self.quota.burst_size().get();
         match self.limiter.check_key(subject) {
             Ok(state) => {
@@ -76,19 +84,54 @@ impl RateLimit {
                 Ok(Allowance { limit, remaining, reset_seconds: ceil_seconds(refill) })
             }
             Err(until) => {
-                let wait = until.wait_time_from(self.clock.now());
+                let wait = until.wait_time_from(clock.now());
                 Err(RateLimited { limit, retry_seconds: ceil_seconds(wait).max(1) })
             }
         }
+    }
+
+    fn sweep(&self) {
+        self.limiter.retain_recent();
+        self.limiter.shrink_to_fit();
+    }
+}
+
+impl RateLimit {
+    /// `per_minute` requests in the long run, `burst` at once; 0 counts as 1.
+    pub(crate) fn new(per_minute: u32, burst: u32) -> Self {
+        let common = Buckets::new(per_minute, burst);
+        Self { common, own: Mutex::default(), clock: DefaultClock::default() }
+    }
+
+    /// Takes one request out of a bucket.
+    pub(crate) fn take(&self, subject: &Subject) -> Result<Allowance, RateLimited> {
+        self.common.take(subject, &self.clock)
+    }
+
+    /// The same where the subject may come `per_minute` times, a sixth of that at once.
+    pub(crate) fn take_of(
+        &self,
+        subject: &Subject,
+        per_minute: u32,
+    ) -> Result<Allowance, RateLimited> {
+        let new = || Arc::new(Buckets::new(per_minute, per_minute.div_ceil(6)));
+        let buckets = Arc::clone(self.lock().entry(per_minute).or_insert_with(new));
+        buckets.take(subject, &self.clock)
     }
 
     /// Sweeps full buckets away until it is dropped.
     pub(crate) async fn sweep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP_PERIOD).await;
-            self.limiter.retain_recent();
-            self.limiter.shrink_to_fit();
+            self.common.sweep();
+            let mut own = self.lock();
+            own.values().for_each(|it| it.sweep());
+            own.retain(|_, it| !it.limiter.is_empty());
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Arc<Buckets>>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -100,8 +143,8 @@ pub(crate) fn subject(
     headers: &HeaderMap,
     trusts_forwarded: bool,
 ) -> Subject {
-    if let Caller::Named(name) = caller {
-        return Subject::Key(Arc::clone(name));
+    if let Caller::Named(holder) = caller {
+        return Subject::Key(holder.name.clone());
     }
     let forwarded = trusts_forwarded.then(|| forwarded(headers)).flatten();
     let address = forwarded.or(peer).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
@@ -138,15 +181,16 @@ mod tests {
     #[test]
     fn a_bucket_empties_and_says_when_to_come_back() {
         let limit = RateLimit::new(1, 3);
-        let alice = Subject::Key(Arc::from("alice"));
+        let alice = Subject::Key("alice".to_owned());
         for remaining in [2, 1, 0] {
             assert_eq!(limit.take(&alice).unwrap().remaining, remaining);
         }
         let limited = limit.take(&alice).unwrap_err();
         assert_eq!(limited.limit, 3);
         assert!((1..=60).contains(&limited.retry_seconds));
-        let bob = Subject::Key(Arc::from("bob"));
+        let bob = Subject::Key("bob".to_owned());
         assert!(limit.take(&bob).is_ok(), "another's bucket is another's");
+        assert_eq!(limit.take_of(&alice, 60).unwrap().limit, 10);
     }
 
     #[track_caller]

@@ -9,8 +9,10 @@ use actix_web::{FromRequest, Handler, Resource, Responder};
 
 use crate::dialects::job_api;
 use crate::error::ApiError;
-use crate::gate::gate;
-use crate::handlers::{docs, execute, health, jobs, languages, metrics, microservices};
+use crate::gate;
+use crate::handlers::{
+    docs, execute, health, jobs, languages, metrics, microservices, worker, workers,
+};
 use crate::openapi;
 
 /// Registers every path. What is neither here nor allowed is told as a problem.
@@ -23,7 +25,27 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         .service(get("/health", health::aggregate))
         .service(get("/health/live", health::live))
         .service(get("/health/ready", health::ready))
-        .service(get("/metrics", metrics::metrics).wrap(from_fn(gate)))
+        .service(get("/metrics", metrics::metrics).wrap(from_fn(gate::for_all)))
+        .service(
+            web::scope("/v1/worker")
+                .service(post("/register", worker::register))
+                .service(post("/poll", worker::poll))
+                .service(post("/beat", worker::beat))
+                .service(post("/complete", worker::complete))
+                .service(post("/fail", worker::fail))
+                .service(post("/release", worker::release))
+                .service(post("/leave", worker::leave))
+                .default_service(web::route().to(not_found))
+                .wrap(from_fn(gate::for_workers)),
+        )
+        .service(
+            web::scope("/v1/workers")
+                .service(get("", workers::list))
+                .service(post("/{id}/drain", workers::drain))
+                .service(post("/{id}/resume", workers::resume))
+                .default_service(web::route().to(not_found))
+                .wrap(from_fn(gate::for_operators)),
+        )
         .service(
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
@@ -47,16 +69,16 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))
                 .default_service(web::route().to(not_found))
-                .wrap(from_fn(gate)),
+                .wrap(from_fn(gate::for_callers)),
         )
-        .service(post("/api/execute", job_api::execute).wrap(from_fn(gate)))
-        .service(get("/api/status/{jobId}", job_api::status).wrap(from_fn(gate)))
+        .service(post("/api/execute", job_api::execute).wrap(from_fn(gate::for_callers)))
+        .service(get("/api/status/{jobId}", job_api::status).wrap(from_fn(gate::for_callers)))
         .service(
             web::scope("/api/microservices")
                 .service(get("/health", microservices::health))
                 .service(get("/info/{language}", microservices::info))
                 .default_service(web::route().to(not_found))
-                .wrap(from_fn(gate)),
+                .wrap(from_fn(gate::for_callers)),
         )
         .default_service(web::route().to(not_found));
 }

@@ -49,6 +49,12 @@ pub(crate) enum NoChoice {
         /// What there is.
         known: Vec<String>,
     },
+    /// Those who run it cannot be reached, and only take jobs.
+    #[error("only workers run `{language}`, and they take jobs; send it to `/v1/jobs`")]
+    OnlyWorkers {
+        /// What was asked for.
+        language: String,
+    },
     /// Somebody runs it, and nobody who does is live.
     #[error("no executor for `{language}` is live now; try again")]
     NoLiveExecutor {

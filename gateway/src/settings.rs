@@ -14,12 +14,15 @@ pub struct Settings {
     pub host: String,
     /// Port to listen on; 0 picks a free one. The variable `PORT` wins over `GATEWAY_PORT`.
     pub port: u16,
-    /// API keys, as `name:key,name:key`.
+    /// API keys, as `name:key,name:key`. Behind a key there may be `role=submit+work+admin` (it is
+    /// `submit` alone otherwise) and bounds of its own: `per-minute=`, `waiting=`, `running=`.
     #[serde(skip_serializing)]
     pub keys: Option<SecretString>,
-    /// A file of API keys, one `name:key` a line; read again when it changes and on SIGHUP.
+    /// A file of API keys, one such entry a line; read again when it changes and on SIGHUP.
     #[serde(skip_serializing)]
     pub keys_file: Option<PathBuf>,
+    /// A file that every use of a key is added to that can do more than submit.
+    pub audit_file: Option<PathBuf>,
     /// The token that executors expect from us.
     #[serde(skip_serializing)]
     pub executor_token: Option<SecretString>,
@@ -91,6 +94,7 @@ impl Default for Settings {
             port: 8000,
             keys: None,
             keys_file: None,
+            audit_file: None,
             executor_token: None,
             store_url: None,
             jobs_waiting_max: 1_000_000,

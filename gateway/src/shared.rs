@@ -1,16 +1,21 @@
 //! What every request handler has at hand.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::audit::Audit;
 use crate::auth::Keys;
 use crate::body::Budget;
-use crate::dialects::job_api::JobApi;
+use crate::dialects::{self, job_api::JobApi};
 use crate::dispatch::Dispatcher;
+use crate::drain::Drain;
 use crate::error::ApiError;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
+use crate::routing::{Remembered, Snapshot};
+use crate::running::Running;
 use crate::settings::Settings;
 
 /// One of each, for the whole process.
@@ -22,6 +27,10 @@ pub(crate) struct Shared {
     pub fleet: Arc<Fleet>,
     /// Who may come in.
     pub keys: Arc<Keys>,
+    /// What they did who can do more than submit.
+    pub audit: Audit,
+    /// Programs of keys that may have only so many running.
+    pub running: Running,
     /// How often.
     pub rate_limit: Arc<RateLimit>,
     /// What is counted.
@@ -32,6 +41,8 @@ pub(crate) struct Shared {
     pub dispatcher: Dispatcher,
     /// What is kept to be run later, if anything is.
     pub jobs: Option<Jobs>,
+    /// Whether this process ends.
+    pub drain: Drain,
     /// The job API, if it is served.
     pub job_api: Option<JobApi>,
 }
@@ -42,10 +53,26 @@ impl Shared {
         self.jobs.as_ref().ok_or(ApiError::NoStore)
     }
 
+    /// What the fleet and the workers run that take its jobs.
+    pub(crate) fn snapshot_for_jobs(&self) -> Snapshot {
+        let mut snapshot = self.fleet.snapshot(&self.fleet.members(), Instant::now());
+        let workers = self.jobs.iter().flat_map(|it| it.workers.infos());
+        let remembered = workers.map(|it| Remembered { names: Vec::new(), info: Some(it) });
+        snapshot.remembered.extend(remembered);
+        snapshot
+    }
+
+    /// How many jobs those callers may have running who are not bounded as everybody is.
+    pub(crate) fn running_max_of(&self) -> Vec<(String, u64)> {
+        let mut bounds = self.keys.running_max_of();
+        bounds.extend(dialects::running_max_of(&self.settings));
+        bounds
+    }
+
     /// Everything as settings want it.
     pub(crate) fn new(
         settings: Settings,
-        keys: Keys,
+        (keys, audit): (Keys, Audit),
         metrics: Metrics,
         fleet: Arc<Fleet>,
         jobs: Option<Jobs>,
@@ -58,11 +85,14 @@ impl Shared {
         Self {
             fleet,
             keys: Arc::new(keys),
+            audit,
+            running: Running::default(),
             rate_limit: Arc::new(RateLimit::new(settings.rate_per_minute, settings.rate_burst)),
             metrics,
             bodies: Budget::new(settings.bodies_mb),
             dispatcher,
             jobs,
+            drain: Drain::default(),
             job_api: JobApi::new(&settings),
             settings,
         }

@@ -39,11 +39,11 @@ async fn submit(gateway: &Server, body: &Value, headers: &[(&str, &str)]) -> Ans
     whole(request).await
 }
 
-fn program(code: &str) -> Value {
+pub(crate) fn program(code: &str) -> Value {
     json!({ "language": "python", "code": code })
 }
 
-async fn submitted(gateway: &Server, body: &Value) -> String {
+pub(crate) async fn submitted(gateway: &Server, body: &Value) -> String {
     let answer = submit(gateway, body, &[]).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     let id = answer.body["id"].as_str().unwrap().to_owned();
@@ -52,7 +52,7 @@ async fn submitted(gateway: &Server, body: &Value) -> String {
 }
 
 /// A job once it is over.
-async fn ended(gateway: &Server, id: &str) -> Value {
+pub(crate) async fn ended(gateway: &Server, id: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let job = get(gateway, &format!("/v1/jobs/{id}?wait=5s")).await.body;
@@ -64,7 +64,7 @@ async fn ended(gateway: &Server, id: &str) -> Value {
 }
 
 /// A job once a worker has it.
-async fn started(gateway: &Server, id: &str) {
+pub(crate) async fn started(gateway: &Server, id: &str) {
     let deadline = Instant::now() + PATIENCE;
     while get(gateway, &format!("/v1/jobs/{id}")).await.body["state"] != "leased" {
         assert!(Instant::now() < deadline, "it does not start");

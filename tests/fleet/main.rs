@@ -44,6 +44,8 @@ mod resources;
 mod selftest;
 mod semantics;
 mod shortcuts;
+mod worker_protocol;
+mod workers;
 mod zygotes;
 
 mod languages;

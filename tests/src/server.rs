@@ -66,6 +66,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Has it listen where another one did that has ended.
+    #[must_use]
+    pub fn at(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
     /// Puts words before the program.
     #[must_use]
     pub fn wrapped(mut self, wrapper: &[&str]) -> Self {

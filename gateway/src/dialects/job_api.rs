@@ -57,10 +57,10 @@ pub(crate) async fn execute(
     let bounds = BodyBounds { bytes_max, seconds: settings.body_seconds };
     let body = body::read(&request, payload, &shared.bodies, bounds).await?;
     let job = translate(&body.bytes, settings)?;
-    let now = std::time::Instant::now();
     let terms = Terms {
         caller: CALLER.to_owned(),
-        snapshot: shared.fleet.snapshot(&shared.fleet.members(), now),
+        waiting_max: None,
+        snapshot: shared.snapshot_for_jobs(),
         allowance: seconds(settings.allowance_seconds),
         has_callbacks: false,
     };

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
+use futures::StreamExt as _;
 use protocol::Bounds;
 use reqwest::Client;
 use telemetry::RequestContext;
@@ -16,7 +17,8 @@ use crate::dispatch::{Answer, Call, Document, Form};
 use crate::envelope::LanguageLabel;
 use crate::error::{ApiError, passed_on};
 use crate::events::{EVENTS_TYPE, Relay};
-use crate::routing::{self, Snapshot};
+use crate::routing::{self, NoChoice, Snapshot};
+use crate::running::Counted;
 use crate::settings::seconds;
 use crate::shared::Shared;
 
@@ -60,24 +62,40 @@ async fn submit(
     let (admitted, label) = admit_body(action, &body.bytes, snapshot, allowance).await?;
     request.extensions_mut().insert(LanguageLabel(label.clone()));
     let context = request.extensions().get::<RequestContext>().cloned();
-    let caller = request.extensions().get::<Caller>().and_then(Caller::id);
+    let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
+    let counted = shared.running.enter(&caller)?;
     let call = Call {
         action,
         body: body.bytes.clone(),
         language: admitted.language,
         form: form(action, request.headers()),
         context: context.unwrap_or_else(|| RequestContext::from_headers(None, None)),
-        caller,
+        caller: caller.id(),
         deadline: admitted.deadline,
     };
-    match Box::pin(shared.dispatcher.send(client, call)).await? {
+    let answer = Box::pin(shared.dispatcher.send(client, call)).await;
+    match answer.map_err(|error| explained(error, shared))? {
         Answer::Whole(document, upstream) => {
             let response = whole(document);
             let own = arrived.elapsed().saturating_sub(upstream);
             shared.metrics.dispatched(&label, upstream, own);
             Ok(response)
         }
-        Answer::Events(relay) => Ok(events(relay)),
+        Answer::Events(relay) => Ok(events(relay, counted)),
+    }
+}
+
+/// A language that no executor runs may be one that workers run.
+fn explained(error: ApiError, shared: &Shared) -> ApiError {
+    match error {
+        ApiError::NoChoice(NoChoice::UnknownLanguage { language, known }) => {
+            let workers = shared.snapshot_for_jobs();
+            if routing::known_info(&workers, &language).is_some() {
+                return NoChoice::OnlyWorkers { language }.into();
+            }
+            NoChoice::UnknownLanguage { language, known }.into()
+        }
+        error => error,
     }
 }
 
@@ -137,6 +155,10 @@ fn whole(document: Document) -> HttpResponse {
     response.body(document.body)
 }
 
-fn events(relay: Relay) -> HttpResponse {
-    crate::events::response().streaming(relay.stream())
+/// The program counts as running for as long as it is told of.
+fn events(relay: Relay, counted: Option<Counted>) -> HttpResponse {
+    let events = relay.stream().inspect(move |_| {
+        let _counted = &counted;
+    });
+    crate::events::response().streaming(events)
 }

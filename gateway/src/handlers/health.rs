@@ -23,6 +23,8 @@ struct FleetHealth {
     version: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
+    /// Those that take jobs, and cannot be reached otherwise.
+    workers: usize,
     executors: Vec<ExecutorLine>,
 }
 
@@ -49,7 +51,8 @@ struct ExecutorLine {
 /// `GET /health`
 pub(crate) async fn aggregate(shared: web::Data<Shared>) -> HttpResponse {
     let views = shared.fleet.views(Instant::now());
-    let (mut status, mut output) = overall(&views);
+    let workers = shared.jobs.as_ref().map_or(0, |it| it.workers.live());
+    let (mut status, mut output) = overall(&views, workers);
     if shared.jobs.as_ref().is_some_and(|it| !it.is_well()) && status == HealthStatus::Pass {
         status = HealthStatus::Warn;
         output = Some("jobs cannot be kept now".to_owned());
@@ -59,6 +62,7 @@ pub(crate) async fn aggregate(shared: web::Data<Shared>) -> HttpResponse {
         service_id: "gateway",
         version: env!("CARGO_PKG_VERSION"),
         output,
+        workers,
         executors: views.into_iter().map(line).collect(),
     })
 }
@@ -68,13 +72,18 @@ pub(crate) async fn live() -> HttpResponse {
     short(HealthStatus::Pass)
 }
 
-/// `GET /health/ready`: there is an executor to send to.
+/// `GET /health/ready`: there is an executor to send to, or a worker that takes jobs.
 pub(crate) async fn ready(shared: web::Data<Shared>) -> HttpResponse {
-    short(overall(&shared.fleet.views(Instant::now())).0)
+    let workers = shared.jobs.as_ref().map_or(0, |it| it.workers.live());
+    short(overall(&shared.fleet.views(Instant::now()), workers).0)
 }
 
-/// The fleet passes if every executor does, and fails if none is live.
-fn overall(views: &[View]) -> (HealthStatus, Option<String>) {
+/// The fleet passes if every executor does, and fails if none is live. A gateway that has only
+/// workers passes if it has any.
+fn overall(views: &[View], workers: usize) -> (HealthStatus, Option<String>) {
+    if views.is_empty() && workers > 0 {
+        return (HealthStatus::Pass, None);
+    }
     if views.is_empty() {
         let output = "there are no executors; set <NAME>_EXECUTOR_URL".to_owned();
         return (HealthStatus::Fail, Some(output));

@@ -8,8 +8,8 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use jiff::Timestamp as Time;
-use protocol::ExecutorInfo;
-use queue::{Cancelled, Enqueued, Filter, Job, JobId, Page, State, Timestamp};
+use protocol::{ExecutorInfo, HealthStatus};
+use queue::{Cancelled, Enqueued, Filter, Job, JobId, Page, QueueStats, State, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use crate::events;
 use crate::handlers::execute::{body_bytes_max, content_type};
 use crate::jobs::view::{self, Shown};
 use crate::jobs::{Jobs, Terms, id_of, is_key, take_in};
-use crate::routing::{self, Candidate};
+use crate::routing;
 use crate::settings::seconds;
 use crate::shared::Shared;
 
@@ -46,13 +46,14 @@ pub(crate) async fn submit(
 ) -> Result<HttpResponse, ApiError> {
     check_media_type(content_type(request.headers()).as_deref())?;
     let jobs = shared.jobs()?;
-    let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
+    let snapshot = shared.snapshot_for_jobs();
     let bytes_max = body_bytes_max(&snapshot).saturating_mul(BATCH_FACTOR);
     let bounds = BodyBounds { bytes_max, seconds: shared.settings.body_seconds };
     let body = body::read(&request, payload, &shared.bodies, bounds).await?;
     let key = header_key(request.headers())?;
     let terms = Terms {
         caller: caller(&request),
+        waiting_max: waiting_max(&request),
         snapshot,
         allowance: seconds(shared.settings.allowance_seconds),
         has_callbacks: shared.settings.callback_secret.is_some(),
@@ -104,10 +105,14 @@ pub(crate) async fn one(
     loop {
         let job = own_job(jobs, id, &request).await?;
         let left = until.saturating_duration_since(Instant::now());
-        if job.state.is_final() || left.is_zero() {
+        if job.state.is_final() || left.is_zero() || shared.drain.is_draining() {
             return Ok(HttpResponse::Ok().json(shown(jobs, &shared, job).await?));
         }
-        drop(tokio::time::timeout(left.min(LOOK), changes.changed()).await);
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = shared.drain.begun() => {}
+            () = tokio::time::sleep(left.min(LOOK)) => {}
+        }
     }
 }
 
@@ -250,26 +255,56 @@ pub(crate) async fn callbacks(
 pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let jobs = shared.jobs()?;
     let stats = jobs.store.stats().await?;
-    let (slots, executors) = slots(&shared, |_| true);
+    let (slots, executors, workers) = capacity(&shared, |_| true);
     let languages: Vec<Value> = stats.languages.iter().map(|it| json!(it)).collect();
+    let (health, reason) = condition(&shared, jobs, &stats);
     Ok(HttpResponse::Ok().json(json!({
         "durability": jobs.store.durability(),
+        "health": health,
+        "reason": reason,
         "slots": slots,
         "executors": executors,
+        "workers": workers,
         "languages": languages,
     })))
 }
 
-/// Slots of those live executors that `is_meant`, and how many those are.
-fn slots(shared: &Shared, is_meant: impl Fn(&Candidate) -> bool) -> (usize, usize) {
+/// How the queue is: jobs that wait need somebody to run them.
+fn condition(shared: &Shared, jobs: &Jobs, stats: &QueueStats) -> (HealthStatus, Option<String>) {
+    if !jobs.is_well() {
+        return (HealthStatus::Fail, Some("the store does not answer".to_owned()));
+    }
+    let stuck = stats.languages.iter().filter(|it| it.ready > 0).find(|it| {
+        let runs = |info: &ExecutorInfo| routing::find(info, &it.language).is_some();
+        capacity(shared, runs).0 == 0
+    });
+    match stuck {
+        Some(it) => (HealthStatus::Warn, Some(format!("nobody runs {} now", it.language))),
+        None => (HealthStatus::Pass, None),
+    }
+}
+
+/// Slots of those live executors and workers that are meant by what they say of themselves, and
+/// how many executors and how many workers those are.
+fn capacity(shared: &Shared, is_meant: impl Fn(&ExecutorInfo) -> bool) -> (usize, usize, usize) {
     let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
-    let live = snapshot.candidates.iter().filter(|it| it.is_live && is_meant(it));
-    live.fold((0, 0), |(slots, count), it| (slots + it.slots, count + 1))
+    let live = snapshot.candidates.iter().filter(|it| it.is_live);
+    let executors: Vec<usize> =
+        live.filter(|it| it.info.as_deref().is_some_and(&is_meant)).map(|it| it.slots).collect();
+    let workers = shared.jobs.iter().flat_map(|it| it.workers.infos());
+    let workers: Vec<usize> = workers.filter(|it| is_meant(it)).map(|it| it.slots).collect();
+    let slots = executors.iter().chain(&workers).sum();
+    (slots, executors.len(), workers.len())
 }
 
 /// What the store knows the caller as.
 fn caller(request: &HttpRequest) -> String {
     request.extensions().get::<Caller>().and_then(Caller::id).unwrap_or_default()
+}
+
+/// How many jobs of the caller may wait, where that is not as for everybody.
+fn waiting_max(request: &HttpRequest) -> Option<u64> {
+    request.extensions().get::<Caller>().and_then(Caller::holder).and_then(|it| it.waiting)
 }
 
 /// A job of the caller's own. Others' are not there.
@@ -281,7 +316,7 @@ async fn own_job(jobs: &Jobs, id: JobId, request: &HttpRequest) -> Result<Job, A
 /// A job, and what is known of it.
 async fn shown(jobs: &Jobs, shared: &Shared, job: Job) -> Result<Shown, ApiError> {
     let runs = |info: &ExecutorInfo| routing::find(info, &job.language).is_some();
-    let (slots, _) = slots(shared, |it| it.info.as_deref().is_some_and(runs));
+    let (slots, ..) = capacity(shared, runs);
     Ok(view::shown(&*jobs.store, job, slots).await?)
 }
 

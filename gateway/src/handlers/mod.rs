@@ -7,3 +7,5 @@ pub(crate) mod jobs;
 pub(crate) mod languages;
 pub(crate) mod metrics;
 pub(crate) mod microservices;
+pub(crate) mod worker;
+pub(crate) mod workers;

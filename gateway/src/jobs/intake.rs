@@ -16,6 +16,8 @@ use crate::routing::{self, NoChoice, Snapshot};
 pub(crate) struct Terms {
     /// What the store knows the caller as.
     pub(crate) caller: String,
+    /// How many jobs of the caller may wait, where that is not as for everybody.
+    pub(crate) waiting_max: Option<u64>,
     /// The fleet.
     pub(crate) snapshot: Snapshot,
     /// What an attempt may take beside the run's own timeout.
@@ -67,7 +69,7 @@ pub(crate) fn take_in(
 }
 
 fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
-    let Terms { caller, snapshot, allowance, has_callbacks } = terms;
+    let Terms { caller, waiting_max, snapshot, allowance, has_callbacks } = terms;
     let Submitted { body, wishes, digest } = submitted;
     let word = language_of(&body).unwrap_or_default();
     let info = routing::known_info(snapshot, &word);
@@ -88,6 +90,7 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
     Ok(NewJob {
         id: JobId::random(),
         caller: caller.clone(),
+        waiting_max: *waiting_max,
         language: known.id.clone(),
         body,
         priority: wishes.priority,

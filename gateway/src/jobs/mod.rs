@@ -8,6 +8,7 @@ mod janitor;
 mod push;
 mod submission;
 pub(crate) mod view;
+pub(crate) mod workers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,22 +16,33 @@ use std::time::Duration;
 
 use queue::{Bounds, Clock, JobId, JobStore, StoreError};
 use reqwest::Client;
-use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use callbacks::Callbacks;
 pub(crate) use intake::{Terms, id_of, take_in};
 use push::Push;
 pub(crate) use submission::is_key;
+use workers::Workers;
 
 use crate::settings::Settings;
 use crate::shared::Shared;
+
+/// How long a lease is before it is accepted.
+pub(crate) const GRANT: Duration = Duration::from_secs(5);
+/// How long it is afterwards, each time it is extended.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+/// How often leases are extended.
+pub(crate) const BEAT: Duration = Duration::from_secs(5);
+/// How often the store is looked at though nobody told of work.
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 
 /// The jobs of a gateway.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     /// Where they are kept.
     pub(crate) store: Arc<dyn JobStore>,
+    /// Workers that only call out.
+    pub(crate) workers: Workers,
     push: OnceLock<Arc<Push>>,
     is_well: Arc<AtomicBool>,
 }
@@ -38,7 +50,6 @@ pub(crate) struct Jobs {
 /// What runs jobs and keeps the store clean.
 #[derive(Debug)]
 pub(crate) struct Work {
-    drain: Arc<Notify>,
     push: JoinHandle<()>,
     others: JoinSet<()>,
 }
@@ -55,7 +66,12 @@ impl Jobs {
         };
         let store = queue::open(url, bounds, Clock::steady()).await?;
         tracing::info!(durability = ?store.durability(), "jobs are kept");
-        Ok(Some(Self { store, push: OnceLock::new(), is_well: Arc::new(AtomicBool::new(true)) }))
+        Ok(Some(Self {
+            store,
+            workers: Workers::default(),
+            push: OnceLock::new(),
+            is_well: Arc::new(AtomicBool::new(true)),
+        }))
     }
 
     /// Starts to run jobs.
@@ -72,9 +88,8 @@ impl Jobs {
             };
             others.spawn(callbacks.send_all());
         }
-        let drain = Arc::new(Notify::new());
         let grace = Duration::from_secs(shared.settings.drain_seconds);
-        Work { push: tokio::spawn(push.run(Arc::clone(&drain), grace)), others, drain }
+        Work { push: tokio::spawn(push.run(grace)), others }
     }
 
     /// Whether the store answered when it was last swept.
@@ -87,18 +102,13 @@ impl Jobs {
         if let Some(push) = self.push.get() {
             push.cancel(id);
         }
+        self.workers.cancel(id);
     }
 }
 
 impl Work {
-    /// What has no more jobs claimed when it is notified.
-    pub(crate) fn stop_claiming(&self) -> Arc<Notify> {
-        Arc::clone(&self.drain)
-    }
-
-    /// Takes no more jobs, and waits for those that run.
-    pub(crate) async fn drain(mut self) {
-        self.drain.notify_one();
+    /// Waits for the jobs that run. No more are taken once the gateway drains.
+    pub(crate) async fn end(mut self) {
         if let Err(error) = self.push.await {
             tracing::error!("the jobs did not end as they should: {error}");
         }

@@ -13,22 +13,14 @@ use telemetry::RequestContext;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
+use super::{BEAT, GRANT, LEASE, LOOK};
 use crate::admission::Action;
-use crate::dialects;
 use crate::dispatch::{Answer, Call, DispatchError, Document, Form};
 use crate::error::{ApiError, is_ok, is_overloaded, is_refusal};
 use crate::shared::Shared;
 
 /// What the store knows this process as. There is one for each store that is a file.
 const WORKER: &str = "gateway";
-/// How long a lease is before it is accepted.
-const GRANT: Duration = Duration::from_secs(5);
-/// How long it is afterwards, each time it is extended.
-const LEASE: Duration = Duration::from_secs(15);
-/// How often leases are extended.
-const BEAT: Duration = Duration::from_secs(5);
-/// How often the store is looked at though nobody told of work.
-const LOOK: Duration = Duration::from_secs(1);
 /// How long a job waits whose executor has no room though it said so.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -80,22 +72,23 @@ impl Push {
         Arc::new(Self { shared, store, client, running, freed })
     }
 
-    /// Runs jobs until `drain` is told, and then lets those that run have `grace` to end.
-    pub(crate) async fn run(self: Arc<Self>, drain: Arc<Notify>, grace: Duration) {
+    /// Runs jobs until the gateway drains, and then lets those that run have `grace` to end.
+    pub(crate) async fn run(self: Arc<Self>, grace: Duration) {
         // What ran when this process was last seen does not run any more.
         if let Err(error) = self.store.abandon(WORKER.to_owned()).await {
             tracing::error!("the jobs of the last run are not given back: {error}");
         }
         let mut runs = JoinSet::new();
         let beat = tokio::spawn(Arc::clone(&self).beat());
+        let waiter = self.store.wakes().waiter(Vec::new());
         loop {
             tokio::select! {
-                () = drain.notified() => break,
+                () = self.shared.drain.begun() => break,
                 () = self.claim_all(&mut runs) => {}
             }
             tokio::select! {
-                () = drain.notified() => break,
-                () = self.store.wakes().work() => {}
+                () = self.shared.drain.begun() => break,
+                () = waiter.work() => {}
                 () = self.freed.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -119,7 +112,7 @@ impl Push {
                 most,
                 lease: GRANT,
                 running_max: self.shared.settings.jobs_running_max,
-                running_max_of: dialects::running_max_of(&self.shared.settings),
+                running_max_of: self.shared.running_max_of(),
             };
             match self.store.claim(claim).await {
                 Ok(grants) => {

@@ -289,7 +289,7 @@ fn open_cache(
     Ok(cache)
 }
 
-fn state_parent(settings: &Settings) -> PathBuf {
+pub(crate) fn state_parent(settings: &Settings) -> PathBuf {
     if !settings.state_dir.as_os_str().is_empty() {
         return settings.state_dir.clone();
     }

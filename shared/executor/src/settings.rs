@@ -89,6 +89,17 @@ pub(crate) struct Settings {
     pub(crate) refused_modules: Vec<String>,
     /// From one self-test to the next, in seconds.
     pub(crate) self_test_seconds: u64,
+    /// The gateway to ask for jobs; empty asks nobody.
+    pub(crate) pull_url: String,
+    /// A key of that gateway's with the role `work`; empty where it has no keys.
+    #[serde(serialize_with = "secret")]
+    pub(crate) pull_key: SecretString,
+    /// What the gateway knows this worker as, the same across restarts; empty makes it of the
+    /// machine's name and the language's.
+    pub(crate) worker_name: String,
+    /// Where results wait for a gateway that cannot be reached; empty keeps them beside the state
+    /// directory.
+    pub(crate) spool_dir: PathBuf,
     /// What is logged, such as `info` or `executor=debug`.
     pub(crate) log: String,
 }
@@ -129,6 +140,10 @@ impl Default for Settings {
             cache_per_caller: false,
             refused_modules: Vec::new(),
             self_test_seconds: 3600,
+            pull_url: String::new(),
+            pull_key: SecretString::default(),
+            worker_name: String::new(),
+            spool_dir: PathBuf::new(),
             log: "info".to_owned(),
         }
     }

@@ -13,6 +13,7 @@ mod report;
 mod sources;
 mod submission;
 mod validation;
+pub mod worker;
 
 pub use bounds::Bounds;
 pub use health::{ExecutorHealth, HealthStatus};

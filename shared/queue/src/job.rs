@@ -152,6 +152,8 @@ pub struct NewJob {
     pub id: JobId,
     /// Whose it is; empty for everybody without a key.
     pub caller: String,
+    /// How many of its caller's may wait, where the store's own bound is not meant.
+    pub waiting_max: Option<u64>,
     /// Which workers can run it.
     pub language: String,
     /// What they are told, as it came.

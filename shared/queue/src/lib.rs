@@ -36,4 +36,4 @@ pub use store::{
     Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, JobStore, OpenCallback,
     StoreError, Swept, open,
 };
-pub use wakes::Wakes;
+pub use wakes::{Waiter, Wakes};

@@ -1,8 +1,8 @@
 //! Who waits for what happens in a store. A wake is a hint: it may be lost, and whoever waits looks
 //! again after a while.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
@@ -11,14 +11,52 @@ use crate::JobId;
 /// The waiters of one process.
 #[derive(Debug, Default)]
 pub struct Wakes {
-    work: Notify,
+    workers: Mutex<VecDeque<Waiting>>,
     jobs: Mutex<HashMap<JobId, watch::Sender<()>>>,
 }
 
-impl Wakes {
-    /// Waits until there may be a job for somebody. One that came since the last call counts.
+/// Somebody who waits for jobs to run.
+#[derive(Debug)]
+struct Waiting {
+    /// Those that it runs; every one if there is none here.
+    languages: Vec<String>,
+    /// Holds a wake that came while it did not wait.
+    notify: Arc<Notify>,
+}
+
+impl Waiting {
+    fn runs(&self, language: &str) -> bool {
+        self.languages.is_empty() || self.languages.iter().any(|it| it == language)
+    }
+}
+
+/// A place among those who wait for jobs to run.
+#[derive(Debug)]
+pub struct Waiter {
+    wakes: Arc<Wakes>,
+    notify: Arc<Notify>,
+}
+
+impl Waiter {
+    /// Waits until there may be a job. One that came since the last call counts.
     pub async fn work(&self) {
-        self.work.notified().await;
+        self.notify.notified().await;
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.wakes.lock_workers().retain(|it| !Arc::ptr_eq(&it.notify, &self.notify));
+    }
+}
+
+impl Wakes {
+    /// Waits from now on for jobs in `languages`; in any if there is none.
+    pub fn waiter(self: &Arc<Self>, languages: Vec<String>) -> Waiter {
+        let notify = Arc::new(Notify::new());
+        let waiting = Waiting { languages, notify: Arc::clone(&notify) };
+        self.lock_workers().push_back(waiting);
+        Waiter { wakes: Arc::clone(self), notify }
     }
 
     /// Hears of a job's changes. Look at the job after this, and then wait: so none is missed.
@@ -26,9 +64,21 @@ impl Wakes {
         self.lock().entry(id).or_default().subscribe()
     }
 
-    /// Tells that there may be work.
+    /// Tells that there is a job in each of `languages`: one waiter each, in turns.
+    pub fn tell_of_work_in(&self, languages: impl IntoIterator<Item = String>) {
+        let mut workers = self.lock_workers();
+        for language in languages {
+            let Some(place) = workers.iter().position(|it| it.runs(&language)) else { continue };
+            if let Some(waiting) = workers.remove(place) {
+                waiting.notify.notify_one();
+                workers.push_back(waiting);
+            }
+        }
+    }
+
+    /// Tells every waiter that there may be work.
     pub fn tell_of_work(&self) {
-        self.work.notify_one();
+        self.lock_workers().iter().for_each(|it| it.notify.notify_one());
     }
 
     /// Tells that jobs changed.
@@ -48,5 +98,38 @@ impl Wakes {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<()>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_workers(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn is_woken(waiter: &Waiter) -> bool {
+        waiter.work().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_job_wakes_one_of_those_who_can_run_it_in_turns() {
+        let wakes = Arc::new(Wakes::default());
+        let [a, b, any] =
+            [vec!["a".to_owned()], vec!["b".to_owned()], vec![]].map(|it| wakes.waiter(it));
+        let tell = |language: &str| wakes.tell_of_work_in([language.to_owned()]);
+        tell("b");
+        assert_eq!([&a, &b, &any].map(is_woken), [false, true, false]);
+        tell("b");
+        assert_eq!([&a, &b, &any].map(is_woken), [false, false, true]);
+        tell("c");
+        drop(any);
+        tell("c");
+        assert_eq!([&a, &b].map(is_woken), [false, false]);
+        wakes.tell_of_work();
+        assert_eq!([&a, &b].map(is_woken), [true, true]);
     }
 }

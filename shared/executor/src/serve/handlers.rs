@@ -41,6 +41,8 @@ pub(super) async fn health(service: web::Data<Service>) -> HttpResponse {
         (HealthStatus::Warn, Some(format!("{quarantined} slots are out of service")))
     } else if let Some(complaint) = standing.complaint(Instant::now()) {
         (HealthStatus::Warn, Some(complaint))
+    } else if let Some(trouble) = service.trouble_of_worker() {
+        (HealthStatus::Warn, Some(format!("no jobs are pulled: {trouble}")))
     } else {
         (HealthStatus::Pass, None)
     };

@@ -5,8 +5,8 @@ mod body;
 mod handlers;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -16,12 +16,17 @@ use secrecy::ExposeSecret as _;
 use service::Ending;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use worker::{Worker, WorkerError, WorkerSettings};
 
+use crate::boot::state_parent;
 use crate::core::Core;
 use crate::error::ApiError;
 use crate::selftest::Rounds;
 use crate::settings::Settings;
 use crate::warm::Makers;
+
+/// How long a gateway may take to hear what became of its last jobs.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What the handlers share.
 pub(crate) struct Service {
@@ -29,12 +34,23 @@ pub(crate) struct Service {
     token: Option<[u8; 32]>,
     draining: AtomicBool,
     body_seconds: u64,
+    /// The front that calls out, where there is one.
+    worker: Mutex<Option<Worker>>,
 }
 
 impl Service {
     /// Whether no new runs are taken.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Why no jobs are pulled that should be.
+    pub(crate) fn trouble_of_worker(&self) -> Option<String> {
+        self.lock_worker().as_ref().and_then(Worker::trouble)
+    }
+
+    fn lock_worker(&self) -> MutexGuard<'_, Option<Worker>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the request carries the fleet's token. Digests are compared, so that neither
@@ -73,6 +89,7 @@ pub(crate) async fn serve(
         token,
         draining: AtomicBool::new(false),
         body_seconds: settings.body_seconds,
+        worker: Mutex::default(),
     });
     let shared = service.clone();
     let address = listener.local_addr()?;
@@ -93,6 +110,7 @@ pub(crate) async fn serve(
     .shutdown_timeout(5)
     .run();
     tracing::info!(%address, level = %service.core.isolation.level, "serving");
+    *service.lock_worker() = pull(settings, &core, address)?;
     let drain = Duration::from_secs(settings.drain_seconds);
     let ending = Ending::listen(end_with_stdin)?;
     let self_tests =
@@ -103,6 +121,32 @@ pub(crate) async fn serve(
     drop(service);
     held_by_us_alone(&core).await;
     Ok(served?)
+}
+
+/// Starts the front that calls out, if settings want it.
+fn pull(
+    settings: &Settings,
+    core: &Core,
+    executor: SocketAddr,
+) -> Result<Option<Worker>, WorkerError> {
+    if settings.pull_url.is_empty() {
+        return Ok(None);
+    }
+    let spool = match &settings.spool_dir {
+        path if path.as_os_str().is_empty() => {
+            state_parent(settings).join(format!("spool-{}", core.spec.name))
+        }
+        path => path.clone(),
+    };
+    let settings = WorkerSettings {
+        gateway: settings.pull_url.clone(),
+        key: settings.pull_key.clone(),
+        name: settings.worker_name.clone(),
+        spool,
+        executor,
+        token: settings.token.clone(),
+    };
+    Worker::start(&settings).map(Some)
 }
 
 /// Waits for the worker threads and the last runs to let go of the core: what it keeps in the file
@@ -174,6 +218,10 @@ async fn drain_at_end(
     ending.next().await;
     service.draining.store(true, Ordering::Release);
     tracing::info!("draining");
+    let worker = service.lock_worker().take();
+    if let Some(worker) = &worker {
+        worker.drain();
+    }
     self_tests.stop().await;
     let slots = &service.core.slots;
     let all_free = async {
@@ -185,6 +233,9 @@ async fn drain_at_end(
     tokio::select! {
         _ = tokio::time::timeout(patience, all_free) => {}
         () = ending.next() => {}
+    }
+    if let Some(worker) = worker {
+        worker.end(LAST_WORDS).await;
     }
     server.stop(true).await;
 }

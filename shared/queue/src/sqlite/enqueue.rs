@@ -55,7 +55,8 @@ fn full(connection: &Connection, job: &NewJob, bounds: &Bounds) -> Result<Option
     )?;
     let own: u64 = own.query_row([&job.caller], |row| row.get(0))?;
     let all: u64 = all.query_row([], |row| row.get(0))?;
-    let rows = [(own, bounds.waiting_per_caller_max, true), (all, bounds.waiting_max, false)];
+    let own_max = job.waiting_max.unwrap_or(bounds.waiting_per_caller_max);
+    let rows = [(own, own_max, true), (all, bounds.waiting_max, false)];
     let full = rows.into_iter().find(|(waiting, most, _)| waiting >= most);
     Ok(full.map(|(_, waiting_max, is_callers)| Enqueued::Full { waiting_max, is_callers }))
 }

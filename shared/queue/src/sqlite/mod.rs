@@ -145,7 +145,6 @@ impl SqliteStore {
             });
             let done = done.await?;
             self.wakes.tell_of(ids);
-            self.wakes.tell_of_work();
             Ok(done)
         }
         .boxed()
@@ -158,7 +157,14 @@ impl JobStore for SqliteStore {
         let work = move |connection: &Connection, job: &NewJob| {
             enqueue::enqueue(connection, job, &bounds, now)
         };
-        self.for_each(jobs, |job| job.id, work)
+        let languages: Vec<String> = jobs.iter().map(|it| it.language.clone()).collect();
+        let done = self.for_each(jobs, |job| job.id, work);
+        async move {
+            let done = done.await?;
+            self.wakes.tell_of_work_in(languages);
+            Ok(done)
+        }
+        .boxed()
     }
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Grant>, StoreError>> {
@@ -209,7 +215,13 @@ impl JobStore for SqliteStore {
     fn release(&self, leases: Vec<Lease>) -> BoxFuture<'_, Result<Vec<Released>, StoreError>> {
         let now = self.clock.now();
         let work = move |connection: &Connection, it: &Lease| finish::release(connection, it, now);
-        self.for_each(leases, |it| it.id, work)
+        let done = self.for_each(leases, |it| it.id, work);
+        async move {
+            let done = done.await?;
+            self.wakes.tell_of_work();
+            Ok(done)
+        }
+        .boxed()
     }
 
     fn abandon(&self, worker: String) -> BoxFuture<'_, Result<usize, StoreError>> {
@@ -218,6 +230,7 @@ impl JobStore for SqliteStore {
             let ended = self.writer.run(move |connection| sweep::abandon(connection, &worker, now));
             let ended = ended.await?;
             self.wakes.tell_of(ended.iter().copied());
+            self.wakes.tell_of_work();
             Ok(ended.len())
         }
         .boxed()

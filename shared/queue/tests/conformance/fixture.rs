@@ -117,6 +117,7 @@ pub(crate) fn job(caller: &str) -> NewJob {
     NewJob {
         id: JobId::random(),
         caller: caller.to_owned(),
+        waiting_max: None,
         language: "alpha".to_owned(),
         body: b"{\"code\": \"1\"}".to_vec(),
         priority: Priority::default(),

@@ -1,0 +1,70 @@
+//! What keys did that can do more than submit: one line each, in the log under `audit`, and in a
+//! file where settings name one. No line holds a key, a program or a result.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use actix_web::HttpMessage as _;
+use actix_web::body::BoxBody;
+use actix_web::dev::ServiceResponse;
+use jiff::Timestamp;
+use serde_json::json;
+use telemetry::RequestContext;
+
+use crate::auth::{Caller, Role};
+
+/// Where it is written down.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    file: Option<Mutex<File>>,
+}
+
+impl Audit {
+    /// Goes on with the file at `path`, which only we may read, if there is to be one.
+    pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
+        let open = |path: &Path| File::options().create(true).append(true).mode(0o600).open(path);
+        Ok(Self { file: path.map(open).transpose()?.map(Mutex::new) })
+    }
+
+    /// Writes down what `caller` asked for from `address`, and how it was answered.
+    pub(crate) fn note(
+        &self,
+        caller: &Caller,
+        address: Option<IpAddr>,
+        response: &ServiceResponse<BoxBody>,
+    ) {
+        let Some(holder) = caller.holder() else { return };
+        let roles: Vec<&str> = holder.roles.iter().copied().map(Role::as_str).collect();
+        let (request, roles) = (response.request(), roles.join("+"));
+        let (method, path) = (request.method().as_str(), request.path());
+        let status = response.status().as_u16();
+        let address = address.map(|it| it.to_canonical().to_string()).unwrap_or_default();
+        let request_id =
+            request.extensions().get::<RequestContext>().map(|it| it.request_id.clone());
+        let request_id = request_id.unwrap_or_default();
+        tracing::info!(
+            target: "audit",
+            key = holder.name,
+            roles,
+            address,
+            status,
+            request.id = request_id,
+            "{method} {path}"
+        );
+        let Some(file) = &self.file else { return };
+        let line = json!({
+            "at": Timestamp::now().to_string(), "key": holder.name, "roles": roles,
+            "address": address, "method": method, "path": path, "status": status,
+            "requestId": request_id,
+        });
+        let line = format!("{line}\n");
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.write_all(line.as_bytes()) {
+            tracing::error!("the audit file cannot be written: {error}");
+        }
+    }
+}

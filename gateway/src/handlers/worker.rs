@@ -1,0 +1,298 @@
+//! `/v1/worker/…`: what workers ask for, and tell.
+
+use std::time::{Duration, Instant};
+
+use actix_web::http::header;
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use protocol::Refusal;
+use protocol::worker::{
+    Action, Beat, Beaten, Completed, Completions, Ended, Failures, GrantedJob, HeldLease,
+    JobResult, LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState,
+    Work, WorkerState,
+};
+use queue::{Claim, Completion, Extended, Failed, Failure, Grant, Lease, Released};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::admission::{AdmissionError, check_media_type};
+use crate::auth::Caller;
+use crate::body::{self, BodyBounds};
+use crate::error::ApiError;
+use crate::handlers::execute::content_type;
+use crate::jobs::workers::{Worker, lease, leases};
+use crate::jobs::{BEAT, GRANT, Jobs, LEASE, LOOK};
+use crate::shared::Shared;
+
+/// How long a poll may wait. Proxies cut off what is silent for a minute.
+const WAIT_MAX: Duration = Duration::from_secs(50);
+/// Jobs of one poll.
+const JOBS_MAX: usize = 100;
+/// Largest body without results, in bytes.
+const SMALL_BYTES_MAX: usize = 1 << 20;
+/// Longest text of a failure that is kept, in bytes.
+const REASON_BYTES_MAX: usize = 200;
+/// Whose workers those are that need no key.
+const NOBODY: &str = "anonymous";
+
+/// `POST /v1/worker/register`
+pub(crate) async fn register(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let told: Registration = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    let jobs = shared.jobs()?;
+    let [oldest, newest] = told.protocol;
+    if !(oldest..=newest).contains(&PROTOCOL) {
+        return Err(ApiError::Protocol { oldest, newest });
+    }
+    let is_fresh = told.is_fresh;
+    let (worker, is_known) = jobs.workers.register(&key(&request), told)?;
+    if is_fresh && !is_known {
+        // What it had before its start it does not run any more.
+        jobs.store.abandon(worker.id.clone()).await?;
+    }
+    tracing::info!(worker.id = worker.id, "a worker registered");
+    Ok(answer(&Registered {
+        protocol: PROTOCOL,
+        beat_ms: millis(BEAT),
+        lease_ms: millis(LEASE),
+        wait_ms: millis(WAIT_MAX),
+        jobs_max: JOBS_MAX,
+    }))
+}
+
+/// `POST /v1/worker/poll`
+pub(crate) async fn poll(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let poll: Poll = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    let jobs = shared.jobs()?;
+    let worker = jobs.workers.find(&key(&request), &poll.worker, &poll.incarnation)?;
+    let lost = worker.polls(&poll);
+    if !lost.is_empty() {
+        jobs.store.release(lost).await?;
+    }
+    let until = Instant::now() + Duration::from_millis(poll.wait_ms).min(WAIT_MAX);
+    let waiter = jobs.store.wakes().waiter(worker.languages());
+    loop {
+        let woken = worker.woken();
+        let Some((cancel, action)) = worker.news(&poll) else {
+            return Ok(answer(&Work::default()));
+        };
+        let granted = match poll.state {
+            WorkerState::Active => claim(&shared, jobs, &worker, &poll).await?,
+            WorkerState::Draining => Vec::new(),
+        };
+        worker.offer(granted.iter().map(|it| it.lease));
+        let left = until.saturating_duration_since(Instant::now());
+        let is_news = !cancel.is_empty() || action != Action::Continue || !granted.is_empty();
+        if is_news || left.is_zero() || shared.drain.is_draining() {
+            let cancel = cancel.iter().map(ToString::to_string).collect();
+            return Ok(answer(&Work { jobs: granted_jobs(granted)?, cancel, action }));
+        }
+        tokio::select! {
+            () = woken => {}
+            () = waiter.work() => {}
+            () = shared.drain.begun() => {}
+            () = tokio::time::sleep(left.min(LOOK)) => {}
+        }
+    }
+}
+
+/// `POST /v1/worker/beat`
+pub(crate) async fn beat(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let beat: Beat = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    let jobs = shared.jobs()?;
+    let worker = jobs.workers.find(&key(&request), &beat.worker, &beat.incarnation)?;
+    let action = worker.beats(&beat);
+    let held: Vec<Option<Lease>> = beat.holding.iter().map(lease).collect();
+    let real: Vec<Lease> = held.iter().flatten().copied().collect();
+    let mut extended = jobs.store.extend(real, LEASE).await?.into_iter();
+    let states = held.iter().map(|it| match it.and_then(|_| extended.next()) {
+        Some(Extended::Held { cancel: false, .. }) => LeaseState::Held,
+        Some(Extended::Held { cancel: true, .. }) => LeaseState::Cancel,
+        Some(Extended::Lost) | None => LeaseState::Lost,
+    });
+    Ok(answer(&Beaten { leases: states.collect(), action }))
+}
+
+/// `POST /v1/worker/complete`
+pub(crate) async fn complete(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let bytes_max = shared.settings.answer_mb << 20;
+    let told: Completions = read(&request, payload, &shared, bytes_max).await?;
+    let jobs = shared.jobs()?;
+    let mut results = vec![ResultState::Invalid; told.results.len()];
+    let (places, completions): (Vec<usize>, Vec<Completion>) =
+        told.results.iter().enumerate().filter_map(|(at, it)| Some((at, completion(it)?))).unzip();
+    let done = jobs.store.complete(completions).await?;
+    for (place, done) in places.into_iter().zip(done) {
+        if let Some(state) = results.get_mut(place) {
+            *state = match done {
+                queue::Completed::Recorded => ResultState::Recorded,
+                queue::Completed::Duplicate { is_same: true } => ResultState::Duplicate,
+                queue::Completed::Duplicate { is_same: false } => ResultState::Conflict,
+                queue::Completed::Stale => ResultState::Stale,
+                queue::Completed::Gone => ResultState::Gone,
+            };
+        }
+    }
+    let work = match told.poll {
+        Some(poll) if poll.state == WorkerState::Active => {
+            let worker = jobs.workers.find(&key(&request), &poll.worker, &poll.incarnation)?;
+            let granted = claim(&shared, jobs, &worker, &poll).await?;
+            Some(Work { jobs: granted_jobs(granted)?, ..Work::default() })
+        }
+        _ => None,
+    };
+    Ok(answer(&Completed { results, work }))
+}
+
+/// `POST /v1/worker/fail`
+pub(crate) async fn fail(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let told: Failures = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    let failures = told.failures.iter().filter_map(|it| {
+        let reason = it.reason.chars().filter(|it| !it.is_control()).take(REASON_BYTES_MAX / 4);
+        Some(Failure {
+            lease: lease(&it.lease)?,
+            reason: reason.collect(),
+            is_retryable: it.is_retryable,
+            may_have_run: it.may_have_run,
+        })
+    });
+    let done = shared.jobs()?.store.fail(failures.collect()).await?;
+    Ok(answer(&Ended { ended: done.into_iter().map(|it| it != Failed::Stale).collect() }))
+}
+
+/// `POST /v1/worker/release`
+pub(crate) async fn release(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let told: Releases = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    let done = shared.jobs()?.store.release(leases(&told.leases)).await?;
+    Ok(answer(&Ended { ended: done.into_iter().map(|it| it == Released::Released).collect() }))
+}
+
+/// `POST /v1/worker/leave`
+pub(crate) async fn leave(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let told: Leave = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    let jobs = shared.jobs()?;
+    let worker = jobs.workers.find(&key(&request), &told.worker, &told.incarnation)?;
+    jobs.workers.remove(&worker);
+    // It has nothing; what was on its way to it is for others.
+    jobs.store.abandon(worker.id.clone()).await?;
+    tracing::info!(worker.id = worker.id, "a worker left");
+    Ok(answer(&Ended::default()))
+}
+
+/// Claims as many jobs as a worker can start.
+async fn claim(
+    shared: &Shared,
+    jobs: &Jobs,
+    worker: &Worker,
+    poll: &Poll,
+) -> Result<Vec<Grant>, ApiError> {
+    if poll.free == 0 || shared.drain.is_draining() {
+        return Ok(Vec::new());
+    }
+    let claim = Claim {
+        worker: worker.id.clone(),
+        poll: Some(poll.poll.clone()).filter(|it| !it.is_empty()),
+        languages: worker.languages(),
+        most: poll.free.min(JOBS_MAX),
+        lease: GRANT,
+        running_max: shared.settings.jobs_running_max,
+        running_max_of: shared.running_max_of(),
+    };
+    Ok(jobs.store.claim(claim).await?)
+}
+
+/// What is told of jobs that were granted.
+fn granted_jobs(granted: Vec<Grant>) -> Result<Vec<GrantedJob>, ApiError> {
+    let told = granted.into_iter().map(|it| {
+        let run = String::from_utf8(it.body).ok().and_then(|it| RawValue::from_string(it).ok());
+        Ok(GrantedJob {
+            id: it.lease.id.to_string(),
+            token: it.lease.token.to_string(),
+            language: it.language,
+            caller: it.caller,
+            attempt: it.attempt,
+            attempt_ms: millis(it.attempt_max),
+            run: run.ok_or(ApiError::Internal)?,
+        })
+    });
+    told.collect()
+}
+
+/// A result that is one: an executor's answer, under a lease.
+fn completion(result: &JobResult) -> Option<Completion> {
+    #[derive(serde::Deserialize)]
+    struct Peek {
+        #[serde(rename = "status")]
+        _status: protocol::Status,
+    }
+    let held = HeldLease { id: result.id.clone(), token: result.token.clone() };
+    let report = result.report.get();
+    serde_json::from_str::<Peek>(report).ok()?;
+    Some(Completion {
+        lease: lease(&held)?,
+        body: report.as_bytes().to_vec(),
+        digest: Sha256::digest(report).into(),
+        was_cancelled: false,
+        run_time: Duration::from_millis(result.run_ms),
+    })
+}
+
+/// The name of the key that a worker comes with.
+fn key(request: &HttpRequest) -> String {
+    let extensions = request.extensions();
+    let holder = extensions.get::<Caller>().and_then(Caller::holder);
+    holder.map_or_else(|| NOBODY.to_owned(), |it| it.name.clone())
+}
+
+async fn read<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+    bytes_max: usize,
+) -> Result<T, ApiError> {
+    check_media_type(content_type(request.headers()).as_deref())?;
+    let bounds = BodyBounds { bytes_max, seconds: shared.settings.body_seconds };
+    let body = body::read(request, payload, &shared.bodies, bounds).await?;
+    serde_json::from_slice(&body.bytes).map_err(|error| {
+        if error.is_data() {
+            return ApiError::invalid("", error.to_string());
+        }
+        AdmissionError::from(Refusal::NotJson(error.to_string())).into()
+    })
+}
+
+fn answer(body: &impl Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
