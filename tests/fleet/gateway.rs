@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 18] = [
+const PATHS: [&str; 28] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/jobs",
@@ -26,6 +26,16 @@ const PATHS: [&str; 18] = [
     "/v1/jobs/{id}/redrive",
     "/v1/queue",
     "/v1/callbacks",
+    "/v1/worker/register",
+    "/v1/worker/poll",
+    "/v1/worker/beat",
+    "/v1/worker/complete",
+    "/v1/worker/fail",
+    "/v1/worker/release",
+    "/v1/worker/leave",
+    "/v1/workers",
+    "/v1/workers/{id}/drain",
+    "/v1/workers/{id}/resume",
     "/api/execute",
     "/api/status/{jobId}",
     "/v1/languages",

@@ -4,6 +4,7 @@
 
 mod page;
 mod report;
+mod worker;
 
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
@@ -30,7 +31,8 @@ const BELOW_MINIMUM: u8 = 1;
 #[command(after_help = "\
 Exit codes:
   0    the level is the minimum or above it
-  1    it is below the minimum: an executor would refuse to start
+  1    it is below the minimum, and an executor would refuse to start; or, with --worker, the
+       gateway gives no jobs
   120  an option is wrong
   125  the host could not be probed")]
 pub(crate) struct DoctorArguments {
@@ -38,6 +40,10 @@ pub(crate) struct DoctorArguments {
     /// [default: `EXECUTOR_MIN_ISOLATION`, else separated].
     #[arg(long, value_name = "LEVEL")]
     minimum: Option<Level>,
+    /// Ask the gateway of `EXECUTOR_PULL_URL` as well whether it gives jobs to whoever has
+    /// `EXECUTOR_PULL_KEY`.
+    #[arg(long)]
+    worker: bool,
     /// Print JSON, shaped as `isolation` of an executor's `/info`, instead of tables.
     #[arg(long)]
     json: bool,
@@ -69,7 +75,9 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<bool> {
         processes: host::processes(root),
         state_directory: StateDirectory { place: place?, unwritable },
     };
-    let report = DoctorReport::new(&probe, minimum, host);
+    let worker = arguments.worker.then(worker::examine).transpose()?;
+    let is_taken = worker.as_ref().is_none_or(|it| it.trouble.is_none());
+    let report = DoctorReport::new(&probe, minimum, host, worker);
     if arguments.json {
         print(serde_json::to_string_pretty(&report)?);
     } else {
@@ -79,7 +87,7 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<bool> {
         let in_colour = !dull && io::stdout().is_terminal();
         print(if in_colour { page::coloured(&page) } else { page });
     }
-    Ok(report.sufficient)
+    Ok(report.sufficient && is_taken)
 }
 
 /// What an executor would take as its minimum, unless the command says otherwise.

@@ -35,6 +35,10 @@ pub(super) fn page(report: &DoctorReport) -> String {
         parts.push(format!("WHAT WOULD RAISE IT{grants}"));
     }
     parts.push(columns(["THIS HOST", ""], &of_host(&report.host)));
+    if let Some(worker) = &report.worker {
+        let trouble = worker.trouble.as_deref().unwrap_or("gives jobs to this key");
+        parts.push(columns(["GATEWAY", ""], &[[worker.gateway.clone(), trouble.to_owned()]]));
+    }
     parts.join("\n")
 }
 
@@ -243,6 +247,7 @@ mod tests {
             isolation: Isolation { level, minimum, guarantees, raise: Vec::new() },
             mechanisms: vec![missing],
             host: host(),
+            worker: None,
         }
     }
 

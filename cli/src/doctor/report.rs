@@ -5,6 +5,8 @@ use protocol::{Guarantee, Level};
 use sandbox::{Gain, Probe};
 use serde::Serialize;
 
+use super::worker::WorkerReport;
+
 /// Everything.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,6 +16,9 @@ pub(crate) struct DoctorReport {
     pub(crate) isolation: Isolation,
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) host: HostReport,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) worker: Option<WorkerReport>,
 }
 
 /// As in an executor's `/info`, save for what only an executor knows.
@@ -64,7 +69,12 @@ pub(crate) struct StateDirectory {
 
 impl DoctorReport {
     /// Sums the probes up.
-    pub(crate) fn new(probe: &Probe, minimum: Level, host: HostReport) -> Self {
+    pub(crate) fn new(
+        probe: &Probe,
+        minimum: Level,
+        host: HostReport,
+        worker: Option<WorkerReport>,
+    ) -> Self {
         let proven = probe.mechanisms();
         let level = proven.level();
         let mechanisms = probe.results.iter().map(|it| Mechanism {
@@ -84,6 +94,7 @@ impl DoctorReport {
             },
             mechanisms: mechanisms.collect(),
             host,
+            worker,
         }
     }
 }

@@ -29,7 +29,8 @@ use secrecy::SecretString;
 use tokio::task::JoinHandle;
 
 use executor::Executor;
-use gateway::Gateway;
+use gateway::{CallError, Gateway};
+use protocol::worker::{Ended, Releases};
 use pull::Pull;
 
 /// Whom to ask for jobs, and as whom.
@@ -66,6 +67,39 @@ pub enum WorkerError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+/// Asks a gateway whether it would give jobs to whoever has this key. Nothing changes by it.
+pub async fn try_gateway(url: &str, key: SecretString) -> Result<(), TryError> {
+    let gateway = Gateway::new(url, key)?;
+    let nothing = Releases::default();
+    gateway.call::<Ended>("release", &nothing, Duration::ZERO).await?;
+    Ok(())
+}
+
+/// Why a gateway would give no jobs.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct TryError(#[from] TryReason);
+
+#[derive(Debug, thiserror::Error)]
+enum TryReason {
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl From<WorkerError> for TryError {
+    fn from(error: WorkerError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<CallError> for TryError {
+    fn from(error: CallError) -> Self {
+        Self(error.into())
+    }
 }
 
 /// A worker that pulls.
