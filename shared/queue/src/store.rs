@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     Attempt, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant, Job,
-    JobId, Lease, NewJob, Page, QueueStats, Released, SqliteStore, State, StoredResult, Timestamp,
-    Wakes,
+    JobId, Lease, NewJob, Page, QueueStats, RedisStore, Released, SqliteStore, State, StoredResult,
+    Timestamp, Wakes,
 };
 
 /// Keeps jobs.
@@ -250,13 +250,16 @@ pub enum Durability {
     PowerLoss,
     /// The end of the server, and not always the loss of power.
     ProcessCrash,
+    /// The end of the server. The loss of power, or of a server before its replica has everything,
+    /// takes what was acknowledged in about a second before it.
+    AboutASecond,
 }
 
 /// Why a store cannot do what it is asked for.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The URL is none that we know.
-    #[error("`{0}` is no store; write `sqlite:PATH`")]
+    #[error("`{0}` is no store; write `sqlite:PATH`, `redis://HOST` or `rediss://HOST`")]
     Url(String),
     /// Another process has the file.
     #[error("{} is in use by another process; give each gateway a file of its own", .0.display())]
@@ -282,17 +285,29 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// Opens the store that a URL names: `sqlite:PATH`.
+/// Opens the store that a URL names: `sqlite:PATH`, or `redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER]`
+/// of a Redis or Valkey server, with TLS as `rediss://`.
 pub async fn open(
     url: &str,
     bounds: Bounds,
     clock: Clock,
 ) -> Result<Arc<dyn JobStore>, StoreError> {
+    if url.starts_with("redis://") || url.starts_with("rediss://") {
+        return Ok(Arc::new(RedisStore::open(url, bounds, clock).await?));
+    }
     let path = url.strip_prefix("sqlite:").map(|it| it.strip_prefix("//").unwrap_or(it));
     match path {
         Some(path) if !path.is_empty() => {
             Ok(Arc::new(SqliteStore::open(PathBuf::from(path), bounds, clock).await?))
         }
-        _ => Err(StoreError::Url(url.to_owned())),
+        _ => Err(StoreError::Url(without_password(url))),
+    }
+}
+
+/// A URL as it may be told and logged.
+pub(crate) fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        _ => url.to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! A store of its own for each case, and words for what the cases do.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use queue::{
     NewJob, Priority, State, StoreError, Swept, Timestamp,
 };
 use tempfile::TempDir;
+use tests::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -18,13 +19,37 @@ pub(crate) struct Fixture {
     store: Mutex<Option<Arc<dyn JobStore>>>,
     pub(crate) clock: Clock,
     bounds: Bounds,
-    place: PathBuf,
-    _directory: TempDir,
+    ground: Ground,
 }
+
+/// What a store stands on.
+enum Ground {
+    File(TempDir),
+    Redis(RedisServer),
+}
+
+impl Ground {
+    fn url(&self) -> String {
+        match self {
+            Self::File(directory) => format!("sqlite:{}", directory.path().join(FILE).display()),
+            Self::Redis(server) => server.url(),
+        }
+    }
+}
+
+const FILE: &str = "jobs.db";
 
 impl Fixture {
     pub(crate) async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::on(Ground::File(tempfile::tempdir().unwrap())).await
+    }
+
+    /// Nothing is lost as long as the server runs; to flush each change would take long.
+    pub(crate) async fn redis() -> Self {
+        Self::on(Ground::Redis(RedisServer::start_with(&[("appendfsync", "everysec")]))).await
+    }
+
+    async fn on(ground: Ground) -> Self {
         let clock = Clock::set(Timestamp(1_000_000_000));
         let bounds = Bounds {
             waiting_max: 400,
@@ -33,13 +58,7 @@ impl Fixture {
             key_ttl: Duration::from_hours(24),
             patience: MINUTE,
         };
-        let fixture = Self {
-            store: Mutex::default(),
-            clock,
-            bounds,
-            place: directory.path().join("jobs.db"),
-            _directory: directory,
-        };
+        let fixture = Self { store: Mutex::default(), clock, bounds, ground };
         fixture.reopen().await;
         fixture
     }
@@ -47,22 +66,22 @@ impl Fixture {
     /// Opens the store again, as the next gateway does.
     pub(crate) async fn reopen(&self) {
         drop(self.store.lock().unwrap().take());
-        let url = format!("sqlite:{}", self.place.display());
-        // The writer's last work is done on its own thread.
+        // A file's writer does its last work on its own thread.
+        let url = self.ground.url();
         let store = queue::open(&url, self.bounds, self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);
     }
 
     /// Opens the store once more, beside itself.
     pub(crate) async fn open_again(&self) -> Result<(), StoreError> {
-        let url = format!("sqlite:{}", self.place.display());
         let bounds = Bounds { patience: Duration::ZERO, ..self.bounds };
-        queue::open(&url, bounds, self.clock.clone()).await.map(drop)
+        queue::open(&self.ground.url(), bounds, self.clock.clone()).await.map(drop)
     }
 
-    /// The file, where there is one.
-    pub(crate) fn place(&self) -> &Path {
-        &self.place
+    /// The file of one that has a file.
+    pub(crate) fn place(&self) -> PathBuf {
+        let Ground::File(directory) = &self.ground else { panic!("it has no file") };
+        directory.path().join(FILE)
     }
 
     pub(crate) fn store(&self) -> Arc<dyn JobStore> {

@@ -213,20 +213,41 @@ fn pick<T>(all: &[T], index: usize) -> Option<&T> {
     all.get(index.checked_rem(all.len())?)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn nothing_is_lost_and_nothing_is_done_twice(acts in proptest::collection::vec(act(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let fixture = Fixture::sqlite().await;
-            let mut history = History::default();
-            for act in &acts {
-                history.do_one(&fixture, act).await;
-                history.check(&fixture).await;
-            }
-            history.heal(&fixture).await;
-        });
-    }
+/// Has a history happen in a store of its own.
+fn happen(acts: &[Act], open: impl Future<Output = Fixture>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let fixture = open.await;
+        let mut history = History::default();
+        for act in acts {
+            history.do_one(&fixture, act).await;
+            history.check(&fixture).await;
+        }
+        history.heal(&fixture).await;
+    });
 }
+
+/// Histories for a store, so many of them.
+macro_rules! histories {
+    ($store:ident, $open:expr, $cases:literal) => {
+        mod $store {
+            use proptest::prelude::*;
+
+            proptest! {
+                #![proptest_config(ProptestConfig {
+                    cases: $cases, failure_persistence: None, ..ProptestConfig::default()
+                })]
+
+                #[test]
+                fn nothing_is_lost_and_nothing_is_done_twice(
+                    acts in proptest::collection::vec(super::act(), 1..60)
+                ) {
+                    super::happen(&acts, $open);
+                }
+            }
+        }
+    };
+}
+
+histories!(sqlite, crate::Fixture::sqlite(), 100);
+histories!(redis, crate::Fixture::redis(), 100);

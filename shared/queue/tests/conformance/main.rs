@@ -85,3 +85,4 @@ macro_rules! every_case {
 }
 
 every_case!(sqlite, crate::Fixture::sqlite());
+every_case!(redis, crate::Fixture::redis());

@@ -1,0 +1,5 @@
+//! Servers that keep jobs, started for tests and gone with them.
+
+mod redis;
+
+pub use redis::RedisServer;
