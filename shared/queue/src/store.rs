@@ -285,6 +285,16 @@ pub enum StoreError {
     Unavailable(String),
 }
 
+impl StoreError {
+    /// Of a URL that names no store. What may be a password is not shown.
+    pub(crate) fn url(url: &str) -> Self {
+        let Some((scheme, rest)) = url.split_once("://") else { return Self::Url(url.to_owned()) };
+        let place =
+            rest.rsplit_once('@').map_or(rest.to_owned(), |(_, place)| format!("…@{place}"));
+        Self::Url(format!("{scheme}://{place}"))
+    }
+}
+
 /// Opens the store that a URL names: `sqlite:PATH`, or `redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER]`
 /// of a Redis or Valkey server, with TLS as `rediss://`.
 pub async fn open(
@@ -300,14 +310,6 @@ pub async fn open(
         Some(path) if !path.is_empty() => {
             Ok(Arc::new(SqliteStore::open(PathBuf::from(path), bounds, clock).await?))
         }
-        _ => Err(StoreError::Url(without_password(url))),
-    }
-}
-
-/// A URL as it may be told and logged.
-pub(crate) fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
-        _ => url.to_owned(),
+        _ => Err(StoreError::url(url)),
     }
 }

@@ -159,11 +159,10 @@ fn wait(child: &mut Child, port: u16) -> bool {
 fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut command = format!("*{}\r\n", words.len());
+    write!(stream, "*{}\r\n", words.len())?;
     for word in words {
-        command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        write!(stream, "${}\r\n{word}\r\n", word.len())?;
     }
-    stream.write_all(command.as_bytes())?;
     let mut answer = vec![0; 65_536];
     let length = stream.read(&mut answer)?;
     answer.truncate(length);

@@ -14,7 +14,6 @@ use redis::{
 use tokio::time::timeout;
 
 use crate::StoreError;
-use crate::store::without_password;
 
 /// How long connecting may take.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
@@ -53,7 +52,7 @@ impl Link {
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
         // The one that the workspace has, whatever else a program is built with.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = Client::open(url).or(Err(StoreError::Url(without_password(url))))?;
+        let client = Client::open(url).or(Err(StoreError::url(url)))?;
         Ok(Self { client, current: Mutex::default() })
     }
 

@@ -116,7 +116,7 @@ impl JobStore for RedisStore {
             let mut call = self.call(&scripts::ENQUEUE);
             call.arg(self.bounds.waiting_max).arg(self.bounds.waiting_per_caller_max);
             call.arg(millis(self.bounds.key_ttl)).arg(jobs.len());
-            jobs.iter().for_each(|it| pack::new_job(&mut call, it));
+            pack::each(&mut call, &jobs, pack::new_job);
             let answers = self.change(&call, jobs.iter().map(|it| it.id)).await?;
             unpack::each(answers, unpack::enqueued)
         }
@@ -142,7 +142,7 @@ impl JobStore for RedisStore {
         async move {
             let mut call = self.call(&scripts::EXTEND);
             call.arg(millis(time));
-            leases.iter().for_each(|it| pack::lease(&mut call, it));
+            pack::each(&mut call, &leases, pack::lease);
             let answers: Vec<(i64, bool)> = self.link.run(&call).await?;
             Ok(answers.into_iter().map(unpack::extended).collect())
         }
@@ -155,7 +155,7 @@ impl JobStore for RedisStore {
     ) -> BoxFuture<'_, Result<Vec<Completed>, StoreError>> {
         async move {
             let mut call = self.call(&scripts::COMPLETE);
-            completions.iter().for_each(|it| pack::completion(&mut call, it));
+            pack::each(&mut call, &completions, pack::completion);
             let ids = completions.iter().map(|it| it.lease.id);
             unpack::each(self.change(&call, ids).await?, unpack::completed)
         }
@@ -166,7 +166,7 @@ impl JobStore for RedisStore {
         async move {
             let mut call = self.call(&scripts::FAIL);
             pack::chance(&mut call)?;
-            failures.iter().for_each(|it| pack::failure(&mut call, it));
+            pack::each(&mut call, &failures, pack::failure);
             let ids = failures.iter().map(|it| it.lease.id);
             unpack::each(self.change(&call, ids).await?, unpack::failed)
         }
@@ -176,7 +176,7 @@ impl JobStore for RedisStore {
     fn release(&self, leases: Vec<Lease>) -> BoxFuture<'_, Result<Vec<Released>, StoreError>> {
         async move {
             let mut call = self.call(&scripts::RELEASE);
-            leases.iter().for_each(|it| pack::lease(&mut call, it));
+            pack::each(&mut call, &leases, pack::lease);
             let answers: Vec<bool> = self.change(&call, leases.iter().map(|it| it.id)).await?;
             let released = |it| if it { Released::Released } else { Released::Stale };
             Ok(answers.into_iter().map(released).collect())

@@ -30,6 +30,13 @@ fn maybe(value: Option<i64>) -> String {
     value.map(|it| it.to_string()).unwrap_or_default()
 }
 
+/// Tells all of a list.
+pub(super) fn each<T>(call: &mut Call, items: &[T], tell: fn(&mut Call, &T)) {
+    for item in items {
+        tell(call, item);
+    }
+}
+
 pub(super) fn new_job(call: &mut Call, job: &NewJob) {
     call.arg(&job.id.as_bytes()[..]).arg(&job.caller).arg(&job.language).arg(&job.body);
     call.arg(job.priority.level());

@@ -12,6 +12,7 @@ mod files;
 mod fixture;
 mod histories;
 mod order;
+mod redis_server;
 mod results;
 mod retention;
 mod submit;
