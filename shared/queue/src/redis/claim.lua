@@ -32,11 +32,8 @@ end
 
 -- What the same wish was granted before, as far as nobody has shown to have it.
 local function granted_before()
-  for _, id in ipairs(call('ZRANGE', name('worker', worker), 0, -1)) do
-    local known = call('HMGET', of('job', id), 'poll', 'accepted')
-    if known[1] == poll and not known[2] then
-      granted(find(id))
-    end
+  for _, id in ipairs(call('ZRANGE', name('poll', worker, poll), 0, -1)) do
+    granted(find(id))
   end
 end
 
@@ -46,7 +43,7 @@ local function grant(job)
     token = ARGV[next_token], leases = number_of(job.leases) + 1,
     attempt = number_of(job.attempt) + 1, lease_until = math.min(now + lease, attempt_until),
     attempt_until = attempt_until, accepted = false, worker = worker, poll = poll,
-    started_at = now, start_by = false, ready_at = false, reason = false,
+    started_at = now, start_by = false, reason = false,
   })
   next_token = next_token + 1
   call('RPUSH', of('attempts', job.id), cmsgpack.pack({ worker, now }))
@@ -67,10 +64,14 @@ local function take(language, priority, free)
     if #page == 0 then
       return free
     end
-    for _, head in ipairs(page) do
-      local caller = string.sub(head, 25)
-      local runs = number_of(call('HGET', P .. 'running', caller))
-      if runs < (running_max_of[caller] or running_max) then
+    local callers = {}
+    for index, head in ipairs(page) do
+      callers[index] = string.sub(head, 25)
+    end
+    local running = call('HMGET', P .. 'running', unpack(callers))
+    for index, head in ipairs(page) do
+      local caller = callers[index]
+      if number_of(running[index]) < (running_max_of[caller] or running_max) then
         local job = find(string.sub(head, 9, 24))
         if job.start_by and tonumber(job.start_by) < now then
           looked_at = looked_at + 1

@@ -9,15 +9,17 @@
 -- all          jobs by number              of:CALLER         the same of one caller
 -- scheduled    jobs by run_at              start_by          waiting jobs by start_by
 -- leased       jobs by lease_until         worker:WORKER     leased jobs of one worker by number
+-- poll:WORKER:POLL              those granted to one wish that the worker has not shown to have
 -- expires      final jobs by expires_at    running           hash: leased jobs of each caller
 -- ready:PRIORITY:LANGUAGE       ready jobs by turn: where a job stands
 -- own:PRIORITY:LANGUAGE:CALLER  the same of one caller
 -- heads:PRIORITY:LANGUAGE       the first ready job of each caller by turn: a claim passes over a
 --                               caller in one step, however much of it waits
--- since:LANGUAGE                ready jobs by ready_at
+-- since:LANGUAGE                ready jobs by the time when they became so
 -- shares:CALLER                 hash: last turn and expected seconds in each language
 -- clock, average                hashes by language: turn of the last job that went out, milliseconds
--- counts:CALLER, totals:LANGUAGE, total, languages: how many jobs there are in each state
+-- totals:LANGUAGE, languages    hash: how many jobs there are in each state; those that have any
+-- waiting, waiting_total        hash: scheduled and ready jobs of each caller; of all
 -- key:CALLER:KEY                hash of an idempotency key     keys   by the time of their end
 -- callback:NUMBER               hash: id, caller, url, attempt, due_at, reason
 -- callbacks_due, callbacks_expire, callbacks_of:CALLER   callbacks by time, by time, by number
@@ -37,6 +39,7 @@ local DEATHS_MAX = 2
 -- After an outage, leases of workers that ran on get so much more time, in milliseconds.
 local GRACE = 15000
 local PRIORITY_MAX = 9
+local WAITS = { ready = true, scheduled = true }
 local FINAL = { succeeded = true, cancelled = true, expired = true, dead = true }
 
 local now = tonumber(ARGV[1])
@@ -109,16 +112,18 @@ local function change(job, changes)
   end
 end
 
-local function tally(hash, state, by)
-  if call('HINCRBY', hash, state, by) <= 0 then
-    call('HDEL', hash, state)
+local function tally(hash, field, by)
+  if call('HINCRBY', hash, field, by) <= 0 then
+    call('HDEL', hash, field)
   end
 end
 
 local function count(job, state, by)
-  tally(name('counts', job.caller), state, by)
   tally(name('totals', job.language), state, by)
-  tally(P .. 'total', state, by)
+  if WAITS[state] then
+    tally(P .. 'waiting', job.caller, by)
+    call('INCRBY', P .. 'waiting_total', by)
+  end
 end
 
 -- A job's place among others of the same turn is its number's.
@@ -155,6 +160,9 @@ local function leave(job)
   elseif job.state == 'leased' then
     call('ZREM', P .. 'leased', id)
     call('ZREM', name('worker', job.worker), id)
+    if job.poll and not job.accepted then
+      call('ZREM', name('poll', job.worker, job.poll), id)
+    end
     tally(P .. 'running', job.caller, -1)
   else
     call('ZREM', P .. 'expires', id)
@@ -169,7 +177,7 @@ local function enter(job)
   local id = job.id
   if job.state == 'ready' then
     call('ZADD', name('ready', job.priority, job.language), job.turn, place(job))
-    call('ZADD', name('since', job.language), job.ready_at, id)
+    call('ZADD', name('since', job.language), now, id)
     with_head(job, function(own) call('ZADD', own, job.turn, place(job)) end)
     may_work = true
   elseif job.state == 'scheduled' then
@@ -177,11 +185,14 @@ local function enter(job)
   elseif job.state == 'leased' then
     call('ZADD', P .. 'leased', job.lease_until, id)
     call('ZADD', name('worker', job.worker), job.number, id)
+    if job.poll then
+      call('ZADD', name('poll', job.worker, job.poll), job.number, id)
+    end
     call('HINCRBY', P .. 'running', job.caller, 1)
   else
     call('ZADD', P .. 'expires', job.expires_at, id)
   end
-  if job.start_by and (job.state == 'ready' or job.state == 'scheduled') then
+  if job.start_by and WAITS[job.state] then
     call('ZADD', P .. 'start_by', job.start_by, id)
   end
 end
@@ -213,8 +224,8 @@ end
 -- Makes a job final, and remembers whom to tell of it.
 local function finish(job, state, reason)
   move(job, state, {
-    reason = reason or false, token = false, lease_until = false, ready_at = false,
-    run_at = false, finished_at = now, expires_at = now + job.ttl_ms,
+    reason = reason or false, token = false, lease_until = false, run_at = false,
+    finished_at = now, expires_at = now + job.ttl_ms,
   })
   if job.callback_url then
     local number = text(call('INCR', P .. 'last_callback'))
@@ -260,9 +271,7 @@ local function give_back(job)
   if job.cancel then
     finish(job, 'cancelled')
   else
-    move(job, 'ready', {
-      attempt = job.attempt - 1, token = false, lease_until = false, ready_at = now,
-    })
+    move(job, 'ready', { attempt = job.attempt - 1, token = false, lease_until = false })
   end
 end
 
@@ -275,12 +284,13 @@ local function held(id, token)
   return nil
 end
 
--- Tells other stores what changed here. Nobody has to hear it.
+-- Tells other stores what changed here. Nobody has to hear it, and who may not say it has done its
+-- work all the same.
 local function tell()
   if #changed > 0 then
-    call('PUBLISH', P .. 'changed', ME .. table.concat(changed))
+    redis.pcall('PUBLISH', P .. 'changed', ME .. table.concat(changed))
   end
   if may_work then
-    call('PUBLISH', P .. 'work', ME)
+    redis.pcall('PUBLISH', P .. 'work', ME)
   end
 end

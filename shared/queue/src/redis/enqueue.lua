@@ -5,11 +5,6 @@ local WIDTH = 15
 local waiting_max, own_max, key_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local answers = {}
 
-local function waiting(hash)
-  local found = call('HMGET', hash, 'ready', 'scheduled')
-  return number_of(found[1]) + number_of(found[2])
-end
-
 local function keep(id, at)
   local caller, language = ARGV[at + 1], ARGV[at + 2]
   local run_at, start_within = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
@@ -26,7 +21,6 @@ local function keep(id, at)
     job.run_at = run_at
   else
     job.turn, job.cost = take_turn(caller, language)
-    job.ready_at = now
   end
   if start_within then
     job.start_by = (run_at or now) + start_within
@@ -68,10 +62,10 @@ local function enqueue(at)
   if call('EXISTS', of('job', id)) == 1 then
     return 'created', id
   end
-  if waiting(name('counts', caller)) >= own_max then
+  if number_of(call('HGET', P .. 'waiting', caller)) >= own_max then
     return 'full_of_callers', text(own_max)
   end
-  if waiting(P .. 'total') >= waiting_max then
+  if number_of(call('GET', P .. 'waiting_total')) >= waiting_max then
     return 'full', text(waiting_max)
   end
   keep(id, at)

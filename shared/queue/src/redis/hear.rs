@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use redis::{Msg, RedisResult};
+use redis::aio::PubSub;
+use redis::{ErrorKind, Msg, RedisError, RedisResult, Value};
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep, timeout};
 use uuid::Uuid;
@@ -29,11 +30,14 @@ impl Ear {
         Self(tokio::spawn(async move {
             loop {
                 let outages = link.outages();
-                if let Err(error) = hear(&link, &wakes, own).await {
-                    tracing::debug!("other gateways cannot be heard: {error}");
+                match connect(&link).await {
+                    Ok(heard) => {
+                        hear(heard, &wakes, own).await;
+                        // The operations' connection went to the same server.
+                        link.renew(outages);
+                    }
+                    Err(error) => tracing::debug!("other gateways cannot be heard: {error}"),
                 }
-                // The operations' connection goes to the same server.
-                link.renew(outages);
                 sleep(AGAIN).await;
             }
         }))
@@ -46,15 +50,19 @@ impl Drop for Ear {
     }
 }
 
-async fn hear(link: &Link, wakes: &Wakes, own: Uuid) -> RedisResult<()> {
-    let (work, changed) = (format!("{PREFIX}work"), format!("{PREFIX}changed"));
+async fn connect(link: &Link) -> RedisResult<PubSub> {
     let connect = async {
         let mut heard = link.client().get_async_pubsub().await?;
-        heard.subscribe(&[&work, &changed]).await?;
-        RedisResult::Ok(heard)
+        heard.subscribe(&[format!("{PREFIX}work"), format!("{PREFIX}changed")]).await?;
+        Ok(heard)
     };
-    let Ok(connected) = timeout(CONNECT, connect).await else { return Ok(()) };
-    let (mut sink, mut messages) = connected?.split();
+    let silence = || RedisError::from((ErrorKind::Io, "the server does not answer"));
+    timeout(CONNECT, connect).await.unwrap_or_else(|_elapsed| Err(silence()))
+}
+
+/// Hears until the connection is lost.
+async fn hear(heard: PubSub, wakes: &Wakes, own: Uuid) {
+    let (mut sink, mut messages) = heard.split();
     // Nothing was heard until now.
     wakes.tell_everybody();
     let mut tries = interval(TRY);
@@ -62,11 +70,11 @@ async fn hear(link: &Link, wakes: &Wakes, own: Uuid) -> RedisResult<()> {
         tokio::select! {
             message = messages.next() => match message {
                 Some(message) => tell(&message, wakes, own),
-                None => return Ok(()),
+                None => return,
             },
-            _ = tries.tick() => match timeout(CONNECT, sink.ping::<redis::Value>()).await {
-                Ok(answer) => drop(answer?),
-                Err(_elapsed) => return Ok(()),
+            _ = tries.tick() => match timeout(CONNECT, sink.ping::<Value>()).await {
+                Ok(Ok(_pong)) => {}
+                _ => return,
             },
         }
     }

@@ -19,9 +19,9 @@ use crate::StoreError;
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
 /// How long an answer may take. The crate's own bound of half a second is less than a disk may take
 /// to flush; what was asked may have been done all the same.
-const ANSWER: Duration = Duration::from_secs(4);
+const ANSWER: Duration = Duration::from_secs(3);
 /// How long both may take.
-const BOTH: Duration = Duration::from_millis(4500);
+const BOTH: Duration = Duration::from_secs(4);
 /// What may wait to be sent.
 const WAITING_MAX: usize = 1024;
 

@@ -212,6 +212,7 @@ impl JobStore for RedisStore {
             let mut call = self.call(&scripts::SWEEP);
             call.arg(limit).arg(outages != self.swept_after.load(Ordering::Acquire));
             pack::chance(&mut call)?;
+            call.arg(SCHEMA);
             let (leases, promoted, expired, changed) = self.link.run(&call).await?;
             self.swept_after.store(outages, Ordering::Release);
             let changed = unpack::each(changed, unpack::id)?;

@@ -14,7 +14,7 @@ local function delete(job)
     call('SREM', P .. 'languages', language)
   end
   -- Shares of callers who have nothing are what a new caller would get.
-  if call('EXISTS', name('counts', caller)) == 0 then
+  if call('EXISTS', name('of', caller)) == 0 then
     call('UNLINK', name('shares', caller))
   end
 end

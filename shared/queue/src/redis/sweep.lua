@@ -1,5 +1,6 @@
--- What time does to jobs. ARGV[3..6]: at most how many of each kind, whether this is the first sweep
--- after the server was away, the longest waits, and a seed of chance. Answers how many leases ended,
+-- What time does to jobs. ARGV[3..7]: at most how many of each kind, whether this is the first sweep
+-- after the server was away, the longest waits, a seed of chance, and the version of the schema.
+-- Answers how many leases ended,
 -- jobs became ready and jobs expired, and then which.
 local limit = tonumber(ARGV[3])
 local waits = waits_from(ARGV[5], ARGV[6])
@@ -38,10 +39,14 @@ end
 
 local function promote(job)
   local turn, cost = take_turn(job.caller, job.language)
-  move(job, 'ready', { run_at = false, ready_at = now, turn = turn, cost = cost })
+  move(job, 'ready', { run_at = false, turn = turn, cost = cost })
 end
 
 if ARGV[4] == '1' then
+  -- A server that lost everything is taken as it is: what is enqueued from now on is ours.
+  if call('EXISTS', P .. 'schema') == 0 then
+    call('HSET', P .. 'schema', 'application', 'flotilla', 'version', ARGV[7])
+  end
   grant_grace()
 end
 call('SET', P .. 'last_sweep', now)
