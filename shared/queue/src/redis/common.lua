@@ -52,12 +52,15 @@ end
 local changed, may_work = {}, false
 
 -- Parts are told with their lengths: callers and languages hold what they like.
-local function name(kind, ...)
-  local parts = { P, kind }
-  for _, part in ipairs({ ... }) do
-    parts[#parts + 1] = ':' .. #part .. ':' .. part
+local function name(kind, one, two, three)
+  local built = P .. kind .. ':' .. #one .. ':' .. one
+  if two then
+    built = built .. ':' .. #two .. ':' .. two
   end
-  return table.concat(parts)
+  if three then
+    built = built .. ':' .. #three .. ':' .. three
+  end
+  return built
 end
 
 local function of(kind, id)
