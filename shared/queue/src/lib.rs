@@ -17,6 +17,7 @@
 mod clock;
 mod job;
 mod lease;
+mod postgres;
 mod retry;
 mod sqlite;
 mod store;
@@ -31,6 +32,7 @@ pub use lease::{
     Claim, Completed, Completion, Extended, Failed, Failure, Grant, InvalidToken, Lease, Released,
     Token,
 };
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;
 pub use store::{
     Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, JobStore, OpenCallback,
