@@ -18,6 +18,7 @@ pub(crate) struct Fixture {
     store: Mutex<Option<Arc<dyn JobStore>>>,
     pub(crate) clock: Clock,
     bounds: Bounds,
+    url: String,
     place: PathBuf,
     _directory: TempDir,
 }
@@ -25,6 +26,18 @@ pub(crate) struct Fixture {
 impl Fixture {
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("jobs.db");
+        let url = format!("sqlite:{}", place.display());
+        Self::open(url, place, directory).await
+    }
+
+    /// A database of its own in the server that all cases share.
+    pub(crate) async fn postgres() -> Self {
+        let url = crate::postgres::database().await;
+        Self::open(url, PathBuf::new(), tempfile::tempdir().unwrap()).await
+    }
+
+    async fn open(url: String, place: PathBuf, directory: TempDir) -> Self {
         let clock = Clock::set(Timestamp(1_000_000_000));
         let bounds = Bounds {
             waiting_max: 400,
@@ -33,13 +46,8 @@ impl Fixture {
             key_ttl: Duration::from_hours(24),
             patience: MINUTE,
         };
-        let fixture = Self {
-            store: Mutex::default(),
-            clock,
-            bounds,
-            place: directory.path().join("jobs.db"),
-            _directory: directory,
-        };
+        let fixture =
+            Self { store: Mutex::default(), clock, bounds, url, place, _directory: directory };
         fixture.reopen().await;
         fixture
     }
@@ -47,17 +55,20 @@ impl Fixture {
     /// Opens the store again, as the next gateway does.
     pub(crate) async fn reopen(&self) {
         drop(self.store.lock().unwrap().take());
-        let url = format!("sqlite:{}", self.place.display());
-        // The writer's last work is done on its own thread.
-        let store = queue::open(&url, self.bounds, self.clock.clone()).await.unwrap();
+        // The writer's last work is done on its own thread, or task.
+        let store = queue::open(&self.url, self.bounds, self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);
     }
 
     /// Opens the store once more, beside itself.
-    pub(crate) async fn open_again(&self) -> Result<(), StoreError> {
-        let url = format!("sqlite:{}", self.place.display());
+    pub(crate) async fn open_again(&self) -> Result<Arc<dyn JobStore>, StoreError> {
         let bounds = Bounds { patience: Duration::ZERO, ..self.bounds };
-        queue::open(&url, bounds, self.clock.clone()).await.map(drop)
+        queue::open(&self.url, bounds, self.clock.clone()).await
+    }
+
+    /// Where the store is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// The file, where there is one.

@@ -12,6 +12,7 @@ mod files;
 mod fixture;
 mod histories;
 mod order;
+mod postgres;
 mod results;
 mod retention;
 mod submit;
@@ -85,3 +86,4 @@ macro_rules! every_case {
 }
 
 every_case!(sqlite, crate::Fixture::sqlite());
+every_case!(on_postgres, crate::Fixture::postgres());
