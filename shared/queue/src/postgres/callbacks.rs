@@ -17,8 +17,8 @@ pub(super) async fn take(
     let take = sqlx::query(
         "WITH due AS MATERIALIZED (SELECT number FROM callbacks WHERE due_at <= $1 \
          ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) \
-         UPDATE callbacks SET due_at = $2, attempt = attempt + 1 FROM due \
-         WHERE callbacks.number = due.number RETURNING callbacks.number, id, url, attempt",
+         UPDATE callbacks SET due_at = $2, attempt = attempt + 1 \
+         WHERE number = ANY(ARRAY(SELECT number FROM due)) RETURNING number, id, url, attempt",
     );
     let taken = take.bind(now.0).bind(until.0).bind(bound(limit)).fetch_all(connection).await?;
     let read = |row: &PgRow| {

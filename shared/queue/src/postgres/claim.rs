@@ -60,7 +60,11 @@ impl Line {
     }
 
     /// Reads more, unless there are none or enough were looked at.
-    async fn read_on(&mut self, connection: &mut PgConnection, wanted: usize) -> Result<(), Fault> {
+    async fn read_on(
+        &mut self,
+        connection: &mut PgConnection,
+        wanted: usize,
+    ) -> Result<&[Candidate], Fault> {
         let page = wanted.clamp(PAGE.0, PAGE.1).max(self.read.len().min(PAGE.1));
         let page = page.min(LOOKED_AT_MAX.saturating_sub(self.read.len()));
         let first = self.rank.unwrap_or(0);
@@ -74,11 +78,12 @@ impl Line {
         let find = find.bind(&self.language).bind(rank).bind(turn).bind(number);
         let found = find.bind(self.rank.unwrap_or(i16::MAX)).bind(limit(page));
         let found = found.fetch_all(connection).await?;
-        self.is_whole = found.len() < page || self.read.len() + found.len() >= LOOKED_AT_MAX;
+        let before = self.read.len();
+        self.is_whole = found.len() < page || before + found.len() >= LOOKED_AT_MAX;
         for row in &found {
             self.read.push(Candidate::read(row)?);
         }
-        Ok(())
+        Ok(self.read.get(before..).unwrap_or_default())
     }
 }
 
@@ -94,7 +99,7 @@ struct Choice {
 
 /// The claims of a transaction.
 pub(super) struct Claims<'a> {
-    claims: &'a [(&'a Claim, u64)],
+    asked: &'a [(&'a Claim, u64)],
     now: Timestamp,
     running: HashMap<String, u64>,
     lines: HashMap<(String, Option<i16>), Line>,
@@ -105,9 +110,9 @@ pub(super) struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    pub(super) fn new(claims: &'a [(&'a Claim, u64)], now: Timestamp) -> Self {
+    pub(super) fn new(asked: &'a [(&'a Claim, u64)], now: Timestamp) -> Self {
         Self {
-            claims,
+            asked,
             now,
             running: HashMap::new(),
             lines: HashMap::new(),
@@ -123,11 +128,10 @@ impl<'a> Claims<'a> {
         connection: &mut PgConnection,
     ) -> Result<Vec<Vec<Grant>>, Fault> {
         let mut answers = self.granted_before(connection).await?;
-        self.running = running(connection).await?;
         // The same wish twice at once is one wish.
         let mut polls: HashMap<(&str, &str), usize> = HashMap::new();
         let mut same = Vec::new();
-        for (index, (claim, turn)) in self.claims.iter().enumerate() {
+        for (index, (claim, turn)) in self.asked.iter().enumerate() {
             if answers.get(index).is_some_and(|it| !it.is_empty()) {
                 continue;
             }
@@ -159,8 +163,8 @@ impl<'a> Claims<'a> {
         &self,
         connection: &mut PgConnection,
     ) -> Result<Vec<Vec<Grant>>, Fault> {
-        let mut answers = vec![Vec::new(); self.claims.len()];
-        let polls = self.claims.iter().enumerate();
+        let mut answers = vec![Vec::new(); self.asked.len()];
+        let polls = self.asked.iter().enumerate();
         let polls: Vec<(i64, &str, &str)> = polls
             .filter_map(|(index, (it, _))| {
                 Some((limit(index), it.worker.as_str(), it.poll.as_deref()?))
@@ -173,7 +177,9 @@ impl<'a> Claims<'a> {
             "SELECT p.place, id, token, caller, language, body, attempt, attempt_ms_max \
              FROM unnest($1::bigint[], $2::text[], $3::text[]) AS p (place, worker, poll) \
              JOIN jobs ON state = 'leased' AND NOT is_accepted AND jobs.worker = p.worker \
-             AND jobs.poll = p.poll JOIN bodies USING (number) ORDER BY number",
+             AND jobs.poll = p.poll CROSS JOIN LATERAL \
+             (SELECT body FROM bodies WHERE bodies.number = jobs.number OFFSET 0) AS b \
+             ORDER BY number",
         );
         let find = find
             .bind(polls.iter().map(|it| it.0).collect::<Vec<_>>())
@@ -225,7 +231,8 @@ impl<'a> Claims<'a> {
                 if line.is_whole {
                     break;
                 }
-                line.read_on(connection, free).await?;
+                let news = line.read_on(connection, free).await?;
+                count_running(connection, news, &mut self.running).await?;
                 continue;
             };
             at += 1;
@@ -286,24 +293,25 @@ impl<'a> Claims<'a> {
                 self.choices.iter().map($of).collect::<Vec<_>>()
             };
         }
-        let claim = |it: &Choice| self.claims.get(it.claim).map(|(claim, _)| *claim);
+        let claim = |it: &Choice| self.asked.get(it.claim).map(|(claim, _)| *claim);
         let lease = sqlx::query(
             "WITH chosen AS MATERIALIZED (SELECT jobs.number, c.place, c.new_token, c.new_worker, \
              c.new_poll, c.lease_ms FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::text[], \
              $6::text[], $7::bigint[]) \
              AS c (chosen_number, place, new_token, new_worker, new_poll, lease_ms) \
-             JOIN jobs ON jobs.number = c.chosen_number WHERE jobs.state = 'ready' \
-             FOR UPDATE OF jobs SKIP LOCKED), \
+             JOIN jobs ON jobs.number = c.chosen_number \
+             WHERE jobs.number = ANY($2) AND jobs.state = 'ready' FOR UPDATE OF jobs SKIP LOCKED), \
              leased AS (UPDATE jobs SET state = 'leased', token = new_token, leases = leases + 1, \
              attempt = attempt + 1, lease_until = $1 + least(lease_ms, attempt_ms_max), \
              attempt_until = $1 + attempt_ms_max, is_accepted = FALSE, worker = new_worker, \
              poll = new_poll, started_at = $1, start_by = NULL, ready_at = NULL, reason = NULL, \
-             version = version + 1 FROM chosen WHERE jobs.number = chosen.number \
-             AND jobs.state = 'ready' RETURNING chosen.place, jobs.number, id, token, caller, \
+             version = version + 1 FROM chosen WHERE jobs.number = ANY($2) \
+             AND jobs.number = chosen.number AND jobs.state = 'ready' RETURNING chosen.place, jobs.number, id, token, caller, \
              language, attempt, attempt_ms_max, leases), \
              noted AS (INSERT INTO attempts (number, lease, worker, started_at) \
              SELECT number, leases, new_worker, $1 FROM leased JOIN chosen USING (number)) \
-             SELECT leased.*, body FROM leased JOIN bodies USING (number)",
+             SELECT leased.*, body FROM leased CROSS JOIN LATERAL \
+             (SELECT body FROM bodies WHERE bodies.number = leased.number OFFSET 0) AS b",
         );
         let lease = lease
             .bind(self.now.0)
@@ -334,12 +342,23 @@ fn granted(row: &PgRow) -> Result<(usize, Grant), Fault> {
     Ok((usize::try_from(place).unwrap_or(usize::MAX), grant))
 }
 
-/// How many jobs each caller has running.
-async fn running(connection: &mut PgConnection) -> Result<HashMap<String, u64>, Fault> {
-    let find = "SELECT caller, count(*) FROM jobs WHERE state = 'leased' GROUP BY caller";
-    let found = sqlx::query(find).fetch_all(connection).await?;
-    let read = |row: &PgRow| Ok((row.try_get(0)?, count(row.try_get(1)?)));
-    Ok(found.iter().map(read).collect::<sqlx::Result<_>>()?)
+/// How many jobs the callers of candidates have running, where that is not known yet.
+async fn count_running(
+    connection: &mut PgConnection,
+    candidates: &[Candidate],
+    running: &mut HashMap<String, u64>,
+) -> Result<(), Fault> {
+    let callers: HashSet<&str> = candidates.iter().map(|it| it.caller.as_str()).collect();
+    let unknown = callers.into_iter().filter(|it| !running.contains_key(*it));
+    let unknown: Vec<&str> = unknown.collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let find = "SELECT caller, jobs FROM counts WHERE caller = ANY($1) AND state = 'leased'";
+    for row in sqlx::query(find).bind(unknown).fetch_all(connection).await? {
+        running.insert(row.try_get(0)?, count(row.try_get(1)?));
+    }
+    Ok(())
 }
 
 /// The rank of the jobs of a language that go last.

@@ -62,8 +62,9 @@ impl<'a> Admission<'a> {
             return Ok(());
         }
         let find = sqlx::query(
-            "SELECT caller, key, digest, id FROM unnest($1::text[], $2::text[]) AS k (caller, key) \
-             JOIN keys USING (caller, key) WHERE expires_at > $3",
+            "SELECT k.caller, k.key, digest, id FROM unnest($1::text[], $2::text[]) \
+             AS k (caller, key) CROSS JOIN LATERAL (SELECT digest, id FROM keys \
+             WHERE keys.caller = k.caller AND keys.key = k.key AND expires_at > $3 OFFSET 0) AS known",
         );
         let find = find.bind(callers).bind(keys).bind(self.now.0);
         for row in find.fetch_all(connection).await? {
@@ -83,10 +84,10 @@ impl<'a> Admission<'a> {
         callers.dedup();
         // The sum of all goes with each: that is one question less.
         let find = sqlx::query(
-            "SELECT c.caller, coalesce(sum(jobs), 0)::bigint, (SELECT coalesce(sum(jobs), 0)::bigint \
-             FROM totals WHERE state IN ('ready', 'scheduled')) FROM unnest($1::text[]) AS c (caller) \
-             LEFT JOIN counts ON counts.caller = c.caller AND state IN ('ready', 'scheduled') \
-             GROUP BY c.caller",
+            "SELECT caller, (SELECT coalesce(sum(jobs), 0)::bigint FROM counts \
+             WHERE counts.caller = c.caller AND state IN ('ready', 'scheduled')), \
+             (SELECT coalesce(sum(jobs), 0)::bigint FROM totals \
+             WHERE state IN ('ready', 'scheduled')) FROM unnest($1::text[]) AS c (caller)",
         );
         for row in find.bind(callers).fetch_all(connection).await? {
             self.waiting.insert(row.try_get(0)?, count(row.try_get(1)?));

@@ -56,8 +56,8 @@ pub(super) async fn job(pool: &PgPool, id: JobId) -> Result<Option<Job>, Fault> 
 
 async fn position(pool: &PgPool, id: JobId) -> Result<u64, Fault> {
     let find = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT 1 FROM (SELECT * FROM jobs WHERE id = $1) AS own \
-         JOIN jobs AS other ON other.state = 'ready' AND other.language = own.language \
+        "SELECT count(*) FROM (SELECT * FROM jobs WHERE id = $1) AS own CROSS JOIN LATERAL \
+         (SELECT 1 FROM jobs AS other WHERE other.state = 'ready' AND other.language = own.language \
          AND (other.rank, other.turn, other.number) < (own.rank, own.turn, own.number) LIMIT $2) \
          AS before",
     );
@@ -67,7 +67,8 @@ async fn position(pool: &PgPool, id: JobId) -> Result<u64, Fault> {
 
 /// The result of a job.
 pub(super) async fn result(pool: &PgPool, id: JobId) -> Result<Option<StoredResult>, Fault> {
-    let find = "SELECT body FROM results JOIN jobs USING (number) WHERE id = $1";
+    let find = "SELECT body FROM results \
+                WHERE number = (SELECT number FROM jobs WHERE id = $1)";
     let found = sqlx::query_scalar(find).bind(bytes(id)).fetch_optional(pool).await?;
     Ok(found.map(|body| StoredResult { body }))
 }
@@ -75,8 +76,8 @@ pub(super) async fn result(pool: &PgPool, id: JobId) -> Result<Option<StoredResu
 /// The attempts of a job.
 pub(super) async fn attempts(pool: &PgPool, id: JobId) -> Result<Vec<Attempt>, Fault> {
     let find = sqlx::query(
-        "SELECT lease, a.worker, a.started_at, ended_at, a.reason FROM attempts a \
-         JOIN jobs USING (number) WHERE id = $1 ORDER BY lease",
+        "SELECT lease, worker, started_at, ended_at, reason FROM attempts \
+         WHERE number = (SELECT number FROM jobs WHERE id = $1) ORDER BY number, lease",
     );
     let found = find.bind(bytes(id)).fetch_all(pool).await?;
     let read = |row: &PgRow| {

@@ -26,10 +26,10 @@ pub(super) async fn purge(
         deleted += sqlx::query(sql).bind(&jobs).execute(&mut *connection).await?.rows_affected();
     }
     for sql in [
-        "DELETE FROM keys WHERE (caller, key) IN \
-         (SELECT caller, key FROM keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
-        "DELETE FROM callbacks WHERE number IN \
-         (SELECT number FROM callbacks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+        "DELETE FROM keys WHERE ctid = ANY(ARRAY \
+         (SELECT ctid FROM keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2))",
+        "DELETE FROM callbacks WHERE number = ANY(ARRAY \
+         (SELECT number FROM callbacks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2))",
     ] {
         let delete = sqlx::query(sql).bind(now.0).bind(bound(limit));
         deleted += delete.execute(&mut *connection).await?.rows_affected();

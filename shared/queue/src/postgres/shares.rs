@@ -51,9 +51,11 @@ impl Shares {
             return Ok(Self::default());
         }
         let find = sqlx::query(
-            "SELECT caller, language, last_turn, expected_s, l.turn, average_ms \
-             FROM unnest($1::text[], $2::text[]) AS p (caller, language) \
-             LEFT JOIN shares USING (caller, language) LEFT JOIN languages l USING (language)",
+            "SELECT p.caller, p.language, last_turn, expected_s, turn, average_ms \
+             FROM unnest($1::text[], $2::text[]) AS p (caller, language) LEFT JOIN LATERAL \
+             (SELECT * FROM shares s WHERE s.caller = p.caller AND s.language = p.language OFFSET 0) \
+             AS s ON TRUE LEFT JOIN LATERAL (SELECT turn, average_ms FROM languages l \
+             WHERE l.language = p.language OFFSET 0) AS l ON TRUE",
         );
         let find = find
             .bind(pairs.iter().map(|(caller, _)| *caller).collect::<Vec<_>>())

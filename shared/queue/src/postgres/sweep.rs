@@ -81,10 +81,10 @@ pub(super) fn sweep(
 ) -> Result<Swept, Fault> {
     let mut swept = Swept::default();
     for id in &due.late {
-        let is_late = |it: &&mut Standing| {
+        let is_late = |it: &mut Standing| {
             it.state == State::Leased && it.lease_until.is_some_and(|until| until < now.0)
         };
-        if table.find(*id).filter(is_late).is_some() {
+        if table.find(*id).is_some_and(is_late) {
             end_lease(table, *id, now)?;
             swept.leases += 1;
         }
@@ -100,11 +100,11 @@ pub(super) fn sweep(
         swept.promoted += 1;
     }
     for id in &due.expired {
-        let waits = |it: &&mut Standing| {
+        let waits = |it: &mut Standing| {
             matches!(it.state, State::Ready | State::Scheduled)
                 && it.start_by.is_some_and(|by| by < now.0)
         };
-        if table.find(*id).filter(waits).is_some() {
+        if table.find(*id).is_some_and(waits) {
             table.end(*id, State::Expired, None, now);
             swept.expired += 1;
         }

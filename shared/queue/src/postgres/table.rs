@@ -145,9 +145,9 @@ impl Table {
             return Ok(Self::default());
         }
         let find = sqlx::query(
-            "SELECT jobs.*, r.token AS result_token, r.digest FROM jobs \
-             LEFT JOIN results r ON r.number = jobs.number WHERE jobs.id = ANY($1) \
-             FOR UPDATE OF jobs",
+            "SELECT *, (SELECT r.token FROM results r WHERE r.number = jobs.number) AS result_token, \
+             (SELECT r.digest FROM results r WHERE r.number = jobs.number) AS digest FROM jobs \
+             WHERE id = ANY($1) FOR UPDATE",
         );
         let found = find.bind(ids).fetch_all(connection).await?;
         let rows = found.iter().map(Standing::read).collect::<Result<Vec<_>, _>>()?;
@@ -262,7 +262,8 @@ impl Table {
         let note = sqlx::query(
             "UPDATE attempts SET ended_at = $1, reason = e.reason \
              FROM unnest($2::bigint[], $3::integer[], $4::text[]) AS e (number, lease, reason) \
-             WHERE attempts.number = e.number AND attempts.lease = e.lease",
+             WHERE attempts.number = ANY($2) AND attempts.number = e.number \
+             AND attempts.lease = e.lease",
         );
         note.bind(now.0)
             .bind(self.ended.iter().map(|it| it.number).collect::<Vec<_>>())
@@ -319,7 +320,7 @@ async fn update(connection: &mut PgConnection, rows: &[&Standing]) -> Result<u64
          $18::bigint[]) AS c (number, seen_state, seen_token, state, reason, turn, cost, attempt, \
          deaths, token, lease_until, is_accepted, cancel_requested, version, run_at, ready_at, \
          finished_at, expires_at) \
-         WHERE jobs.number = c.number AND jobs.state = c.seen_state \
+         WHERE jobs.number = ANY($1) AND jobs.number = c.number AND jobs.state = c.seen_state \
          AND jobs.token IS NOT DISTINCT FROM c.seen_token",
     );
     let update = update

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -112,7 +112,9 @@ impl Task {
                 let place = self.place.shown();
                 tracing::error!("jobs could not be written to {place}: {fault}");
                 let error = StoreError::from(fault);
-                batch.into_iter().for_each(|order| answer(order, Err(error.clone())));
+                for order in batch {
+                    answer(order, Err(error.clone()));
+                }
             }
             Ok(done) => {
                 for (order, done) in batch.into_iter().zip(done) {
@@ -168,14 +170,13 @@ impl Task {
     }
 
     async fn begin_on(&self, connection: &mut PgConnection) -> Result<Timestamp, Fault> {
-        sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
         // The clock is read when the lock is there.
         let lock = concat!(
-            "SELECT CASE WHEN pg_advisory_xact_lock(1181511540, 1) IS NOT NULL THEN ",
+            "BEGIN; SELECT CASE WHEN pg_advisory_xact_lock(1181511540, 1) IS NOT NULL THEN ",
             clock!(),
             " END"
         );
-        let now: i64 = sqlx::query_scalar(lock).fetch_one(connection).await?;
+        let now: i64 = sqlx::raw_sql(lock).fetch_one(connection).await?.try_get(0)?;
         Ok(self.clock.fixed().unwrap_or(Timestamp(now)))
     }
 

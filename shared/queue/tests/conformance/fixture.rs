@@ -66,11 +66,6 @@ impl Fixture {
         queue::open(&self.url, bounds, self.clock.clone()).await
     }
 
-    /// Where the store is.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
     /// The file, where there is one.
     pub(crate) fn place(&self) -> &Path {
         &self.place
