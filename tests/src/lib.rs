@@ -11,7 +11,7 @@
 )]
 
 mod server;
-mod stores;
+pub mod stores;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -20,7 +20,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use server::{Server, ServerBuilder, prepared_directory, toolchain_path};
-pub use stores::RedisServer;
 
 /// The repository.
 pub fn repository() -> &'static Path {

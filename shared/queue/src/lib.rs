@@ -17,6 +17,7 @@
 mod clock;
 mod job;
 mod lease;
+mod postgres;
 mod redis;
 mod retry;
 mod sqlite;
@@ -32,6 +33,7 @@ pub use lease::{
     Claim, Completed, Completion, Extended, Failed, Failure, Grant, InvalidToken, Lease, Released,
     Token,
 };
+pub use postgres::PostgresStore;
 pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 pub use store::{

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     Attempt, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant, Job,
-    JobId, Lease, NewJob, Page, QueueStats, RedisStore, Released, SqliteStore, State, StoredResult,
-    Timestamp, Wakes,
+    JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released, SqliteStore,
+    State, StoredResult, Timestamp, Wakes,
 };
 
 /// Keeps jobs.
@@ -259,7 +259,10 @@ pub enum Durability {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The URL is none that we know.
-    #[error("`{0}` is no store; write `sqlite:PATH`, `redis://HOST` or `rediss://HOST`")]
+    #[error(
+        "`{0}` is no store; write `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or \
+         `redis://` or `rediss://USER:PASSWORD@HOST:PORT`"
+    )]
     Url(String),
     /// Another process has the file.
     #[error("{} is in use by another process; give each gateway a file of its own", .0.display())]
@@ -295,13 +298,17 @@ impl StoreError {
     }
 }
 
-/// Opens the store that a URL names: `sqlite:PATH`, or `redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER]`
-/// of a Redis or Valkey server, with TLS as `rediss://`.
+/// Opens the store that a URL names: `sqlite:PATH`; `postgres://USER:PASSWORD@HOST:PORT/DATABASE`
+/// (or `postgresql://…`), which takes the parameters of libpq such as `?sslmode=verify-full`; or
+/// `redis://USER:PASSWORD@HOST:PORT/NUMBER` of a Redis or Valkey server, with TLS as `rediss://…`.
 pub async fn open(
     url: &str,
     bounds: Bounds,
     clock: Clock,
 ) -> Result<Arc<dyn JobStore>, StoreError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(PostgresStore::open(url, bounds, clock).await?));
+    }
     if url.starts_with("redis://") || url.starts_with("rediss://") {
         return Ok(Arc::new(RedisStore::open(url, bounds, clock).await?));
     }

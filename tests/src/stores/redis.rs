@@ -1,34 +1,27 @@
 //! A Redis or Valkey server of a test's own.
 
-use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
-/// Where servers keep what they write: on a disk, as `/tmp` may be none.
-const ROOT: &str = "/var/tmp";
-const PREFIX: &str = "flotilla-redis-";
-/// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::{Home, PATIENCE};
+
 /// Ports that no outgoing connection is given, so that a server finds its own free again.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Ports that are tried.
 const TRIES: usize = 20;
 
-/// A server process with what it keeps. Both are gone when it is dropped; the process also when the
-/// thread that started it ends in any way, and its directory when the next one is started after that.
+/// A Redis or Valkey server with a directory of its own, on a free port of loopback.
 #[derive(Debug)]
 pub struct RedisServer {
     child: Child,
     port: u16,
     settings: Vec<(String, String)>,
-    directory: TempDir,
-    _lock: File,
+    home: Home,
 }
 
 impl RedisServer {
@@ -39,10 +32,7 @@ impl RedisServer {
 
     /// The same with other settings, by their names in `redis.conf`.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
-        remove_left_behind();
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(ROOT).unwrap();
-        let lock = File::create(directory.path().join("lock")).unwrap();
-        lock.try_lock().unwrap();
+        let home = Home::new();
         let standard = [
             ("bind", "127.0.0.1"),
             ("save", ""),
@@ -58,13 +48,13 @@ impl RedisServer {
             .collect();
         for _ in 0..TRIES {
             let port = free_port();
-            let mut child = spawn(directory.path(), port, &settings);
+            let mut child = spawn(&home, port, &settings);
             if wait(&mut child, port) {
-                return Self { child, port, settings, directory, _lock: lock };
+                return Self { child, port, settings, home };
             }
             // Somebody else took the port meanwhile.
         }
-        panic!("no server starts: {:?}", std::fs::read_to_string(directory.path().join("log")))
+        panic!("no server starts: {:?}", std::fs::read_to_string(home.data().join("log")))
     }
 
     /// What a store is opened with.
@@ -93,11 +83,11 @@ impl RedisServer {
         kill_process(Pid::from_raw(self.pid()).unwrap(), Signal::CONT).unwrap();
     }
 
-    /// Starts it again with what it kept, on the same port. Do that on the thread that started it.
+    /// Starts it again with what it kept, on the same port.
     pub fn restart(&mut self) {
         self.child.kill().unwrap_or_default();
         self.child.wait().unwrap();
-        self.child = spawn(self.directory.path(), self.port, &self.settings);
+        self.child = spawn(&self.home, self.port, &self.settings);
         assert!(wait(&mut self.child, self.port), "the server does not start again");
     }
 
@@ -114,20 +104,18 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(directory: &Path, port: u16, settings: &[(String, String)]) -> Child {
-    let log = File::create(directory.join("log")).unwrap();
+fn spawn(home: &Home, port: u16, settings: &[(String, String)]) -> Child {
     let settings = settings.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]);
-    Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(program())
-        .args(["--port", &port.to_string(), "--dir"])
-        .arg(directory)
+    // Without a file of settings it takes those of no system.
+    let child = home
+        .command(&program())
+        .args(["--port", &port.to_string(), "--logfile", "log"])
         .args(settings)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
+        .stdout(Stdio::null())
         .spawn()
-        .expect("`setpriv` of util-linux is installed")
+        .unwrap();
+    home.note_server(&child);
+    child
 }
 
 /// The server that is installed.
@@ -179,15 +167,4 @@ fn free_port() -> u16 {
         }
     }
     panic!("no port is free");
-}
-
-/// Removes what servers kept whose tests were killed: nobody holds their locks.
-fn remove_left_behind() {
-    for entry in std::fs::read_dir(ROOT).unwrap().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX)
-            && File::open(entry.path().join("lock")).is_ok_and(|it| it.try_lock().is_ok())
-        {
-            drop(std::fs::remove_dir_all(entry.path()));
-        }
-    }
 }

@@ -18,8 +18,8 @@ async fn a_file_has_one_process() {
 async fn nobody_else_can_read_what_was_submitted() {
     let fixture = Fixture::sqlite().await;
     fixture.enqueue(job("a")).await;
-    let place = fixture.place();
-    for entry in std::fs::read_dir(place.parent().unwrap()).unwrap() {
+    let directory = fixture.place().parent().unwrap();
+    for entry in std::fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{:?}", entry.file_name());

@@ -1,6 +1,7 @@
 //! A store of its own for each case, and words for what the cases do.
 
-use std::path::PathBuf;
+use std::any::Any;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,8 +9,7 @@ use queue::{
     Bounds, Claim, Clock, Completed, Completion, Delivery, Enqueued, Grant, Job, JobId, JobStore,
     NewJob, Priority, State, StoreError, Swept, Timestamp,
 };
-use tempfile::TempDir;
-use tests::RedisServer;
+use tests::stores::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -19,37 +19,33 @@ pub(crate) struct Fixture {
     store: Mutex<Option<Arc<dyn JobStore>>>,
     pub(crate) clock: Clock,
     bounds: Bounds,
-    ground: Ground,
+    url: String,
+    place: PathBuf,
+    /// What is gone with it.
+    _ground: Box<dyn Any + Send + Sync>,
 }
-
-/// What a store stands on.
-enum Ground {
-    File(TempDir),
-    Redis(RedisServer),
-}
-
-impl Ground {
-    fn url(&self) -> String {
-        match self {
-            Self::File(directory) => format!("sqlite:{}", directory.path().join(FILE).display()),
-            Self::Redis(server) => server.url(),
-        }
-    }
-}
-
-const FILE: &str = "jobs.db";
 
 impl Fixture {
     pub(crate) async fn sqlite() -> Self {
-        Self::on(Ground::File(tempfile::tempdir().unwrap())).await
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("jobs.db");
+        let url = format!("sqlite:{}", place.display());
+        Self::open(url, place, Box::new(directory)).await
     }
 
-    /// Nothing is lost as long as the server runs; to flush each change would take long.
+    /// A database of its own in the server that all cases share.
+    pub(crate) async fn postgres() -> Self {
+        let url = crate::postgres::database().await;
+        Self::open(url, PathBuf::new(), Box::new(())).await
+    }
+
+    /// A server of its own. Nothing is lost as long as it runs; to flush each change would take long.
     pub(crate) async fn redis() -> Self {
-        Self::on(Ground::Redis(RedisServer::start_with(&[("appendfsync", "everysec")]))).await
+        let server = RedisServer::start_with(&[("appendfsync", "everysec")]);
+        Self::open(server.url(), PathBuf::new(), Box::new(server)).await
     }
 
-    async fn on(ground: Ground) -> Self {
+    async fn open(url: String, place: PathBuf, ground: Box<dyn Any + Send + Sync>) -> Self {
         let clock = Clock::set(Timestamp(1_000_000_000));
         let bounds = Bounds {
             waiting_max: 400,
@@ -58,7 +54,7 @@ impl Fixture {
             key_ttl: Duration::from_hours(24),
             patience: MINUTE,
         };
-        let fixture = Self { store: Mutex::default(), clock, bounds, ground };
+        let fixture = Self { store: Mutex::default(), clock, bounds, url, place, _ground: ground };
         fixture.reopen().await;
         fixture
     }
@@ -66,22 +62,20 @@ impl Fixture {
     /// Opens the store again, as the next gateway does.
     pub(crate) async fn reopen(&self) {
         drop(self.store.lock().unwrap().take());
-        // A file's writer does its last work on its own thread.
-        let url = self.ground.url();
-        let store = queue::open(&url, self.bounds, self.clock.clone()).await.unwrap();
+        // The writer's last work is done on its own thread, or task.
+        let store = queue::open(&self.url, self.bounds, self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);
     }
 
     /// Opens the store once more, beside itself.
-    pub(crate) async fn open_again(&self) -> Result<(), StoreError> {
+    pub(crate) async fn open_again(&self) -> Result<Arc<dyn JobStore>, StoreError> {
         let bounds = Bounds { patience: Duration::ZERO, ..self.bounds };
-        queue::open(&self.ground.url(), bounds, self.clock.clone()).await.map(drop)
+        queue::open(&self.url, bounds, self.clock.clone()).await
     }
 
-    /// The file of one that has a file.
-    pub(crate) fn place(&self) -> PathBuf {
-        let Ground::File(directory) = &self.ground else { panic!("it has no file") };
-        directory.path().join(FILE)
+    /// The file, where there is one.
+    pub(crate) fn place(&self) -> &Path {
+        &self.place
     }
 
     pub(crate) fn store(&self) -> Arc<dyn JobStore> {

@@ -213,11 +213,11 @@ fn pick<T>(all: &[T], index: usize) -> Option<&T> {
     all.get(index.checked_rem(all.len())?)
 }
 
-/// Has a history happen in a store of its own.
-fn happen(acts: &[Act], open: impl Future<Output = Fixture>) {
+/// Does all of it to a new store, and then has everything come to its end.
+fn check(acts: &[Act], open: impl AsyncFn() -> Fixture) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let fixture = open.await;
+        let fixture = open().await;
         let mut history = History::default();
         for act in acts {
             history.do_one(&fixture, act).await;
@@ -227,27 +227,33 @@ fn happen(acts: &[Act], open: impl Future<Output = Fixture>) {
     });
 }
 
-/// Histories for a store, so many of them.
-macro_rules! histories {
-    ($store:ident, $open:expr, $cases:literal) => {
-        mod $store {
-            use proptest::prelude::*;
-
-            proptest! {
-                #![proptest_config(ProptestConfig {
-                    cases: $cases, failure_persistence: None, ..ProptestConfig::default()
-                })]
-
-                #[test]
-                fn nothing_is_lost_and_nothing_is_done_twice(
-                    acts in proptest::collection::vec(super::act(), 1..60)
-                ) {
-                    super::happen(&acts, $open);
-                }
-            }
-        }
-    };
+fn of_cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-histories!(sqlite, crate::Fixture::sqlite(), 100);
-histories!(redis, crate::Fixture::redis(), 100);
+proptest! {
+    #![proptest_config(of_cases(100))]
+
+    #[test]
+    fn nothing_is_lost_and_nothing_is_done_twice(acts in proptest::collection::vec(act(), 1..60)) {
+        check(&acts, Fixture::sqlite);
+    }
+}
+
+proptest! {
+    #![proptest_config(of_cases(20))]
+
+    #[test]
+    fn nor_is_it_on_postgres(acts in proptest::collection::vec(act(), 1..60)) {
+        check(&acts, Fixture::postgres);
+    }
+}
+
+proptest! {
+    #![proptest_config(of_cases(60))]
+
+    #[test]
+    fn nor_is_it_on_redis(acts in proptest::collection::vec(act(), 1..60)) {
+        check(&acts, Fixture::redis);
+    }
+}

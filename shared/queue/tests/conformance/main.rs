@@ -13,7 +13,8 @@ mod files;
 mod fixture;
 mod histories;
 mod order;
-mod redis_server;
+mod postgres;
+mod redis;
 mod results;
 mod retention;
 mod submit;
@@ -87,4 +88,5 @@ macro_rules! every_case {
 }
 
 every_case!(sqlite, crate::Fixture::sqlite());
-every_case!(redis, crate::Fixture::redis());
+every_case!(on_postgres, crate::Fixture::postgres());
+every_case!(on_redis, crate::Fixture::redis());

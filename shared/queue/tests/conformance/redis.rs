@@ -8,7 +8,7 @@ use queue::{
     Bounds, Cancelled, Claim, Clock, Completed, Durability, Enqueued, JobId, JobStore, NewJob,
     State, StoreError, Timestamp,
 };
-use tests::RedisServer;
+use tests::stores::RedisServer;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
