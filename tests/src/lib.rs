@@ -11,6 +11,7 @@
 )]
 
 mod server;
+pub mod stores;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

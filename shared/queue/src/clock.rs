@@ -64,6 +64,15 @@ impl Clock {
         }
     }
 
+    /// The time of one that stands still. Stores whose server has a clock of its own ask that one
+    /// otherwise.
+    pub(crate) fn fixed(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Source::Anchored(..) => None,
+            Source::Set(now) => Some(Timestamp(now.load(Ordering::Acquire))),
+        }
+    }
+
     /// Now.
     pub fn now(&self) -> Timestamp {
         match &self.0 {

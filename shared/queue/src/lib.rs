@@ -17,6 +17,8 @@
 mod clock;
 mod job;
 mod lease;
+mod postgres;
+mod redis;
 mod retry;
 mod sqlite;
 mod store;
@@ -31,6 +33,8 @@ pub use lease::{
     Claim, Completed, Completion, Extended, Failed, Failure, Grant, InvalidToken, Lease, Released,
     Token,
 };
+pub use postgres::PostgresStore;
+pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 pub use store::{
     Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, JobStore, OpenCallback,

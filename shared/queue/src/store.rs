@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     Attempt, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant, Job,
-    JobId, Lease, NewJob, Page, QueueStats, Released, SqliteStore, State, StoredResult, Timestamp,
-    Wakes,
+    JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released, SqliteStore,
+    State, StoredResult, Timestamp, Wakes,
 };
 
 /// Keeps jobs.
@@ -250,13 +250,19 @@ pub enum Durability {
     PowerLoss,
     /// The end of the server, and not always the loss of power.
     ProcessCrash,
+    /// The end of the server. The loss of power, or of a server before its replica has everything,
+    /// takes what was acknowledged in about a second before it.
+    AboutASecond,
 }
 
 /// Why a store cannot do what it is asked for.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The URL is none that we know.
-    #[error("`{0}` is no store; write `sqlite:PATH`")]
+    #[error(
+        "`{0}` is no store; write `sqlite:PATH`, `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, or \
+         `redis://` or `rediss://USER:PASSWORD@HOST:PORT`"
+    )]
     Url(String),
     /// Another process has the file.
     #[error("{} is in use by another process; give each gateway a file of its own", .0.display())]
@@ -282,17 +288,35 @@ pub enum StoreError {
     Unavailable(String),
 }
 
-/// Opens the store that a URL names: `sqlite:PATH`.
+impl StoreError {
+    /// Of a URL that names no store. What may be a password is not shown.
+    pub(crate) fn url(url: &str) -> Self {
+        let Some((scheme, rest)) = url.split_once("://") else { return Self::Url(url.to_owned()) };
+        let place =
+            rest.rsplit_once('@').map_or(rest.to_owned(), |(_, place)| format!("…@{place}"));
+        Self::Url(format!("{scheme}://{place}"))
+    }
+}
+
+/// Opens the store that a URL names: `sqlite:PATH`; `postgres://USER:PASSWORD@HOST:PORT/DATABASE`
+/// (or `postgresql://…`), which takes the parameters of libpq such as `?sslmode=verify-full`; or
+/// `redis://USER:PASSWORD@HOST:PORT/NUMBER` of a Redis or Valkey server, with TLS as `rediss://…`.
 pub async fn open(
     url: &str,
     bounds: Bounds,
     clock: Clock,
 ) -> Result<Arc<dyn JobStore>, StoreError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(PostgresStore::open(url, bounds, clock).await?));
+    }
+    if url.starts_with("redis://") || url.starts_with("rediss://") {
+        return Ok(Arc::new(RedisStore::open(url, bounds, clock).await?));
+    }
     let path = url.strip_prefix("sqlite:").map(|it| it.strip_prefix("//").unwrap_or(it));
     match path {
         Some(path) if !path.is_empty() => {
             Ok(Arc::new(SqliteStore::open(PathBuf::from(path), bounds, clock).await?))
         }
-        _ => Err(StoreError::Url(url.to_owned())),
+        _ => Err(StoreError::url(url)),
     }
 }

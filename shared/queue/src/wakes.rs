@@ -91,6 +91,12 @@ impl Wakes {
         }
     }
 
+    /// Has everybody look, after something may have happened unheard.
+    pub(crate) fn tell_everybody(&self) {
+        self.lock().retain(|_, it| it.send(()).is_ok());
+        self.tell_of_work();
+    }
+
     /// Forgets jobs that nobody waits for any more.
     pub fn tidy(&self) {
         self.lock().retain(|_, it| it.receiver_count() > 0);

@@ -1,5 +1,6 @@
 //! A store of its own for each case, and words for what the cases do.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use queue::{
     Bounds, Claim, Clock, Completed, Completion, Delivery, Enqueued, Grant, Job, JobId, JobStore,
     NewJob, Priority, State, StoreError, Swept, Timestamp,
 };
-use tempfile::TempDir;
+use tests::stores::RedisServer;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 pub(crate) const MINUTE: Duration = Duration::from_mins(1);
@@ -18,13 +19,33 @@ pub(crate) struct Fixture {
     store: Mutex<Option<Arc<dyn JobStore>>>,
     pub(crate) clock: Clock,
     bounds: Bounds,
+    url: String,
     place: PathBuf,
-    _directory: TempDir,
+    /// What is gone with it.
+    _ground: Box<dyn Any + Send + Sync>,
 }
 
 impl Fixture {
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("jobs.db");
+        let url = format!("sqlite:{}", place.display());
+        Self::open(url, place, Box::new(directory)).await
+    }
+
+    /// A database of its own in the server that all cases share.
+    pub(crate) async fn postgres() -> Self {
+        let url = crate::postgres::database().await;
+        Self::open(url, PathBuf::new(), Box::new(())).await
+    }
+
+    /// A server of its own. Nothing is lost as long as it runs; to flush each change would take long.
+    pub(crate) async fn redis() -> Self {
+        let server = RedisServer::start_with(&[("appendfsync", "everysec")]);
+        Self::open(server.url(), PathBuf::new(), Box::new(server)).await
+    }
+
+    async fn open(url: String, place: PathBuf, ground: Box<dyn Any + Send + Sync>) -> Self {
         let clock = Clock::set(Timestamp(1_000_000_000));
         let bounds = Bounds {
             waiting_max: 400,
@@ -33,13 +54,7 @@ impl Fixture {
             key_ttl: Duration::from_hours(24),
             patience: MINUTE,
         };
-        let fixture = Self {
-            store: Mutex::default(),
-            clock,
-            bounds,
-            place: directory.path().join("jobs.db"),
-            _directory: directory,
-        };
+        let fixture = Self { store: Mutex::default(), clock, bounds, url, place, _ground: ground };
         fixture.reopen().await;
         fixture
     }
@@ -47,17 +62,15 @@ impl Fixture {
     /// Opens the store again, as the next gateway does.
     pub(crate) async fn reopen(&self) {
         drop(self.store.lock().unwrap().take());
-        let url = format!("sqlite:{}", self.place.display());
-        // The writer's last work is done on its own thread.
-        let store = queue::open(&url, self.bounds, self.clock.clone()).await.unwrap();
+        // The writer's last work is done on its own thread, or task.
+        let store = queue::open(&self.url, self.bounds, self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);
     }
 
     /// Opens the store once more, beside itself.
-    pub(crate) async fn open_again(&self) -> Result<(), StoreError> {
-        let url = format!("sqlite:{}", self.place.display());
+    pub(crate) async fn open_again(&self) -> Result<Arc<dyn JobStore>, StoreError> {
         let bounds = Bounds { patience: Duration::ZERO, ..self.bounds };
-        queue::open(&url, bounds, self.clock.clone()).await.map(drop)
+        queue::open(&self.url, bounds, self.clock.clone()).await
     }
 
     /// The file, where there is one.

@@ -213,20 +213,47 @@ fn pick<T>(all: &[T], index: usize) -> Option<&T> {
     all.get(index.checked_rem(all.len())?)
 }
 
+/// Does all of it to a new store, and then has everything come to its end.
+fn check(acts: &[Act], open: impl AsyncFn() -> Fixture) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let fixture = open().await;
+        let mut history = History::default();
+        for act in acts {
+            history.do_one(&fixture, act).await;
+            history.check(&fixture).await;
+        }
+        history.heal(&fixture).await;
+    });
+}
+
+fn of_cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(of_cases(100))]
 
     #[test]
     fn nothing_is_lost_and_nothing_is_done_twice(acts in proptest::collection::vec(act(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let fixture = Fixture::sqlite().await;
-            let mut history = History::default();
-            for act in &acts {
-                history.do_one(&fixture, act).await;
-                history.check(&fixture).await;
-            }
-            history.heal(&fixture).await;
-        });
+        check(&acts, Fixture::sqlite);
+    }
+}
+
+proptest! {
+    #![proptest_config(of_cases(20))]
+
+    #[test]
+    fn nor_is_it_on_postgres(acts in proptest::collection::vec(act(), 1..60)) {
+        check(&acts, Fixture::postgres);
+    }
+}
+
+proptest! {
+    #![proptest_config(of_cases(60))]
+
+    #[test]
+    fn nor_is_it_on_redis(acts in proptest::collection::vec(act(), 1..60)) {
+        check(&acts, Fixture::redis);
     }
 }

@@ -8,10 +8,13 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod agree;
 mod files;
 mod fixture;
 mod histories;
 mod order;
+mod postgres;
+mod redis;
 mod results;
 mod retention;
 mod submit;
@@ -34,47 +37,56 @@ macro_rules! conformance {
     };
 }
 
-conformance!(sqlite, crate::Fixture::sqlite(), [
-    submit: a_job_that_was_acknowledged_is_there_after_a_restart
-        a_key_stands_for_one_job
-        a_key_with_other_content_is_a_conflict
-        keys_of_callers_are_apart
-        beyond_its_bound_a_caller_is_refused_and_others_are_not
-        a_batch_is_kept_in_its_order
-        a_cancelled_job_is_never_granted
-        jobs_are_listed_by_what_they_are;
-    order: a_leased_job_is_not_granted_again
-        a_higher_priority_goes_first
-        a_long_backlog_of_one_caller_does_not_hold_up_another
-        one_claim_in_ten_takes_the_lowest_priority
-        a_caller_has_no_more_running_than_it_may
-        only_languages_that_are_asked_for_are_granted
-        the_same_poll_gets_the_same_grants_until_they_are_accepted
-        a_position_counts_those_before;
-    results: a_result_is_recorded_once
-        the_same_result_again_is_a_duplicate
-        a_stranger_changes_nothing
-        a_late_result_is_taken_if_nobody_else_has_the_job
-        a_result_after_another_was_granted_the_job_is_stale
-        a_fault_is_retried_and_then_the_job_is_dead
-        a_fault_that_no_retry_helps_is_the_end
-        what_is_released_has_spent_no_attempt
-        a_running_job_hears_that_it_is_cancelled
-        a_cancel_that_comes_too_late_says_so
-        a_dead_job_can_be_redriven
-        a_final_job_tells_its_callback_once_it_is_due;
-    times: a_lease_that_nobody_extends_ends_and_the_job_goes_on
-        a_grant_that_nobody_accepts_spends_no_attempt
-        two_workers_that_die_with_a_job_are_enough
-        what_may_run_once_is_not_run_again
-        a_worker_that_starts_anew_gives_its_jobs_back
-        no_lease_goes_beyond_its_attempt
-        a_job_waits_for_its_time
-        a_job_that_is_not_started_in_time_expires
-        a_cancelled_job_whose_worker_dies_is_cancelled
-        leases_outlive_a_restart;
-    retention: what_is_over_goes_after_its_time
-        beyond_a_number_the_oldest_go
-        keys_go_after_theirs
-        counts_are_right_all_the_while;
-]);
+/// The cases, written once for all stores.
+macro_rules! every_case {
+    ($store:ident, $open:expr) => {
+        conformance!($store, $open, [
+            submit: a_job_that_was_acknowledged_is_there_after_a_restart
+                a_key_stands_for_one_job
+                a_key_with_other_content_is_a_conflict
+                keys_of_callers_are_apart
+                beyond_its_bound_a_caller_is_refused_and_others_are_not
+                a_batch_is_kept_in_its_order
+                a_cancelled_job_is_never_granted
+                jobs_are_listed_by_what_they_are;
+            order: a_leased_job_is_not_granted_again
+                a_higher_priority_goes_first
+                a_long_backlog_of_one_caller_does_not_hold_up_another
+                one_claim_in_ten_takes_the_lowest_priority
+                a_caller_has_no_more_running_than_it_may
+                only_languages_that_are_asked_for_are_granted
+                the_same_poll_gets_the_same_grants_until_they_are_accepted
+                a_position_counts_those_before;
+            results: a_result_is_recorded_once
+                the_same_result_again_is_a_duplicate
+                a_stranger_changes_nothing
+                a_late_result_is_taken_if_nobody_else_has_the_job
+                a_result_after_another_was_granted_the_job_is_stale
+                a_fault_is_retried_and_then_the_job_is_dead
+                a_fault_that_no_retry_helps_is_the_end
+                what_is_released_has_spent_no_attempt
+                a_running_job_hears_that_it_is_cancelled
+                a_cancel_that_comes_too_late_says_so
+                a_dead_job_can_be_redriven
+                a_final_job_tells_its_callback_once_it_is_due;
+            times: a_lease_that_nobody_extends_ends_and_the_job_goes_on
+                a_grant_that_nobody_accepts_spends_no_attempt
+                two_workers_that_die_with_a_job_are_enough
+                what_may_run_once_is_not_run_again
+                a_worker_that_starts_anew_gives_its_jobs_back
+                no_lease_goes_beyond_its_attempt
+                a_job_waits_for_its_time
+                a_job_that_is_not_started_in_time_expires
+                a_cancelled_job_whose_worker_dies_is_cancelled
+                leases_outlive_a_restart;
+            retention: what_is_over_goes_after_its_time
+                beyond_a_number_the_oldest_go
+                keys_go_after_theirs
+                counts_are_right_all_the_while;
+        ]);
+    };
+}
+
+every_case!(sqlite, crate::Fixture::sqlite());
+every_case!(on_postgres, crate::Fixture::postgres());
+every_case!(on_redis, crate::Fixture::redis());

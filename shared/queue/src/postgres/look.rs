@@ -1,0 +1,165 @@
+//! What is told of jobs.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
+
+use super::place::{Bytes, Fault, bytes, clock, count, id, limit as bound, time};
+use crate::{
+    Attempt, Filter, Job, JobId, LanguageStats, Page, Priority, QueueStats, State, StoredResult,
+    Timestamp,
+};
+
+macro_rules! columns {
+    () => {
+        "number, id, caller, language, state, reason, rank, attempt, attempts_max, \
+         cancel_requested, created_at, run_at, started_at, finished_at, version"
+    };
+}
+
+fn read(row: &PgRow) -> sqlx::Result<Job> {
+    let state: String = row.try_get("state")?;
+    let small =
+        |name| Ok::<_, sqlx::Error>(u32::try_from(row.try_get::<i32, _>(name)?).unwrap_or(0));
+    let at = |name| Ok::<_, sqlx::Error>(time(row.try_get(name)?));
+    let level = i16::from(Priority::MAX) - row.try_get::<i16, _>("rank")?;
+    Ok(Job {
+        id: id(row.try_get::<Bytes, _>("id")?),
+        caller: row.try_get("caller")?,
+        language: row.try_get("language")?,
+        state: state.parse().or(Err(sqlx::Error::Protocol("an unknown state".to_owned())))?,
+        reason: row.try_get("reason")?,
+        priority: u8::try_from(level).ok().and_then(Priority::new).unwrap_or_default(),
+        attempt: small("attempt")?,
+        attempts_max: small("attempts_max")?,
+        cancel_requested: row.try_get("cancel_requested")?,
+        created_at: Timestamp(row.try_get("created_at")?),
+        run_at: at("run_at")?,
+        started_at: at("started_at")?,
+        finished_at: at("finished_at")?,
+        position: None,
+        version: count(row.try_get("version")?),
+    })
+}
+
+/// A job, and where it stands among those that are ready.
+pub(super) async fn job(pool: &PgPool, id: JobId) -> Result<Option<Job>, Fault> {
+    let find = concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1");
+    let found = sqlx::query(find).bind(bytes(id)).fetch_optional(pool).await?;
+    let Some(mut job) = found.as_ref().map(read).transpose()? else { return Ok(None) };
+    if job.state == State::Ready {
+        job.position = Some(position(pool, id).await?);
+    }
+    Ok(Some(job))
+}
+
+async fn position(pool: &PgPool, id: JobId) -> Result<u64, Fault> {
+    let find = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT * FROM jobs WHERE id = $1) AS own CROSS JOIN LATERAL \
+         (SELECT 1 FROM jobs AS other WHERE other.state = 'ready' AND other.language = own.language \
+         AND (other.rank, other.turn, other.number) < (own.rank, own.turn, own.number) LIMIT $2) \
+         AS before",
+    );
+    let most = i64::try_from(Job::POSITION_MAX).unwrap_or(i64::MAX);
+    Ok(count(find.bind(bytes(id)).bind(most).fetch_one(pool).await?))
+}
+
+/// The result of a job.
+pub(super) async fn result(pool: &PgPool, id: JobId) -> Result<Option<StoredResult>, Fault> {
+    let find = "SELECT body FROM results \
+                WHERE number = (SELECT number FROM jobs WHERE id = $1)";
+    let found = sqlx::query_scalar(find).bind(bytes(id)).fetch_optional(pool).await?;
+    Ok(found.map(|body| StoredResult { body }))
+}
+
+/// The attempts of a job.
+pub(super) async fn attempts(pool: &PgPool, id: JobId) -> Result<Vec<Attempt>, Fault> {
+    let find = sqlx::query(
+        "SELECT lease, worker, started_at, ended_at, reason FROM attempts \
+         WHERE number = (SELECT number FROM jobs WHERE id = $1) ORDER BY number, lease",
+    );
+    let found = find.bind(bytes(id)).fetch_all(pool).await?;
+    let read = |row: &PgRow| {
+        Ok(Attempt {
+            number: u32::try_from(row.try_get::<i32, _>(0)?).unwrap_or(0),
+            worker: row.try_get(1)?,
+            started_at: Timestamp(row.try_get(2)?),
+            ended_at: time(row.try_get(3)?),
+            reason: row.try_get(4)?,
+        })
+    };
+    Ok(found.iter().map(read).collect::<sqlx::Result<_>>()?)
+}
+
+/// At most `limit` jobs, the newest first.
+pub(super) async fn list(
+    pool: &PgPool,
+    filter: &Filter,
+    from: Option<i64>,
+    limit: usize,
+) -> Result<Page, Fault> {
+    let start = concat!("SELECT ", columns!(), " FROM jobs WHERE TRUE");
+    let mut find = QueryBuilder::<Postgres>::new(start);
+    if let Some(from) = from {
+        find.push(" AND number < ").push_bind(from);
+    }
+    if let Some(caller) = &filter.caller {
+        find.push(" AND caller = ").push_bind(caller);
+    }
+    if let Some(state) = filter.state {
+        find.push(" AND state = ").push_bind(state.as_str());
+    }
+    if let Some(language) = &filter.language {
+        find.push(" AND language = ").push_bind(language);
+    }
+    if let Some(since) = filter.since {
+        find.push(" AND created_at >= ").push_bind(since.0);
+    }
+    if let Some(before) = filter.before {
+        find.push(" AND created_at < ").push_bind(before.0);
+    }
+    // One more tells whether there are more.
+    find.push(" ORDER BY number DESC LIMIT ").push_bind(bound(limit.saturating_add(1)));
+    let rows = find.build().fetch_all(pool).await?;
+    let has_more = rows.len() > limit;
+    let kept = rows.get(..limit).unwrap_or(&rows);
+    let jobs = kept.iter().map(read).collect::<sqlx::Result<_>>()?;
+    let last = kept.last().filter(|_| has_more);
+    Ok(Page { jobs, next: last.map(|row| row.try_get("number")).transpose()? })
+}
+
+/// What waits and what goes on; by the database's clock, if there is no other.
+pub(super) async fn stats(pool: &PgPool, now: Option<Timestamp>) -> Result<QueueStats, Fault> {
+    let find = sqlx::query(concat!(
+        "SELECT language, ",
+        "(sum(jobs) FILTER (WHERE state = 'scheduled'))::bigint, ",
+        "(sum(jobs) FILTER (WHERE state = 'ready'))::bigint, ",
+        "(sum(jobs) FILTER (WHERE state = 'leased'))::bigint, ",
+        "(sum(jobs) FILTER (WHERE state = 'dead'))::bigint, ",
+        "coalesce($1, ",
+        clock!(),
+        ") - (SELECT min(ready_at) FROM jobs WHERE jobs.language = totals.language ",
+        "AND jobs.state = 'ready'), ",
+        "(SELECT average_ms FROM languages WHERE languages.language = totals.language) ",
+        "FROM totals GROUP BY language ORDER BY language",
+    ));
+    let found = find.bind(now.map(|it| it.0)).fetch_all(pool).await?;
+    let read = |row: &PgRow| {
+        let number =
+            |at| Ok::<_, sqlx::Error>(count(row.try_get::<Option<i64>, _>(at)?.unwrap_or(0)));
+        let oldest: Option<i64> = row.try_get(5)?;
+        let average: Option<f64> = row.try_get(6)?;
+        let average = average.map(|it| Duration::from_secs_f64(it.max(0.0) / 1000.0).as_millis());
+        Ok(LanguageStats {
+            language: row.try_get(0)?,
+            scheduled: number(1)?,
+            ready: number(2)?,
+            leased: number(3)?,
+            dead: number(4)?,
+            oldest_ready_ms: oldest.map(count),
+            average_run_ms: average.map(|it| u64::try_from(it).unwrap_or(u64::MAX)),
+        })
+    };
+    Ok(QueueStats { languages: found.iter().map(read).collect::<sqlx::Result<_>>()? })
+}

@@ -1,0 +1,71 @@
+//! What has been kept for long enough goes.
+
+use sqlx::{PgConnection, Row as _};
+
+use super::place::{Fault, count, limit as bound};
+use crate::{Bounds, Timestamp};
+
+/// Deletes at most `limit` of each kind; says how much that was.
+pub(super) async fn purge(
+    connection: &mut PgConnection,
+    limit: usize,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<usize, Fault> {
+    let jobs = over(connection, limit, bounds, now).await?;
+    let mut deleted = 0;
+    if !jobs.is_empty() {
+        for sql in [
+            "DELETE FROM bodies WHERE number = ANY($1)",
+            "DELETE FROM results WHERE number = ANY($1)",
+            "DELETE FROM attempts WHERE number = ANY($1)",
+        ] {
+            sqlx::query(sql).bind(&jobs).execute(&mut *connection).await?;
+        }
+        let sql = "DELETE FROM jobs WHERE number = ANY($1) AND expires_at IS NOT NULL";
+        deleted += sqlx::query(sql).bind(&jobs).execute(&mut *connection).await?.rows_affected();
+    }
+    for sql in [
+        "DELETE FROM keys WHERE ctid = ANY(ARRAY \
+         (SELECT ctid FROM keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2))",
+        "DELETE FROM callbacks WHERE number = ANY(ARRAY \
+         (SELECT number FROM callbacks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2))",
+    ] {
+        let delete = sqlx::query(sql).bind(now.0).bind(bound(limit));
+        deleted += delete.execute(&mut *connection).await?.rows_affected();
+    }
+    // Shares of callers who have nothing are what a new caller would get.
+    for sql in [
+        "DELETE FROM counts WHERE jobs = 0",
+        "DELETE FROM totals WHERE jobs = 0",
+        "DELETE FROM shares WHERE NOT EXISTS \
+         (SELECT 1 FROM counts WHERE counts.caller = shares.caller)",
+    ] {
+        deleted += sqlx::query(sql).execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+}
+
+/// Jobs that are over and have been kept for long enough, and the oldest of those beyond the most that
+/// are kept.
+async fn over(
+    connection: &mut PgConnection,
+    limit: usize,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<Vec<i64>, Fault> {
+    let kept = "SELECT coalesce(sum(jobs), 0)::bigint FROM totals \
+                WHERE state IN ('succeeded', 'cancelled', 'expired', 'dead')";
+    let kept = sqlx::query_scalar(kept).fetch_one(&mut *connection).await?;
+    let too_many = count(kept).saturating_sub(bounds.kept_max);
+    let too_many = usize::try_from(too_many).unwrap_or(usize::MAX).min(limit);
+    let find = sqlx::query(
+        "SELECT number FROM (SELECT number, expires_at FROM jobs WHERE expires_at IS NOT NULL \
+         ORDER BY expires_at LIMIT $1) AS old WHERE expires_at < $2 \
+         UNION SELECT number FROM (SELECT number FROM jobs WHERE expires_at IS NOT NULL \
+         ORDER BY expires_at LIMIT $3) AS oldest",
+    );
+    let find = find.bind(bound(limit)).bind(now.0).bind(bound(too_many));
+    let found = find.fetch_all(connection).await?;
+    Ok(found.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
+}

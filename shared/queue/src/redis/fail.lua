@@ -1,0 +1,34 @@
+-- Ends attempts that came to nothing. ARGV[3], ARGV[4]: the longest waits, and a seed of chance; then
+-- five arguments for each: job, token, reason, whether another attempt may help, whether the program
+-- may have run. Answers a pair for each: what came of it, and when it is tried again.
+local waits = waits_from(ARGV[3], ARGV[4])
+local answers = {}
+
+local function fail(at)
+  local job = held(ARGV[at], ARGV[at + 1])
+  if not job then
+    return 'stale', 0
+  end
+  local reason, is_retryable, may_have_run = ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4] == '1'
+  note_attempt(job, reason)
+  change(job, { deaths = false })
+  may_work = true
+  if job.cancel then
+    finish(job, 'cancelled')
+    return 'cancelled', 0
+  end
+  local is_over = not is_retryable or tonumber(job.attempt) >= tonumber(job.attempts_max)
+  if is_over or (job.at_most_once and may_have_run) then
+    finish(job, 'dead', reason)
+    return 'dead', 0
+  end
+  return 'retry', try_again(job, reason, waits)
+end
+
+for at = 5, #ARGV, 5 do
+  local what, when = fail(at)
+  answers[#answers + 1] = what
+  answers[#answers + 1] = when
+end
+tell()
+return answers

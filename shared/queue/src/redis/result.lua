@@ -1,0 +1,2 @@
+-- The result of a job. ARGV[3]: which.
+return call('HGET', of('result', ARGV[3]), 'body')
