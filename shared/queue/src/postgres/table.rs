@@ -145,7 +145,10 @@ impl Table {
             return Ok(Self::default());
         }
         let find = sqlx::query(
-            "SELECT *, (SELECT r.token FROM results r WHERE r.number = jobs.number) AS result_token, \
+            "SELECT number, id, caller, language, state, reason, turn, cost, attempt, attempts_max, \
+             deaths, at_most_once, leases, token, lease_until, attempt_until, is_accepted, \
+             cancel_requested, version, ttl_ms, run_at, start_by, ready_at, finished_at, expires_at, \
+             callback_url, (SELECT r.token FROM results r WHERE r.number = jobs.number) AS result_token, \
              (SELECT r.digest FROM results r WHERE r.number = jobs.number) AS digest FROM jobs \
              WHERE id = ANY($1) FOR UPDATE",
         );

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -95,6 +95,9 @@ impl Task {
             batch.retain(|it| !it.tell.is_closed());
             self.write(batch).await;
         }
+        if let Some(connection) = self.connection {
+            drop(timeout(BATCH, connection.close()).await);
+        }
     }
 
     /// Does everything in one transaction; or, if one of them cannot be done, each in its own.
@@ -102,6 +105,8 @@ impl Task {
         let works: Vec<&Work> = batch.iter().map(|it| &it.work).collect();
         match self.commit_in_time(&works).await {
             Err(fault) if fault.is_of_one() && batch.len() > 1 => {
+                // Nor is what the session has kept to blame then.
+                self.connection = None;
                 for order in batch {
                     let done = self.commit_in_time(&[&order.work]).await;
                     let done = done.map(|mut it| it.pop());

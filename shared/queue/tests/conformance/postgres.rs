@@ -261,6 +261,51 @@ async fn a_job_that_cannot_be_kept_harms_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_full_is_told_apart() {
+    let url = database().await;
+    let store = open(&url).await;
+    let full = "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
+                $$ BEGIN RAISE EXCEPTION 'full' USING ERRCODE = '53100'; END $$; \
+                CREATE TRIGGER no_room BEFORE INSERT ON flotilla.bodies EXECUTE FUNCTION no_room()";
+    ask(&url, full).await;
+    let error = store.enqueue(vec![job("a")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::NoRoom), "{error}");
+    ask(&url, "DROP TRIGGER no_room ON flotilla.bodies").await;
+    store.enqueue(vec![job("a")]).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_were_ended_are_made_again() {
+    let url = database().await;
+    let store = open(&url).await;
+    let new = job("a");
+    let id = new.id;
+    store.enqueue(vec![new]).await.unwrap();
+    for _ in 0..3 {
+        let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        ask(&url, end).await;
+        assert!(store.job(id).await.unwrap().is_some());
+        assert!(matches!(store.enqueue(vec![job("a")]).await.unwrap()[0], Enqueued::Created(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_holds_nobody_up_for_longer_than_an_answer() {
+    let url = database().await;
+    let store = open(&url).await;
+    let mut hangs = PgConnection::connect(&url).await.unwrap();
+    let lock = "BEGIN; SELECT pg_advisory_xact_lock(1181511540, 1)";
+    sqlx::raw_sql(lock).execute(&mut hangs).await.unwrap();
+    let began = Instant::now();
+    let error = store.enqueue(vec![job("a")]).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(began.elapsed() < ANSWER, "that took {:?}", began.elapsed());
+    hangs.close().await.unwrap();
+    until_some("nothing is written again", async || store.enqueue(vec![job("a")]).await.ok()).await;
+}
+
+#[tokio::test]
 async fn many_gateways_may_start_at_once() {
     let url = database().await;
     let stores = futures::future::join_all((0..6).map(|_| open(&url))).await;
