@@ -107,7 +107,8 @@ impl<'a> Admission<'a> {
         }
         let own = self.waiting.entry(job.caller.clone()).or_default();
         let all = &mut self.waiting_in_all;
-        let (own_max, all_max) = (self.bounds.waiting_per_caller_max, self.bounds.waiting_max);
+        let own_max = job.waiting_max.unwrap_or(self.bounds.waiting_per_caller_max);
+        let all_max = self.bounds.waiting_max;
         for (waiting, waiting_max, is_callers) in [(*own, own_max, true), (*all, all_max, false)] {
             if waiting >= waiting_max {
                 return Enqueued::Full { waiting_max, is_callers };

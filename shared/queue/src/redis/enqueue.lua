@@ -1,7 +1,7 @@
 -- Keeps jobs. ARGV[3..6]: how many may wait, how many of one caller, how long keys are kept, how many
--- jobs there are; then fifteen arguments for each. Answers a pair for each: what came of it, and which
+-- jobs there are; then sixteen arguments for each. Answers a pair for each: what came of it, and which
 -- job or how many. A job that is kept already was acknowledged to nobody, and is now.
-local WIDTH = 15
+local WIDTH = 16
 local waiting_max, own_max, key_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local answers = {}
 
@@ -62,8 +62,9 @@ local function enqueue(at)
   if call('EXISTS', of('job', id)) == 1 then
     return 'created', id
   end
-  if number_of(call('HGET', P .. 'waiting', caller)) >= own_max then
-    return 'full_of_callers', text(own_max)
+  local own = tonumber(ARGV[at + 15]) or own_max
+  if number_of(call('HGET', P .. 'waiting', caller)) >= own then
+    return 'full_of_callers', text(own)
   end
   if number_of(call('GET', P .. 'waiting_total')) >= waiting_max then
     return 'full', text(waiting_max)

@@ -156,8 +156,10 @@ impl JobStore for RedisStore {
         async move {
             let mut call = self.call(&scripts::COMPLETE);
             pack::each(&mut call, &completions, pack::completion);
-            let ids = completions.iter().map(|it| it.lease.id);
-            unpack::each(self.change(&call, ids).await?, unpack::completed)
+            let done = self.link.run(&call).await?;
+            // Whoever completes a job asks for the next one by itself.
+            self.wakes.tell_of(completions.iter().map(|it| it.lease.id));
+            unpack::each(done, unpack::completed)
         }
         .boxed()
     }

@@ -26,7 +26,7 @@ fn time(at: Timestamp) -> i64 {
 }
 
 /// What there may be, or nothing.
-fn maybe(value: Option<i64>) -> String {
+fn maybe(value: Option<impl ToString>) -> String {
     value.map(|it| it.to_string()).unwrap_or_default()
 }
 
@@ -48,6 +48,7 @@ pub(super) fn new_job(call: &mut Call, job: &NewJob) {
     call.arg(job.delivery == Delivery::AtMostOnce).arg(job.attempts_max);
     call.arg(millis(job.attempt_max)).arg(millis(job.ttl));
     call.arg(job.callback_url.as_deref().unwrap_or_default()).arg(job.callback_url.is_some());
+    call.arg(maybe(job.waiting_max));
 }
 
 pub(super) fn claim(call: &mut Call, claim: &Claim, turn: u64) -> Result<(), StoreError> {

@@ -46,6 +46,7 @@ macro_rules! every_case {
                 a_key_with_other_content_is_a_conflict
                 keys_of_callers_are_apart
                 beyond_its_bound_a_caller_is_refused_and_others_are_not
+                a_caller_may_have_a_bound_of_its_own
                 a_batch_is_kept_in_its_order
                 a_cancelled_job_is_never_granted
                 jobs_are_listed_by_what_they_are;

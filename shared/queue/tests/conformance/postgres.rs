@@ -133,12 +133,12 @@ async fn a_wake_reaches_the_other_gateway() {
         (number(&url, sql).await == 2).then_some(())
     })
     .await;
-    tokio::time::timeout(LONG, there.wakes().work()).await.unwrap();
+    let waiter = there.wakes().waiter(Vec::new());
     let new = job("a");
     let id = new.id;
     let mut changes = there.wakes().watch(id);
     here.enqueue(vec![new]).await.unwrap();
-    tokio::time::timeout(LONG, there.wakes().work()).await.unwrap();
+    tokio::time::timeout(LONG, waiter.work()).await.unwrap();
     tokio::time::timeout(LONG, changes.changed()).await.unwrap().unwrap();
     here.cancel(id).await.unwrap();
     tokio::time::timeout(LONG, changes.changed()).await.unwrap().unwrap();

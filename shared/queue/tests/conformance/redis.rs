@@ -112,13 +112,24 @@ async fn two_gateways_never_get_the_same_job_and_keep_the_bounds() {
 async fn what_one_gateway_does_wakes_those_who_wait_at_another() {
     let server = RedisServer::start();
     let (here, there) = (open(&server).await, open(&server).await);
-    // It hears from now on.
-    timeout(PATIENCE, here.wakes().work()).await.unwrap();
+    let waiter = here.wakes().waiter(Vec::new());
+    // Once a job has woken somebody, everything is heard.
+    let heard = async {
+        loop {
+            enqueue(&there, job("b")).await.unwrap();
+            if timeout(Duration::from_millis(100), waiter.work()).await.is_ok() {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, heard).await.expect("it hears");
     let new = job("a");
     let mut changes = here.wakes().watch(new.id);
+    let id = new.id;
     enqueue(&there, new).await.unwrap();
-    timeout(PATIENCE, here.wakes().work()).await.expect("there is work");
-    let grant = there.claim(claim("w", 1)).await.unwrap().pop().unwrap();
+    timeout(PATIENCE, waiter.work()).await.expect("there is work");
+    let granted = there.claim(claim("w", 100)).await.unwrap();
+    let grant = granted.into_iter().find(|it| it.lease.id == id).unwrap();
     timeout(PATIENCE, changes.changed()).await.expect("the job changed").unwrap();
     changes.mark_unchanged();
     there.complete(vec![completion(&grant, "{}")]).await.unwrap();
@@ -131,7 +142,7 @@ async fn a_server_that_is_away_is_told_of_soon_and_comes_back_with_everything() 
     let store = open(&server).await;
     let id = enqueue(&store, job("a")).await.unwrap();
     let grant = store.claim(claim("w", 1)).await.unwrap().pop().unwrap();
-    timeout(PATIENCE, store.wakes().work()).await.unwrap();
+    let waiter = store.wakes().waiter(Vec::new());
     for is_killed in [true, false] {
         if is_killed {
             server.kill();
@@ -151,7 +162,7 @@ async fn a_server_that_is_away_is_told_of_soon_and_comes_back_with_everything() 
         assert_eq!(store.job(id).await.unwrap().unwrap().state, State::Leased);
         enqueue(&store, job("b")).await.unwrap();
         // Who waits looks again, as something may have been missed.
-        timeout(PATIENCE, store.wakes().work()).await.unwrap();
+        timeout(PATIENCE, waiter.work()).await.unwrap();
     }
     let completed = store.complete(vec![completion(&grant, "{}")]).await.unwrap();
     assert_eq!(completed, [Completed::Recorded]);

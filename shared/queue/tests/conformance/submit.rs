@@ -46,6 +46,15 @@ pub(crate) async fn beyond_its_bound_a_caller_is_refused_and_others_are_not(fixt
     assert_eq!(answers.last(), Some(&Enqueued::Full { waiting_max: 400, is_callers: false }));
 }
 
+pub(crate) async fn a_caller_may_have_a_bound_of_its_own(fixture: &Fixture) {
+    let bounded = |count| (0..count).map(|_| NewJob { waiting_max: Some(2), ..job("a") }).collect();
+    let answers = fixture.store().enqueue(bounded(3)).await.unwrap();
+    assert_eq!(answers[2], Enqueued::Full { waiting_max: 2, is_callers: true });
+    fixture.start("w").await;
+    let answers = fixture.store().enqueue(bounded(1)).await.unwrap();
+    assert!(matches!(answers[0], Enqueued::Created(_)), "what runs does not wait: {answers:?}");
+}
+
 pub(crate) async fn a_batch_is_kept_in_its_order(fixture: &Fixture) {
     let jobs: Vec<NewJob> = (0..5).map(|_| job("a")).collect();
     let ids: Vec<_> = jobs.iter().map(|it| it.id).collect();
