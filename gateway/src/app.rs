@@ -112,7 +112,7 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     let own = || client(shared.fleet.needs_tls()).map_err(Reason::Tls);
     let tasks = look_after(&shared, own()?);
     let runner = own()?;
-    let work = shared.jobs.as_ref().map(|it| it.start(&shared, runner));
+    let work = shared.jobs.as_ref().map(|it| it.start(address.port(), &shared, runner));
     let server = serve(&shared, clients, listener).map_err(Reason::Serve)?;
     announce(&shared, address);
     Ok(Gateway { shared, server: Running(server), address, tasks, work })

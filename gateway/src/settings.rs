@@ -26,8 +26,9 @@ pub struct Settings {
     /// The token that executors expect from us.
     #[serde(skip_serializing)]
     pub executor_token: Option<SecretString>,
-    /// Where jobs are kept, such as `sqlite:/var/lib/flotilla/jobs.db`. Without it, none are.
-    pub store_url: Option<String>,
+    /// Where jobs are kept: `sqlite:PATH`, `postgres://…` or `redis://…`. Without it, none are.
+    #[serde(skip_serializing)]
+    pub store_url: Option<SecretString>,
     /// Jobs that may wait at a time.
     pub jobs_waiting_max: u64,
     /// The same for one key.

@@ -31,7 +31,7 @@ fn post(gateway: &Server, body: &Value) -> reqwest::RequestBuilder {
     request.header("content-type", "application/json")
 }
 
-async fn submit(gateway: &Server, body: &Value, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn submit(gateway: &Server, body: &Value, headers: &[(&str, &str)]) -> Answer {
     let mut request = post(gateway, body);
     for (name, value) in headers {
         request = request.header(*name, *value);

@@ -44,6 +44,7 @@ mod resources;
 mod selftest;
 mod semantics;
 mod shortcuts;
+mod stores;
 mod worker_protocol;
 mod workers;
 mod zygotes;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use queue::{Bounds, Clock, JobId, JobStore, StoreError};
 use reqwest::Client;
+use secrecy::ExposeSecret as _;
 use tokio::task::{JoinHandle, JoinSet};
 
 use callbacks::Callbacks;
@@ -64,7 +65,7 @@ impl Jobs {
             kept_max: settings.jobs_kept_max,
             ..Bounds::default()
         };
-        let store = queue::open(url, bounds, Clock::steady()).await?;
+        let store = queue::open(url.expose_secret(), bounds, Clock::steady()).await?;
         tracing::info!(durability = ?store.durability(), "jobs are kept");
         Ok(Some(Self {
             store,
@@ -74,9 +75,12 @@ impl Jobs {
         }))
     }
 
-    /// Starts to run jobs.
-    pub(crate) fn start(&self, shared: &Arc<Shared>, client: Client) -> Work {
-        let push = Push::new(Arc::clone(shared), Arc::clone(&self.store), client);
+    /// Starts to run jobs, as the gateway that listens at `port`.
+    pub(crate) fn start(&self, port: u16, shared: &Arc<Shared>, client: Client) -> Work {
+        // The same again after a restart, so that it finds what it had.
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = format!("gateway:{}:{port}", machine.trim());
+        let push = Push::new(name, Arc::clone(shared), Arc::clone(&self.store), client);
         let push = Arc::clone(self.push.get_or_init(|| push));
         let mut others = JoinSet::new();
         others.spawn(janitor::keep(Arc::clone(&self.store), Arc::clone(&self.is_well)));

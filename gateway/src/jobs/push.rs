@@ -19,13 +19,13 @@ use crate::dispatch::{Answer, Call, DispatchError, Document, Form};
 use crate::error::{ApiError, is_ok, is_overloaded, is_refusal};
 use crate::shared::Shared;
 
-/// What the store knows this process as. There is one for each store that is a file.
-const WORKER: &str = "gateway";
 /// How long a job waits whose executor has no room though it said so.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs jobs.
 pub(crate) struct Push {
+    /// What the store knows this process as: other gateways may share it.
+    name: String,
     shared: Arc<Shared>,
     store: Arc<dyn JobStore>,
     client: Client,
@@ -67,15 +67,20 @@ enum Outcome {
 }
 
 impl Push {
-    pub(crate) fn new(shared: Arc<Shared>, store: Arc<dyn JobStore>, client: Client) -> Arc<Self> {
+    pub(crate) fn new(
+        name: String,
+        shared: Arc<Shared>,
+        store: Arc<dyn JobStore>,
+        client: Client,
+    ) -> Arc<Self> {
         let (running, freed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { shared, store, client, running, freed })
+        Arc::new(Self { name, shared, store, client, running, freed })
     }
 
     /// Runs jobs until the gateway drains, and then lets those that run have `grace` to end.
     pub(crate) async fn run(self: Arc<Self>, grace: Duration) {
         // What ran when this process was last seen does not run any more.
-        if let Err(error) = self.store.abandon(WORKER.to_owned()).await {
+        if let Err(error) = self.store.abandon(self.name.clone()).await {
             tracing::error!("the jobs of the last run are not given back: {error}");
         }
         let mut runs = JoinSet::new();
@@ -106,7 +111,7 @@ impl Push {
     async fn claim_all(self: &Arc<Self>, runs: &mut JoinSet<()>) {
         for (languages, most) in self.room() {
             let claim = Claim {
-                worker: WORKER.to_owned(),
+                worker: self.name.clone(),
                 poll: None,
                 languages,
                 most,
