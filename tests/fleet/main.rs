@@ -40,6 +40,7 @@ mod gateway;
 mod killed;
 mod load;
 mod module_policy;
+mod queues;
 mod resources;
 mod selftest;
 mod semantics;
