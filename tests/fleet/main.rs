@@ -45,6 +45,7 @@ mod resources;
 mod selftest;
 mod semantics;
 mod shortcuts;
+mod typescript_client;
 mod worker_protocol;
 mod workers;
 mod zygotes;
