@@ -135,10 +135,11 @@ fn preflight(is_allowed: bool) -> HttpResponse {
     let mut response = HttpResponse::NoContent();
     if is_allowed {
         response
-            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"))
+            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE"))
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "authorization, content-type, accept, x-api-key, x-request-id, traceparent",
+                "authorization, content-type, accept, x-api-key, x-request-id, traceparent, \
+                 idempotency-key, last-event-id",
             ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"));
     }

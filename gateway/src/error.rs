@@ -52,6 +52,12 @@ pub(crate) enum ApiError {
     /// There is no such job, or it is somebody else's.
     #[error("there is no such job; its result may have been kept for long enough")]
     NoJob,
+    /// It is not over yet.
+    #[error("there is no result yet; ask again")]
+    NoResult,
+    /// Somebody else has the job, or nobody.
+    #[error("you have no lease of this task; it may have ended, or another worker has it now")]
+    NoLease,
     /// A job that is over cannot be cancelled.
     #[error("the job is over: it is `{}`", .0.as_str())]
     JobIsFinal(State),
@@ -150,6 +156,8 @@ impl ApiError {
             Self::Store(_) => (S::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::NoStore => (S::SERVICE_UNAVAILABLE, "no_store"),
             Self::NoJob => (S::NOT_FOUND, "no_job"),
+            Self::NoResult => (S::NOT_FOUND, "no_result"),
+            Self::NoLease => (S::CONFLICT, "no_lease"),
             Self::JobIsFinal(_) => (S::CONFLICT, "job_is_final"),
             Self::JobIsNotDead(_) => (S::CONFLICT, "job_is_not_dead"),
             Self::KeyConflict => (S::CONFLICT, "idempotency_conflict"),
@@ -225,6 +233,7 @@ impl ApiError {
             | Self::Store(_)
             | Self::QueueFull { .. }
             | Self::TooManyRunning(_)
+            | Self::NoResult
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             _ => None,
         }

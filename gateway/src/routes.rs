@@ -7,7 +7,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Resource, Responder};
 
-use crate::dialects::job_api;
+use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
@@ -73,6 +73,8 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         )
         .service(post("/api/execute", job_api::execute).wrap(from_fn(gate::for_callers)))
         .service(get("/api/status/{jobId}", job_api::status).wrap(from_fn(gate::for_callers)))
+        .configure(message_queue_paths)
+        .configure(queue_service_paths)
         .service(
             web::scope("/api/microservices")
                 .service(get("/health", microservices::health))
@@ -81,6 +83,52 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .wrap(from_fn(gate::for_callers)),
         )
         .default_service(web::route().to(not_found));
+}
+
+/// The message queue, for front-ends and for machines that only call out.
+fn message_queue_paths(app: &mut ServiceConfig) {
+    app.service(
+        web::scope("/dialects/message-queue")
+            .service(
+                // A look at the head alone would take tasks, and nobody would have them.
+                web::resource("/tasks")
+                    .route(web::get().to(message_queue::poll).wrap(from_fn(gate::for_workers)))
+                    .route(web::post().to(message_queue::submit).wrap(from_fn(gate::for_callers)))
+                    .default_service(web::route().to(|| method("GET, POST"))),
+            )
+            .service(post("/results", message_queue::tell).wrap(from_fn(gate::for_workers)))
+            .service(get("/results/{id}", message_queue::result).wrap(from_fn(gate::for_callers)))
+            .service(post("/heartbeat", message_queue::beat).wrap(from_fn(gate::for_workers)))
+            .service(get("/vms", message_queue::vms).wrap(from_fn(gate::for_operators)))
+            .service(get("/status", message_queue::status).wrap(from_fn(gate::for_all)))
+            .service(get("/health", message_queue::health))
+            .default_service(web::route().to(not_found)),
+    );
+}
+
+/// The queue service, for submitters and for workers.
+fn queue_service_paths(app: &mut ServiceConfig) {
+    app.service(
+        web::scope("/dialects/queue-service")
+            .service(post("/tasks", queue_service::submit).wrap(from_fn(gate::for_callers)))
+            .service(
+                web::resource("/tasks/next")
+                    .route(web::get().to(queue_service::next))
+                    .default_service(web::route().to(|| method("GET")))
+                    .wrap(from_fn(gate::for_workers)),
+            )
+            .service(get("/tasks/{eval_id}", queue_service::one).wrap(from_fn(gate::for_callers)))
+            .service(
+                post("/tasks/{eval_id}/complete", queue_service::complete)
+                    .wrap(from_fn(gate::for_workers)),
+            )
+            .service(
+                post("/tasks/{eval_id}/fail", queue_service::fail).wrap(from_fn(gate::for_workers)),
+            )
+            .service(get("/status", queue_service::status).wrap(from_fn(gate::for_all)))
+            .service(get("/health", queue_service::health))
+            .default_service(web::route().to(not_found)),
+    );
 }
 
 fn get<F, Args>(path: &str, handler: F) -> Resource

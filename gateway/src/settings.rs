@@ -58,6 +58,17 @@ pub struct Settings {
     pub job_api_running_max: u64,
     /// Seconds that a result is kept there.
     pub job_api_ttl_seconds: f64,
+    /// Whether the message queue is served, below `/dialects/message-queue`.
+    pub message_queue: bool,
+    /// The language of tasks there that name none, and of workers that do.
+    pub message_queue_language: Option<String>,
+    /// Hours that a task there may wait, and its result is kept.
+    pub message_queue_task_age_hours: u64,
+    /// Whether the queue service is served, below `/dialects/queue-service`.
+    pub queue_service: bool,
+    /// The language of tasks there whose engine is none of the fleet's languages, and of workers that
+    /// name none.
+    pub queue_service_language: Option<String>,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -110,6 +121,11 @@ impl Default for Settings {
             job_api_per_minute: 10,
             job_api_running_max: 2,
             job_api_ttl_seconds: 600.0,
+            message_queue: false,
+            message_queue_language: None,
+            message_queue_task_age_hours: 24,
+            queue_service: false,
+            queue_service_language: None,
             callback_secret: None,
             callback_private: false,
             cors_origins: Vec::new(),
@@ -204,6 +220,11 @@ impl Settings {
             ),
             ("JOB_API_PER_MINUTE", self.job_api_per_minute > 0, "must be 1 or more"),
             ("JOB_API_RUNNING_MAX", self.job_api_running_max > 0, "must be 1 or more"),
+            (
+                "MESSAGE_QUEUE_TASK_AGE_HOURS",
+                (1..=168).contains(&self.message_queue_task_age_hours),
+                "must be from 1 to 168",
+            ),
             ("JOBS_KEPT_MAX", self.jobs_kept_max > 0, "must be 1 or more"),
             ("JOBS_RUNNING_MAX", self.jobs_running_max > 0, "must be 1 or more"),
             ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),

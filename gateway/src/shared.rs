@@ -6,7 +6,10 @@ use std::time::Instant;
 use crate::audit::Audit;
 use crate::auth::Keys;
 use crate::body::Budget;
-use crate::dialects::{self, job_api::JobApi};
+use crate::dialects;
+use crate::dialects::job_api::JobApi;
+use crate::dialects::message_queue::MessageQueue;
+use crate::dialects::queue_service::QueueService;
 use crate::dispatch::Dispatcher;
 use crate::drain::Drain;
 use crate::error::ApiError;
@@ -45,6 +48,10 @@ pub(crate) struct Shared {
     pub drain: Drain,
     /// The job API, if it is served.
     pub job_api: Option<JobApi>,
+    /// The message queue, if it is served.
+    pub message_queue: Option<MessageQueue>,
+    /// The queue service, if it is served.
+    pub queue_service: Option<QueueService>,
 }
 
 impl Shared {
@@ -94,6 +101,8 @@ impl Shared {
             jobs,
             drain: Drain::default(),
             job_api: JobApi::new(&settings),
+            message_queue: settings.message_queue.then(MessageQueue::default),
+            queue_service: settings.queue_service.then(QueueService::default),
             settings,
         }
     }

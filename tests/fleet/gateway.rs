@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 28] = [
+const PATHS: [&str; 42] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/jobs",
@@ -38,6 +38,20 @@ const PATHS: [&str; 28] = [
     "/v1/workers/{id}/resume",
     "/api/execute",
     "/api/status/{jobId}",
+    "/dialects/message-queue/tasks",
+    "/dialects/message-queue/results",
+    "/dialects/message-queue/results/{id}",
+    "/dialects/message-queue/heartbeat",
+    "/dialects/message-queue/vms",
+    "/dialects/message-queue/status",
+    "/dialects/message-queue/health",
+    "/dialects/queue-service/tasks",
+    "/dialects/queue-service/tasks/next",
+    "/dialects/queue-service/tasks/{eval_id}",
+    "/dialects/queue-service/tasks/{eval_id}/complete",
+    "/dialects/queue-service/tasks/{eval_id}/fail",
+    "/dialects/queue-service/status",
+    "/dialects/queue-service/health",
     "/v1/languages",
     "/v1/languages/{language}",
     "/health",

@@ -63,6 +63,7 @@ pub(crate) async fn execute(
         snapshot: shared.snapshot_for_jobs(),
         allowance: seconds(settings.allowance_seconds),
         has_callbacks: false,
+        foreign: None,
     };
     let (new, _) = take_in(job.to_string().as_bytes(), None, &terms)?;
     let enqueued = jobs.store.enqueue(new).await?.into_iter().next();

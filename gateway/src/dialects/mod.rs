@@ -1,6 +1,10 @@
 //! Wire contracts of others, one file each: thin translations to what this gateway does anyway.
 
+mod condition;
 pub(crate) mod job_api;
+pub(crate) mod message_queue;
+pub(crate) mod queue_service;
+mod tasks;
 
 use crate::settings::Settings;
 

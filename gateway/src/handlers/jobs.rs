@@ -57,6 +57,7 @@ pub(crate) async fn submit(
         snapshot,
         allowance: seconds(shared.settings.allowance_seconds),
         has_callbacks: shared.settings.callback_secret.is_some(),
+        foreign: None,
     };
     let bytes = body.bytes.clone();
     let taken = move || take_in(&bytes, key, &terms);
@@ -298,12 +299,12 @@ fn capacity(shared: &Shared, is_meant: impl Fn(&ExecutorInfo) -> bool) -> (usize
 }
 
 /// What the store knows the caller as.
-fn caller(request: &HttpRequest) -> String {
+pub(crate) fn caller(request: &HttpRequest) -> String {
     request.extensions().get::<Caller>().and_then(Caller::id).unwrap_or_default()
 }
 
 /// How many jobs of the caller may wait, where that is not as for everybody.
-fn waiting_max(request: &HttpRequest) -> Option<u64> {
+pub(crate) fn waiting_max(request: &HttpRequest) -> Option<u64> {
     request.extensions().get::<Caller>().and_then(Caller::holder).and_then(|it| it.waiting)
 }
 

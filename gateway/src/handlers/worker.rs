@@ -26,11 +26,11 @@ use crate::jobs::{BEAT, GRANT, Jobs, LEASE, LOOK};
 use crate::shared::Shared;
 
 /// How long a poll may wait. Proxies cut off what is silent for a minute.
-const WAIT_MAX: Duration = Duration::from_secs(50);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(50);
 /// Jobs of one poll.
-const JOBS_MAX: usize = 100;
+pub(crate) const JOBS_MAX: usize = 100;
 /// Largest body without results, in bytes.
-const SMALL_BYTES_MAX: usize = 1 << 20;
+pub(crate) const SMALL_BYTES_MAX: usize = 1 << 20;
 /// Longest text of a failure that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 200;
 /// Whose workers those are that need no key.
@@ -266,13 +266,14 @@ fn completion(result: &JobResult) -> Option<Completion> {
 }
 
 /// The name of the key that a worker comes with.
-fn key(request: &HttpRequest) -> String {
+pub(crate) fn key(request: &HttpRequest) -> String {
     let extensions = request.extensions();
     let holder = extensions.get::<Caller>().and_then(Caller::holder);
     holder.map_or_else(|| NOBODY.to_owned(), |it| it.name.clone())
 }
 
-async fn read<T: DeserializeOwned>(
+/// The body of a request, once it is what it has to be.
+pub(crate) async fn read<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: web::Payload,
     shared: &Shared,
@@ -289,7 +290,8 @@ async fn read<T: DeserializeOwned>(
     })
 }
 
-fn answer(body: &impl Serialize) -> HttpResponse {
+/// An answer that nobody may keep.
+pub(crate) fn answer(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Terms {
     pub(crate) allowance: Duration,
     /// Whether callbacks are sent.
     pub(crate) has_callbacks: bool,
+    /// What is taken though nobody of the fleet runs it: workers of another kind do.
+    pub(crate) foreign: Option<String>,
 }
 
 /// Admits what was submitted, as runs are: the jobs, and whether they came as a batch. `key` is the
@@ -69,13 +71,14 @@ pub(crate) fn take_in(
 }
 
 fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
-    let Terms { caller, waiting_max, snapshot, allowance, has_callbacks } = terms;
+    let Terms { caller, waiting_max, snapshot, allowance, has_callbacks, foreign } = terms;
     let Submitted { body, wishes, digest } = submitted;
     let word = language_of(&body).unwrap_or_default();
     let info = routing::known_info(snapshot, &word);
     let bounds = info.as_ref().map(|it| it.limits.clone()).unwrap_or_default();
     let admitted = admit(Action::Execute, &body, &bounds, *allowance)?;
     let known = info.as_ref().and_then(|it| routing::find(it, &word));
+    let known = known.map(|it| &it.id).or(foreign.as_ref().filter(|it| **it == word));
     let Some(known) = known else {
         let language = admitted.language;
         return Err(match routing::choose(snapshot, &language, &[], (0, 0)) {
@@ -91,7 +94,7 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
         id: JobId::random(),
         caller: caller.clone(),
         waiting_max: *waiting_max,
-        language: known.id.clone(),
+        language: known.clone(),
         body,
         priority: wishes.priority,
         run_at: wishes.run_at.map(|it| Timestamp(it.as_millisecond())),

@@ -20,6 +20,12 @@ impl JobId {
         Self(Uuid::now_v7())
     }
 
+    /// That of a job which is found again by something that its caller knows: a digest of it, as a
+    /// UUID of version 8. It does not sort by time.
+    pub fn of_digest(digest: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_custom_bytes(digest).into_uuid())
+    }
+
     /// As a store keeps it.
     pub(crate) fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
