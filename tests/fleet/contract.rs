@@ -85,7 +85,7 @@ async fn every_field(language: &Language, target: &Target) -> Result<()> {
     for timing in ["queue", "compile", "start", "run", "total"] {
         ensure!(report["timings"][timing].is_f64(), "`timings.{timing}` is missing");
     }
-    ensure!(report["memoryUsed"].as_u64() > Some(100_000), "memoryUsed is too little");
+    ensure!(report["memoryUsed"].as_u64() > Some(0), "memoryUsed is nothing");
     let compile = &report["compile"];
     ensure!(
         compile.is_null() || (compile["status"] == "success" && compile["cached"].is_boolean()),

@@ -43,7 +43,7 @@ const slow = await fleet.submit({ language: "python", code: "import time\ntime.s
 const ids = [];
 for await (const event of fleet.follow(slow.id)) ids.push(Number(event.id));
 globalThis.fetch = real;
-told.resumed = seen.length > 1 && seen[0] === null && seen[1] === String(ids[0]);
+told.resumed = seen.length > 1 && seen[0] === null && ids.includes(Number(seen[1]));
 told.inOrder = ids.every((id, at) => at === 0 || id > ids[at - 1]);
 
 const refused = await fleet.submit({ language: "cobol", code: "1" }).catch((error) => error);
