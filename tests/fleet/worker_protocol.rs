@@ -141,6 +141,9 @@ async fn a_worker_s_words_are_bounded_and_checked() {
         let answer = whole(request.header("content-type", "application/json")).await;
         assert!([400, 422].contains(&answer.status), "{body}: {}", answer.status);
     }
+    let many = vec![json!({"id": "x", "token": "y"}); 1001];
+    let answer = player.call("release", &json!({ "leases": many })).await;
+    answer.is_problem(422, "invalid_request").unwrap();
     let large = json!({"worker": "x".repeat(2 << 20)});
     player.call("poll", &large).await.is_problem(413, "too_large").unwrap();
 }

@@ -58,6 +58,11 @@ impl FleetClient {
         Ok(Self { client, url: fleet.url.clone(), token: fleet.token.clone() })
     }
 
+    /// Where the gateway is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Runs a program through the gateway; it must do what it should.
     pub(crate) async fn run(&self, program: &Program, request: &Value) -> anyhow::Result<Sample> {
         self.run_at(&format!("{}/v1/execute", self.url), program, request).await

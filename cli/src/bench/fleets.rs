@@ -14,11 +14,12 @@ use crate::output::say;
 /// How long a fleet may take to start: the first time it prepares toolchains.
 const BOOT_MAX: Duration = Duration::from_mins(10);
 /// What a bench needs of a gateway: no keys, and no rate limit in the way.
-const GATEWAY: [(&str, &str); 4] = [
+const GATEWAY: [(&str, &str); 5] = [
     ("GATEWAY_KEYS", ""),
     ("GATEWAY_KEYS_FILE", ""),
     ("GATEWAY_RATE_PER_MINUTE", "4000000000"),
     ("GATEWAY_RATE_BURST", "4000000000"),
+    ("GATEWAY_JOBS_WAITING_PER_CALLER_MAX", "1000000"),
 ];
 /// What keeps an executor from having warm processes.
 const COLD: (&str, &str) = ("EXECUTOR_WARM", "false");
@@ -98,8 +99,10 @@ fn choices(
     executor: &[(&str, &str)],
 ) -> FleetChoices {
     let variables = |all: &[(&str, &str)]| {
-        all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        let all = all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        all.collect::<Vec<(String, String)>>()
     };
+    let store = arguments.store.iter().map(|url| ("GATEWAY_STORE_URL".to_owned(), url.clone()));
     FleetChoices {
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         ports: PortChoice::Free,
@@ -107,7 +110,7 @@ fn choices(
         min_isolation: settings::variable("EXECUTOR_MIN_ISOLATION")
             .is_none()
             .then_some(Level::Bare),
-        gateway: variables(&GATEWAY),
+        gateway: variables(&GATEWAY).into_iter().chain(store).collect(),
         executors: variables(executor),
         verbose: arguments.verbose,
         boot_max: BOOT_MAX,

@@ -15,13 +15,14 @@ mod pace;
 mod page;
 mod processes;
 mod programs;
+mod queue;
 mod report;
 mod session;
 mod statistics;
 mod sustained;
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -34,6 +35,7 @@ use fleets::Fleets;
 pub(crate) use jail::{JAIL_SAMPLER, jail, sample_jail};
 use pace::Pace;
 use programs::Program;
+use queue::QueuePace;
 use report::BenchReport;
 use session::Session;
 
@@ -59,6 +61,9 @@ const RESULTS: &str = "bench-results";
 /// It takes about six minutes, with --quick one and a half. Prints tables and writes JSON to
 /// `bench-results/`; progress is told on standard error, and Ctrl-C leaves nothing.
 ///
+/// With --queue it measures the job queue: jobs acknowledged a second, how soon one is picked up, what
+/// a claim costs while many wait, and jobs that go through a second.
+///
 /// With --jail it measures the jail alone, without a fleet: what each level of isolation that can
 /// be had here costs a program that does nothing, over a plain fork and exec.
 #[derive(Debug, Args)]
@@ -82,6 +87,12 @@ pub(crate) struct BenchArguments {
     /// Measure what the jail itself costs at each level, in microseconds, and nothing else.
     #[arg(long, conflicts_with_all = ["seconds", "only", "verbose"])]
     pub(crate) jail: bool,
+    /// Measure the job queue, with workers that the bench plays itself, and nothing else.
+    #[arg(long, conflicts_with = "jail")]
+    queue: bool,
+    /// With --queue: where jobs are kept, such as `postgres://…` or `redis://…` [default: a file].
+    #[arg(long, value_name = "URL", requires = "queue")]
+    store: Option<String>,
 }
 
 /// Measures, prints, and keeps the result.
@@ -90,6 +101,9 @@ pub(crate) async fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let checkout =
         fleet::checkout(&program).context("the programs to measure are in a checkout; go there")?;
+    if arguments.queue {
+        return bench_queue(&arguments, &checkout, interrupts).await;
+    }
     let programs = programs::load(&checkout)?;
     let workshop = Workshop::make(&checkout)?;
     let mut fleets = Fleets::start(&arguments).await?;
@@ -101,6 +115,38 @@ pub(crate) async fn bench(arguments: BenchArguments) -> anyhow::Result<()> {
     let told = measured.and_then(|report| tell(&arguments, &checkout, &report));
     let stopped = fleets.stop(async || interrupts.next().await).await;
     told.and(stopped).and(workshop.clear())
+}
+
+/// The same for the job queue.
+async fn bench_queue(
+    arguments: &BenchArguments,
+    checkout: &Path,
+    mut interrupts: Interrupts,
+) -> anyhow::Result<()> {
+    let fleets = Fleets::start(arguments).await?;
+    let pace = queue_pace(arguments);
+    let measured = tokio::select! {
+        measured = async {
+            let serving = fleets.warm().await?;
+            let executor = serving.ready.executors.first().context("no executor runs")?;
+            queue::measure(serving.client.url(), &executor.info, &pace).await
+        } => measured,
+        () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let told = measured.and_then(|report| {
+        let text = format!("{}\n", serde_json::to_string_pretty(&report)?);
+        let file = keep(checkout, &format!("queue-{}.json", unix_seconds()?), &text)?;
+        print(if arguments.json { text } else { queue::page(&report) });
+        say(format_args!("written to {}", file.display()));
+        Ok(())
+    });
+    told.and(fleets.stop(async || interrupts.next().await).await)
+}
+
+fn queue_pace(arguments: &BenchArguments) -> QueuePace {
+    let seconds = arguments.seconds.unwrap_or(if arguments.quick { 10 } else { 40 });
+    let waiting = if arguments.quick { vec![1000, 10_000] } else { vec![10_000, 200_000] };
+    QueuePace { phase: Duration::from_secs((seconds / 4).max(1)), waiting }
 }
 
 fn tell(arguments: &BenchArguments, checkout: &Path, report: &BenchReport) -> anyhow::Result<()> {

@@ -29,6 +29,8 @@ use crate::shared::Shared;
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(50);
 /// Jobs of one poll.
 pub(crate) const JOBS_MAX: usize = 100;
+/// Leases that one call tells of.
+const LEASES_MAX: usize = 1000;
 /// Largest body without results, in bytes.
 pub(crate) const SMALL_BYTES_MAX: usize = 1 << 20;
 /// Longest text of a failure that is kept, in bytes.
@@ -73,6 +75,7 @@ pub(crate) async fn poll(
     let poll: Poll = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
     let jobs = shared.jobs()?;
     let worker = jobs.workers.find(&key(&request), &poll.worker, &poll.incarnation)?;
+    bounded("/holding", poll.holding.len())?;
     let lost = worker.polls(&poll);
     if !lost.is_empty() {
         jobs.store.release(lost).await?;
@@ -113,6 +116,7 @@ pub(crate) async fn beat(
     let beat: Beat = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
     let jobs = shared.jobs()?;
     let worker = jobs.workers.find(&key(&request), &beat.worker, &beat.incarnation)?;
+    bounded("/holding", beat.holding.len())?;
     let action = worker.beats(&beat);
     let held: Vec<Option<Lease>> = beat.holding.iter().map(lease).collect();
     let real: Vec<Lease> = held.iter().flatten().copied().collect();
@@ -133,6 +137,7 @@ pub(crate) async fn complete(
 ) -> Result<HttpResponse, ApiError> {
     let bytes_max = shared.settings.answer_mb << 20;
     let told: Completions = read(&request, payload, &shared, bytes_max).await?;
+    bounded("/results", told.results.len())?;
     let jobs = shared.jobs()?;
     let mut results = vec![ResultState::Invalid; told.results.len()];
     let (places, completions): (Vec<usize>, Vec<Completion>) =
@@ -167,6 +172,7 @@ pub(crate) async fn fail(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let told: Failures = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    bounded("/failures", told.failures.len())?;
     let failures = told.failures.iter().filter_map(|it| {
         let reason = it.reason.chars().filter(|it| !it.is_control()).take(REASON_BYTES_MAX / 4);
         Some(Failure {
@@ -187,6 +193,7 @@ pub(crate) async fn release(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let told: Releases = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
+    bounded("/leases", told.leases.len())?;
     let done = shared.jobs()?.store.release(leases(&told.leases)).await?;
     Ok(answer(&Ended { ended: done.into_iter().map(|it| it == Released::Released).collect() }))
 }
@@ -263,6 +270,14 @@ fn completion(result: &JobResult) -> Option<Completion> {
         was_cancelled: false,
         run_time: Duration::from_millis(result.run_ms),
     })
+}
+
+/// Refuses more leases at a time than any worker has: a store does other things meanwhile.
+fn bounded(pointer: &str, count: usize) -> Result<(), ApiError> {
+    if count <= LEASES_MAX {
+        return Ok(());
+    }
+    Err(ApiError::invalid(pointer, format!("may hold at most {LEASES_MAX}, not {count}")))
 }
 
 /// The name of the key that a worker comes with.

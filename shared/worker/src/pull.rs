@@ -305,7 +305,10 @@ impl Pull {
             if self.held.all().is_empty() {
                 continue;
             }
-            let beaten = self.beat().await;
+            // One that takes too long is no word of the gateway's: the next may come through.
+            let late = || CallError::Again("the gateway is slow to answer".to_owned());
+            let beaten = tokio::time::timeout(lease / 3, self.beat()).await;
+            let beaten = beaten.unwrap_or_else(|_| Err(late()));
             if let Err(CallError::Unknown) = beaten {
                 if let Err(error) = self.session.register_again().await {
                     self.session.note(&error);

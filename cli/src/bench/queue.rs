@@ -1,0 +1,400 @@
+//! What the job queue carries: jobs of a language that only the bench itself plays a worker of, so
+//! that nothing is measured but the gateway and its store, on the processors that the load takes, too.
+
+use std::collections::HashMap;
+use std::io::{Seek as _, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use protocol::ExecutorInfo;
+use protocol::worker::{
+    Beat, Beaten, Completed, Completions, HeldLease, JobResult, Poll, Registered, Registration,
+    Work,
+};
+use reqwest::Client;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::statistics::{Summary, rate};
+use crate::http;
+use crate::output::say;
+
+const LANGUAGE: &str = "noop";
+/// Callers that submit at the same time.
+const CALLERS: usize = 64;
+/// Workers, and jobs that each asks for at a time.
+const WORKERS: usize = 4;
+const JOBS_OF_A_POLL: usize = 50;
+/// Jobs a second while it is measured how soon one is picked up.
+const STEADY_PER_SECOND: u64 = 200;
+/// Jobs in one submission where only their number matters.
+const BATCH: usize = 100;
+/// Claims that are timed, for each number of jobs that wait.
+const CLAIMS: usize = 200;
+/// Times that the disk is asked to keep something.
+const FLUSHES: usize = 50;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QueueReport {
+    /// What an acknowledged job outlives.
+    durability: String,
+    /// How long the disk takes to keep 4 KiB: without it the rest says little.
+    flush: Summary,
+    /// From a submission to a worker that has the job, while few are submitted.
+    pickup: Summary,
+    /// Jobs acknowledged a second, each submitted alone.
+    enqueued_per_second: f64,
+    /// How long each acknowledgement took.
+    acknowledged: Summary,
+    /// Claims of one job, by how many wait.
+    claims: Vec<ClaimCost>,
+    /// Jobs that were claimed, accepted and completed a second.
+    cycles_per_second: f64,
+}
+
+/// What a claim costs.
+#[derive(Debug, Serialize)]
+struct ClaimCost {
+    waiting: u64,
+    time: Summary,
+}
+
+/// How long and how much.
+#[derive(Debug)]
+pub(crate) struct QueuePace {
+    /// How long each measurement takes.
+    pub(crate) phase: Duration,
+    /// How many jobs wait when claims are timed.
+    pub(crate) waiting: Vec<u64>,
+}
+
+/// Measures the queue of the gateway at `url`. `info` is what any executor says of itself.
+pub(crate) async fn measure(
+    url: &str,
+    info: &ExecutorInfo,
+    pace: &QueuePace,
+) -> anyhow::Result<QueueReport> {
+    let flush = flushes()?;
+    let bench =
+        Arc::new(Queue { client: http::client(Duration::from_secs(30))?, url: url.to_owned() });
+    for number in 0..WORKERS {
+        bench.register(number, info).await?;
+    }
+    say("how soon a job is picked up");
+    let pickup = pickup(&bench, pace.phase).await?;
+    say("how many jobs are acknowledged");
+    let (count, time, acknowledged) = submit_alone(&bench, pace.phase).await?;
+    let mut claims = Vec::new();
+    for waiting in &pace.waiting {
+        say(format_args!("what a claim costs while {waiting} wait"));
+        claims.push(claim_cost(&bench, *waiting).await?);
+    }
+    say("how many jobs go through");
+    let (cycles, cycles_time) = cycle(&bench, pace.phase).await?;
+    Ok(QueueReport {
+        durability: bench.queue().await?.durability,
+        flush,
+        pickup,
+        enqueued_per_second: rate(count, time.as_secs_f64()),
+        acknowledged,
+        claims,
+        cycles_per_second: rate(cycles, cycles_time.as_secs_f64()),
+    })
+}
+
+/// The report for people.
+pub(crate) fn page(report: &QueueReport) -> String {
+    let QueueReport { flush, pickup, acknowledged, .. } = report;
+    let head = format!(
+        "an acknowledged job outlives: {}; the disk keeps 4 KiB in {:.1} ms (p50), {:.1} (p99)\n\
+         acknowledged: {:.0} jobs/s, p50 {:.1} ms, p99 {:.1}\n\
+         picked up, at {STEADY_PER_SECOND}/s: p50 {:.1} ms, p99 {:.1}\n",
+        report.durability,
+        flush.p50_ms,
+        flush.p99_ms,
+        report.enqueued_per_second,
+        acknowledged.p50_ms,
+        acknowledged.p99_ms,
+        pickup.p50_ms,
+        pickup.p99_ms,
+    );
+    let claims = report.claims.iter().map(|ClaimCost { waiting, time }| {
+        let (p50, p99) = (time.p50_ms, time.p99_ms);
+        format!("claimed, while {waiting} wait: p50 {p50:.2} ms, p99 {p99:.2}\n")
+    });
+    let cycles = report.cycles_per_second;
+    let last = format!("claimed, accepted and completed: {cycles:.0} jobs/s\n");
+    [head, claims.collect(), last].concat()
+}
+
+/// What is needed of `GET /v1/queue`.
+#[derive(Debug, Deserialize)]
+struct QueueState {
+    durability: String,
+    languages: Vec<Waiting>,
+}
+
+/// What waits in a language.
+#[derive(Debug, Deserialize)]
+struct Waiting {
+    language: String,
+    ready: u64,
+}
+
+/// What is needed of a job that was submitted.
+#[derive(Debug, Deserialize)]
+struct Submitted {
+    id: String,
+}
+
+/// A gateway whose queue is measured.
+#[derive(Debug)]
+struct Queue {
+    client: Client,
+    url: String,
+}
+
+impl Queue {
+    async fn call<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> anyhow::Result<T> {
+        let request = self.client.post(format!("{}{path}", self.url));
+        let request = request.header("content-type", "application/json");
+        let answer = request.body(serde_json::to_vec(body)?).send().await?;
+        let status = answer.status();
+        let bytes = answer.bytes().await?;
+        ensure!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&bytes));
+        serde_json::from_slice(&bytes).with_context(|| path.to_owned())
+    }
+
+    async fn queue(&self) -> anyhow::Result<QueueState> {
+        http::get(&self.client, &format!("{}/v1/queue", self.url), None).await
+    }
+
+    async fn register(&self, number: usize, info: &ExecutorInfo) -> anyhow::Result<()> {
+        let mut info = info.clone();
+        info.languages.truncate(1);
+        for language in &mut info.languages {
+            LANGUAGE.clone_into(&mut language.id);
+            language.aliases.clear();
+        }
+        let told = Registration {
+            worker: name(number),
+            incarnation: name(number),
+            is_fresh: true,
+            version: String::new(),
+            protocol: [protocol::worker::PROTOCOL; 2],
+            info,
+        };
+        self.call::<Registered>("/v1/worker/register", &told).await.map(drop)
+    }
+
+    async fn submit(&self) -> anyhow::Result<String> {
+        let submitted: Submitted = self.call("/v1/jobs", &job()).await?;
+        Ok(submitted.id)
+    }
+
+    async fn accept(&self, number: usize, holding: Vec<HeldLease>) -> anyhow::Result<()> {
+        let (worker, incarnation) = (name(number), name(number));
+        let beat = Beat { worker, incarnation, holding, ..Beat::default() };
+        self.call::<Beaten>("/v1/worker/beat", &beat).await.map(drop)
+    }
+
+    /// Tells results, and asks for as many jobs as `poll` wants.
+    async fn complete(&self, results: Vec<JobResult>, poll: Option<Poll>) -> anyhow::Result<Work> {
+        let told = Completions { results, poll };
+        let done: Completed = self.call("/v1/worker/complete", &told).await?;
+        Ok(done.work.unwrap_or_default())
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("bench-{number}")
+}
+
+fn job() -> Value {
+    json!({ "language": LANGUAGE, "code": "x".repeat(1000) })
+}
+
+fn poll(number: usize, turn: usize, free: usize, wait: Duration) -> Poll {
+    Poll {
+        worker: name(number),
+        incarnation: name(number),
+        poll: turn.to_string(),
+        free,
+        wait_ms: u64::try_from(wait.as_millis()).unwrap_or_default(),
+        ..Poll::default()
+    }
+}
+
+fn results(work: &Work) -> anyhow::Result<Vec<JobResult>> {
+    let report = RawValue::from_string(
+        json!({ "status": "success", "output": "x".repeat(1000), "error": "" }).to_string(),
+    )?;
+    let result = |id: &String, token: &String| JobResult {
+        id: id.clone(),
+        token: token.clone(),
+        run_ms: 1,
+        report: report.clone(),
+    };
+    Ok(work.jobs.iter().map(|it| result(&it.id, &it.token)).collect())
+}
+
+fn holding(work: &Work) -> Vec<HeldLease> {
+    let jobs = work.jobs.iter();
+    jobs.map(|it| HeldLease { id: it.id.clone(), token: it.token.clone() }).collect()
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn flushes() -> anyhow::Result<Summary> {
+    let mut file = tempfile::NamedTempFile::new_in(".")?;
+    let mut samples = Vec::new();
+    for _ in 0..FLUSHES {
+        let began = Instant::now();
+        file.rewind()?;
+        file.write_all(&[0; 4096])?;
+        file.as_file().sync_data()?;
+        samples.push(ms(began.elapsed()));
+    }
+    Summary::of(&samples).context("no flush was measured")
+}
+
+/// From the moment that a job is submitted to that when a worker has it.
+async fn pickup(bench: &Arc<Queue>, phase: Duration) -> anyhow::Result<Summary> {
+    let picked: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
+    let mut workers = JoinSet::new();
+    for number in 0..2 {
+        let (bench, picked) = (Arc::clone(bench), Arc::clone(&picked));
+        workers.spawn(async move {
+            for turn in 0.. {
+                let poll = poll(number, turn, 10, Duration::from_secs(5));
+                let work: Work = bench.call("/v1/worker/poll", &poll).await?;
+                let now = Instant::now();
+                picked.lock().await.extend(work.jobs.iter().map(|it| (it.id.clone(), now)));
+                if !work.jobs.is_empty() {
+                    bench.accept(number, holding(&work)).await?;
+                    bench.complete(results(&work)?, None).await?;
+                }
+            }
+            anyhow::Ok(())
+        });
+    }
+    let mut ticks = tokio::time::interval(Duration::from_millis(1000 / STEADY_PER_SECOND));
+    let (until, mut submitting) = (Instant::now() + phase, JoinSet::new());
+    while Instant::now() < until {
+        ticks.tick().await;
+        let bench = Arc::clone(bench);
+        submitting.spawn(async move {
+            let began = Instant::now();
+            anyhow::Ok((bench.submit().await?, began))
+        });
+    }
+    let mut submitted = Vec::new();
+    while let Some(done) = submitting.join_next().await {
+        submitted.push(done??);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    workers.shutdown().await;
+    let picked = picked.lock().await;
+    let times = submitted.iter().filter_map(|(id, began)| Some(ms(*picked.get(id)? - *began)));
+    let times: Vec<f64> = times.collect();
+    ensure!(
+        times.len() == submitted.len(),
+        "{} jobs were not picked up",
+        submitted.len() - times.len()
+    );
+    Summary::of(&times).context("no job was picked up")
+}
+
+/// Many callers, each with one job after the other.
+async fn submit_alone(
+    bench: &Arc<Queue>,
+    phase: Duration,
+) -> anyhow::Result<(usize, Duration, Summary)> {
+    let began = Instant::now();
+    let until = began + phase;
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let bench = Arc::clone(bench);
+        callers.spawn(async move {
+            let mut times = Vec::new();
+            while Instant::now() < until {
+                let began = Instant::now();
+                bench.submit().await?;
+                times.push(ms(began.elapsed()));
+            }
+            anyhow::Ok(times)
+        });
+    }
+    let mut times = Vec::new();
+    while let Some(done) = callers.join_next().await {
+        times.extend(done??);
+    }
+    let summary = Summary::of(&times).context("no job was acknowledged")?;
+    Ok((times.len(), began.elapsed(), summary))
+}
+
+/// What a claim of one job costs while so many wait.
+async fn claim_cost(bench: &Arc<Queue>, waiting: u64) -> anyhow::Result<ClaimCost> {
+    let ready = |queue: &QueueState| {
+        let own = queue.languages.iter().filter(|it| it.language == LANGUAGE);
+        own.map(|it| it.ready).sum::<u64>()
+    };
+    while ready(&bench.queue().await?) < waiting {
+        let batch = json!({ "jobs": vec![job(); BATCH] });
+        let fill = (0..8).map(|_| bench.call::<Value>("/v1/jobs", &batch));
+        futures::future::try_join_all(fill).await?;
+    }
+    let mut samples = Vec::new();
+    for turn in 0..CLAIMS {
+        let began = Instant::now();
+        let poll = poll(0, turn + 1_000_000, 1, Duration::ZERO);
+        let work = bench.complete(Vec::new(), Some(poll)).await?;
+        samples.push(ms(began.elapsed()));
+        bench.call::<Value>("/v1/worker/release", &json!({ "leases": holding(&work) })).await?;
+    }
+    Ok(ClaimCost { waiting, time: Summary::of(&samples).context("nothing was claimed")? })
+}
+
+/// How many of the jobs that wait are claimed, accepted and completed in a phase.
+async fn cycle(bench: &Arc<Queue>, phase: Duration) -> anyhow::Result<(usize, Duration)> {
+    let began = Instant::now();
+    let until = began + phase;
+    let mut workers = JoinSet::new();
+    for number in 0..WORKERS {
+        let bench = Arc::clone(bench);
+        workers.spawn(async move {
+            let (mut done, mut ready) = (0, Vec::new());
+            for turn in 0.. {
+                let poll = poll(number, turn + 2_000_000, JOBS_OF_A_POLL, Duration::ZERO);
+                let is_over = Instant::now() >= until;
+                let count = ready.len();
+                let work = bench.complete(ready, Some(poll).filter(|_| !is_over)).await?;
+                done += count;
+                if work.jobs.is_empty() {
+                    break;
+                }
+                bench.accept(number, holding(&work)).await?;
+                ready = results(&work)?;
+            }
+            anyhow::Ok(done)
+        });
+    }
+    let mut all = 0;
+    while let Some(done) = workers.join_next().await {
+        all += done??;
+    }
+    Ok((all, began.elapsed()))
+}
