@@ -14,12 +14,13 @@ use crate::output::say;
 /// How long a fleet may take to start: the first time it prepares toolchains.
 const BOOT_MAX: Duration = Duration::from_mins(10);
 /// What a bench needs of a gateway: no keys, and no rate limit in the way.
-const GATEWAY: [(&str, &str); 5] = [
+const GATEWAY: [(&str, &str); 6] = [
     ("GATEWAY_KEYS", ""),
     ("GATEWAY_KEYS_FILE", ""),
     ("GATEWAY_RATE_PER_MINUTE", "4000000000"),
     ("GATEWAY_RATE_BURST", "4000000000"),
-    ("GATEWAY_JOBS_WAITING_PER_CALLER_MAX", "1000000"),
+    ("GATEWAY_JOBS_WAITING_MAX", "4000000"),
+    ("GATEWAY_JOBS_WAITING_PER_CALLER_MAX", "4000000"),
 ];
 /// What keeps an executor from having warm processes.
 const COLD: (&str, &str) = ("EXECUTOR_WARM", "false");

@@ -16,6 +16,7 @@ mod page;
 mod processes;
 mod programs;
 mod queue;
+mod queue_report;
 mod report;
 mod session;
 mod statistics;
@@ -93,6 +94,11 @@ pub(crate) struct BenchArguments {
     /// With --queue: where jobs are kept, such as `postgres://…` or `redis://…` [default: a file].
     #[arg(long, value_name = "URL", requires = "queue")]
     store: Option<String>,
+    /// With --queue: how many jobs wait when claims are timed; each number in its turn [default:
+    /// 10000,1000000, or 1000,10000 with --quick].
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', requires = "queue")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3_000_000))]
+    waiting: Vec<u64>,
 }
 
 /// Measures, prints, and keeps the result.
@@ -136,7 +142,7 @@ async fn bench_queue(
     let told = measured.and_then(|report| {
         let text = format!("{}\n", serde_json::to_string_pretty(&report)?);
         let file = keep(checkout, &format!("queue-{}.json", unix_seconds()?), &text)?;
-        print(if arguments.json { text } else { queue::page(&report) });
+        print(if arguments.json { text } else { queue_report::page(&report) });
         say(format_args!("written to {}", file.display()));
         Ok(())
     });
@@ -145,7 +151,11 @@ async fn bench_queue(
 
 fn queue_pace(arguments: &BenchArguments) -> QueuePace {
     let seconds = arguments.seconds.unwrap_or(if arguments.quick { 10 } else { 40 });
-    let waiting = if arguments.quick { vec![1000, 10_000] } else { vec![10_000, 200_000] };
+    let waiting = match (&*arguments.waiting, arguments.quick) {
+        ([], true) => vec![1000, 10_000],
+        ([], false) => vec![10_000, 1_000_000],
+        (waiting, _) => waiting.to_vec(),
+    };
     QueuePace { phase: Duration::from_secs((seconds / 4).max(1)), waiting }
 }
 

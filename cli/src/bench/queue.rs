@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use super::queue_report::{ClaimCost, QueueReport};
 use super::statistics::{Summary, rate};
 use crate::http;
 use crate::output::say;
@@ -31,40 +32,13 @@ const CALLERS: usize = 64;
 const WORKERS: usize = 4;
 const JOBS_OF_A_POLL: usize = 50;
 /// Jobs a second while it is measured how soon one is picked up.
-const STEADY_PER_SECOND: u64 = 200;
+pub(super) const STEADY_PER_SECOND: u64 = 200;
 /// Jobs in one submission where only their number matters.
 const BATCH: usize = 100;
 /// Claims that are timed, for each number of jobs that wait.
 const CLAIMS: usize = 200;
 /// Times that the disk is asked to keep something.
 const FLUSHES: usize = 50;
-
-/// What was measured.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct QueueReport {
-    /// What an acknowledged job outlives.
-    durability: String,
-    /// How long the disk takes to keep 4 KiB: without it the rest says little.
-    flush: Summary,
-    /// From a submission to a worker that has the job, while few are submitted.
-    pickup: Summary,
-    /// Jobs acknowledged a second, each submitted alone.
-    enqueued_per_second: f64,
-    /// How long each acknowledgement took.
-    acknowledged: Summary,
-    /// Claims of one job, by how many wait.
-    claims: Vec<ClaimCost>,
-    /// Jobs that were claimed, accepted and completed a second.
-    cycles_per_second: f64,
-}
-
-/// What a claim costs.
-#[derive(Debug, Serialize)]
-struct ClaimCost {
-    waiting: u64,
-    time: Summary,
-}
 
 /// How long and how much.
 #[derive(Debug)]
@@ -87,6 +61,7 @@ pub(crate) async fn measure(
     for number in 0..WORKERS {
         bench.register(number, info).await?;
     }
+    let empty = bench.queue().await?;
     say("how soon a job is picked up");
     let pickup = pickup(&bench, pace.phase).await?;
     say("how many jobs are acknowledged");
@@ -96,49 +71,36 @@ pub(crate) async fn measure(
         say(format_args!("what a claim costs while {waiting} wait"));
         claims.push(claim_cost(&bench, *waiting).await?);
     }
+    let full = bench.queue().await?;
+    let jobs = full.ready().saturating_sub(empty.ready()).max(1);
     say("how many jobs go through");
     let (cycles, cycles_time) = cycle(&bench, pace.phase).await?;
     Ok(QueueReport {
-        durability: bench.queue().await?.durability,
+        durability: full.durability,
         flush,
         pickup,
         enqueued_per_second: rate(count, time.as_secs_f64()),
         acknowledged,
+        bytes_per_job: full.bytes.saturating_sub(empty.bytes) as f64 / jobs as f64,
         claims,
         cycles_per_second: rate(cycles, cycles_time.as_secs_f64()),
     })
-}
-
-/// The report for people.
-pub(crate) fn page(report: &QueueReport) -> String {
-    let QueueReport { flush, pickup, acknowledged, .. } = report;
-    let head = format!(
-        "an acknowledged job outlives: {}; the disk keeps 4 KiB in {:.1} ms (p50), {:.1} (p99)\n\
-         acknowledged: {:.0} jobs/s, p50 {:.1} ms, p99 {:.1}\n\
-         picked up, at {STEADY_PER_SECOND}/s: p50 {:.1} ms, p99 {:.1}\n",
-        report.durability,
-        flush.p50_ms,
-        flush.p99_ms,
-        report.enqueued_per_second,
-        acknowledged.p50_ms,
-        acknowledged.p99_ms,
-        pickup.p50_ms,
-        pickup.p99_ms,
-    );
-    let claims = report.claims.iter().map(|ClaimCost { waiting, time }| {
-        let (p50, p99) = (time.p50_ms, time.p99_ms);
-        format!("claimed, while {waiting} wait: p50 {p50:.2} ms, p99 {p99:.2}\n")
-    });
-    let cycles = report.cycles_per_second;
-    let last = format!("claimed, accepted and completed: {cycles:.0} jobs/s\n");
-    [head, claims.collect(), last].concat()
 }
 
 /// What is needed of `GET /v1/queue`.
 #[derive(Debug, Deserialize)]
 struct QueueState {
     durability: String,
+    bytes: u64,
     languages: Vec<Waiting>,
+}
+
+impl QueueState {
+    /// Jobs of the bench that wait.
+    fn ready(&self) -> u64 {
+        let own = self.languages.iter().filter(|it| it.language == LANGUAGE);
+        own.map(|it| it.ready).sum()
+    }
 }
 
 /// What waits in a language.
@@ -348,11 +310,7 @@ async fn submit_alone(
 
 /// What a claim of one job costs while so many wait.
 async fn claim_cost(bench: &Arc<Queue>, waiting: u64) -> anyhow::Result<ClaimCost> {
-    let ready = |queue: &QueueState| {
-        let own = queue.languages.iter().filter(|it| it.language == LANGUAGE);
-        own.map(|it| it.ready).sum::<u64>()
-    };
-    while ready(&bench.queue().await?) < waiting {
+    while bench.queue().await?.ready() < waiting {
         let batch = json!({ "jobs": vec![job(); BATCH] });
         let fill = (0..8).map(|_| bench.call::<Value>("/v1/jobs", &batch));
         futures::future::try_join_all(fill).await?;

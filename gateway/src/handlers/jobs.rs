@@ -266,6 +266,7 @@ pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, Api
         "slots": slots,
         "executors": executors,
         "workers": workers,
+        "bytes": stats.bytes,
         "languages": languages,
     })))
 }
@@ -316,9 +317,15 @@ async fn own_job(jobs: &Jobs, id: JobId, request: &HttpRequest) -> Result<Job, A
 
 /// A job, and what is known of it.
 async fn shown(jobs: &Jobs, shared: &Shared, job: Job) -> Result<Shown, ApiError> {
-    let runs = |info: &ExecutorInfo| routing::find(info, &job.language).is_some();
-    let (slots, ..) = capacity(shared, runs);
-    Ok(view::shown(&*jobs.store, job, slots).await?)
+    let expected_start_ms = match job.position {
+        Some(before) => {
+            let runs = |info: &ExecutorInfo| routing::find(info, &job.language).is_some();
+            let (slots, ..) = capacity(shared, runs);
+            view::expected_start_ms(&*jobs.stats().await?, &job.language, before, slots)
+        }
+        None => None,
+    };
+    Ok(view::shown(&*jobs.store, job, expected_start_ms).await?)
 }
 
 fn parse_id(text: &str) -> Result<JobId, ApiError> {

@@ -90,7 +90,7 @@ impl Callbacks {
 
     async fn post(&self, callback: &Callback) -> Result<(), Fault> {
         let job = self.store.job(callback.id).await?.ok_or(Fault::NoJob)?;
-        let shown = view::shown(&*self.store, job, 1).await?;
+        let shown = view::shown(&*self.store, job, None).await?;
         let body = serde_json::to_string(&shown).map_err(|it| Fault::Transport(it.to_string()))?;
         let (client, url) = self.client(&callback.url).await?;
         let time = Timestamp::now().as_second();

@@ -12,11 +12,12 @@ pub(crate) mod workers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use queue::{Bounds, Clock, JobId, JobStore, StoreError};
+use queue::{Bounds, Clock, JobId, JobStore, QueueStats, StoreError};
 use reqwest::Client;
 use secrecy::ExposeSecret as _;
+use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
 
 use callbacks::Callbacks;
@@ -36,6 +37,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(15);
 pub(crate) const BEAT: Duration = Duration::from_secs(5);
 /// How often the store is looked at though nobody told of work.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
+/// How old what is told of the whole queue may be.
+const STATS_AGE: Duration = Duration::from_millis(250);
 
 /// The jobs of a gateway.
 #[derive(Debug)]
@@ -45,6 +48,7 @@ pub(crate) struct Jobs {
     /// Workers that only call out.
     pub(crate) workers: Workers,
     push: OnceLock<Arc<Push>>,
+    stats: Mutex<Option<(Instant, Arc<QueueStats>)>>,
     is_well: Arc<AtomicBool>,
 }
 
@@ -71,6 +75,7 @@ impl Jobs {
             store,
             workers: Workers::default(),
             push: OnceLock::new(),
+            stats: Mutex::default(),
             is_well: Arc::new(AtomicBool::new(true)),
         }))
     }
@@ -94,6 +99,20 @@ impl Jobs {
         }
         let grace = Duration::from_secs(shared.settings.drain_seconds);
         Work { push: tokio::spawn(push.run(grace)), others }
+    }
+
+    /// What waits and what goes on, or did at most [`STATS_AGE`] ago: every submission is told when it
+    /// is likely to be started.
+    pub(crate) async fn stats(&self) -> Result<Arc<QueueStats>, StoreError> {
+        let mut known = self.stats.lock().await;
+        if let Some((since, stats)) = &*known
+            && since.elapsed() < STATS_AGE
+        {
+            return Ok(Arc::clone(stats));
+        }
+        let stats = Arc::new(self.store.stats().await?);
+        *known = Some((Instant::now(), Arc::clone(&stats)));
+        Ok(stats)
     }
 
     /// Whether the store answered when it was last swept.

@@ -1,6 +1,6 @@
 //! A job as it is shown.
 
-use queue::{Attempt, Job, JobStore, State, StoreError};
+use queue::{Attempt, Job, JobStore, QueueStats, State, StoreError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -18,34 +18,33 @@ pub(crate) struct Shown {
     result: Option<Box<RawValue>>,
 }
 
-/// A job of a fleet with so many slots.
+/// A job as it is told.
 pub(crate) async fn shown(
     store: &dyn JobStore,
     job: Job,
-    slots: usize,
+    expected_start_ms: Option<u64>,
 ) -> Result<Shown, StoreError> {
     let result = match job.state {
         State::Succeeded | State::Cancelled => store.result(job.id).await?,
         _ => None,
     };
     let result = result.and_then(|it| String::from_utf8(it.body).ok());
+    let is_new = job.version == Job::FIRST_VERSION;
     Ok(Shown {
-        expected_start_ms: expected_start_ms(store, &job, slots).await?,
-        attempts: store.attempts(job.id).await?,
+        expected_start_ms,
+        attempts: if is_new { Vec::new() } else { store.attempts(job.id).await? },
         result: result.and_then(|it| RawValue::from_string(it).ok()),
         job,
     })
 }
 
-/// When a job is likely to be started that waits, by how long others took lately.
-async fn expected_start_ms(
-    store: &dyn JobStore,
-    job: &Job,
+/// When a job is likely to be started that so many are before, by how long others took lately.
+pub(crate) fn expected_start_ms(
+    stats: &QueueStats,
+    language: &str,
+    before: u64,
     slots: usize,
-) -> Result<Option<u64>, StoreError> {
-    let Some(position) = job.position else { return Ok(None) };
-    let stats = store.stats().await?;
-    let of_language = stats.languages.iter().find(|it| it.language == job.language);
-    let average = of_language.and_then(|it| it.average_run_ms);
-    Ok(average.map(|it| it.saturating_mul(position) / slots.max(1) as u64))
+) -> Option<u64> {
+    let of_language = stats.languages.iter().find(|it| it.language == language)?;
+    Some(of_language.average_run_ms?.saturating_mul(before) / slots.max(1) as u64)
 }

@@ -215,16 +215,19 @@ pub struct Job {
     pub started_at: Option<Timestamp>,
     /// When it became final.
     pub finished_at: Option<Timestamp>,
-    /// How many jobs are to be started before it, where it is ready; at most
-    /// [`Job::POSITION_MAX`].
+    /// How many jobs are to be started before it, where it is ready: exact below
+    /// [`Job::COUNTED_MAX`], and beyond it at most as many as told.
     pub position: Option<u64>,
-    /// Counts its changes.
+    /// Counts its changes, from [`Job::FIRST_VERSION`].
     pub version: u64,
 }
 
 impl Job {
-    /// Beyond so many, nobody counts those that are before a job.
-    pub const POSITION_MAX: u64 = 10_000;
+    /// What nothing has happened to yet.
+    pub const FIRST_VERSION: u64 = 1;
+    /// Beyond so many, a store need not count those that are before a job, and may tell how many of
+    /// its language are ready instead.
+    pub const COUNTED_MAX: u64 = 200;
 }
 
 /// The result of a job.
@@ -278,6 +281,9 @@ pub struct Page {
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct QueueStats {
+    /// What the store takes, in bytes: of its file, of the database's tables, or of the server's
+    /// memory.
+    pub bytes: u64,
     /// By language.
     pub languages: Vec<LanguageStats>,
 }

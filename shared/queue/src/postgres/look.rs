@@ -54,15 +54,22 @@ pub(super) async fn job(pool: &PgPool, id: JobId) -> Result<Option<Job>, Fault> 
     Ok(Some(job))
 }
 
+/// How many ready jobs are before one: counted as far as that is cheap, as every submission is told.
 async fn position(pool: &PgPool, id: JobId) -> Result<u64, Fault> {
-    let find = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT * FROM jobs WHERE id = $1) AS own CROSS JOIN LATERAL \
-         (SELECT 1 FROM jobs AS other WHERE other.state = 'ready' AND other.language = own.language \
+    let find = sqlx::query(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs AS other WHERE other.state = 'ready' \
+         AND other.language = own.language \
          AND (other.rank, other.turn, other.number) < (own.rank, own.turn, own.number) LIMIT $2) \
-         AS before",
+         AS before), (SELECT coalesce(sum(jobs), 1)::bigint - 1 FROM totals \
+         WHERE totals.language = own.language AND totals.state = 'ready') \
+         FROM jobs AS own WHERE id = $1",
     );
-    let most = i64::try_from(Job::POSITION_MAX).unwrap_or(i64::MAX);
-    Ok(count(find.bind(bytes(id)).bind(most).fetch_one(pool).await?))
+    let most = i64::try_from(Job::COUNTED_MAX).unwrap_or(i64::MAX);
+    let Some(row) = find.bind(bytes(id)).bind(most).fetch_optional(pool).await? else {
+        return Ok(0);
+    };
+    let (before, all): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(count(if before < most { before } else { all.max(before) }))
 }
 
 /// The result of a job.
@@ -161,5 +168,9 @@ pub(super) async fn stats(pool: &PgPool, now: Option<Timestamp>) -> Result<Queue
             average_run_ms: average.map(|it| u64::try_from(it).unwrap_or(u64::MAX)),
         })
     };
-    Ok(QueueStats { languages: found.iter().map(read).collect::<sqlx::Result<_>>()? })
+    let languages = found.iter().map(read).collect::<sqlx::Result<_>>()?;
+    let size = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class \
+                WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+    let bytes = sqlx::query_scalar(size).fetch_one(pool).await?;
+    Ok(QueueStats { bytes: count(bytes), languages })
 }

@@ -252,7 +252,7 @@ impl JobStore for RedisStore {
             let mut call = self.call(&scripts::JOB);
             call.arg(&id.as_bytes()[..]);
             let found: Option<(unpack::Fields, i64)> = self.link.run(&call).await?;
-            let position = |at: i64| u64::try_from(at).ok().map(|it| it.min(Job::POSITION_MAX));
+            let position = |at: i64| u64::try_from(at).ok();
             found.map(|(job, at)| unpack::job(id.as_bytes(), job, position(at))).transpose()
         }
         .boxed()
@@ -301,7 +301,10 @@ impl JobStore for RedisStore {
         async move {
             let found: Vec<unpack::StatsAnswer> =
                 self.link.run(&self.call(&scripts::STATS)).await?;
-            Ok(unpack::stats(found))
+            let memory = async |mut connection| {
+                redis::cmd("INFO").arg("memory").query_async::<String>(&mut connection).await
+            };
+            Ok(unpack::stats(found, &self.link.with(memory).await?))
         }
         .boxed()
     }

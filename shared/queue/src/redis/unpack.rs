@@ -143,7 +143,7 @@ pub(super) fn attempt((number, answer): (u32, AttemptAnswer)) -> Attempt {
     }
 }
 
-pub(super) fn stats(answers: Vec<StatsAnswer>) -> QueueStats {
+pub(super) fn stats(answers: Vec<StatsAnswer>, memory: &str) -> QueueStats {
     let read = |(language, scheduled, ready, leased, dead, oldest_ready_ms, average)| {
         let average: Option<f64> = average;
         let average = average.map(|it| Duration::from_secs_f64(it.max(0.0) / 1000.0));
@@ -152,7 +152,8 @@ pub(super) fn stats(answers: Vec<StatsAnswer>) -> QueueStats {
     };
     let mut languages: Vec<LanguageStats> = answers.into_iter().map(read).collect();
     languages.sort_by(|one, other| one.language.cmp(&other.language));
-    QueueStats { languages }
+    let bytes = memory.lines().find_map(|it| it.strip_prefix("used_memory:")?.trim().parse().ok());
+    QueueStats { bytes: bytes.unwrap_or_default(), languages }
 }
 
 pub(super) fn callback(

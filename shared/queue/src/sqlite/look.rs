@@ -46,14 +46,30 @@ pub(super) fn job(connection: &Connection, id: JobId) -> Result<Option<Job>, Fau
     Ok(Some(job))
 }
 
+/// How many ready jobs are before one: counted as far as that is cheap, as every submission is told.
 fn position(connection: &Connection, id: JobId) -> Result<u64, Fault> {
-    let mut count = connection.prepare_cached(
-        "SELECT count(*) FROM (SELECT 1 FROM jobs AS other, (SELECT * FROM jobs WHERE id = ?1) AS own \
+    // In two ranges of the index, as those of a higher priority come first.
+    let mut before = connection.prepare_cached(
+        "WITH own AS (SELECT language, priority, turn, number FROM jobs WHERE id = ?1) \
+         SELECT count(*) FROM (SELECT * FROM \
+         (SELECT 1 FROM own CROSS JOIN jobs AS other INDEXED BY jobs_ready \
          WHERE other.state = 'ready' AND other.language = own.language \
-         AND (other.priority > own.priority OR other.priority = own.priority \
-         AND (other.turn, other.number) < (own.turn, own.number)) LIMIT ?2)",
+         AND other.priority > own.priority LIMIT ?2) UNION ALL SELECT * FROM \
+         (SELECT 1 FROM own CROSS JOIN jobs AS other INDEXED BY jobs_ready \
+         WHERE other.state = 'ready' AND other.language = own.language \
+         AND other.priority = own.priority \
+         AND (other.turn, other.number) < (own.turn, own.number) LIMIT ?2))",
     )?;
-    Ok(count.query_row(params![id.as_bytes(), Job::POSITION_MAX], |row| row.get(0))?)
+    let before = before.query_row(params![id.as_bytes(), Job::COUNTED_MAX], |row| row.get(0))?;
+    if before < Job::COUNTED_MAX {
+        return Ok(before);
+    }
+    let mut all = connection.prepare_cached(
+        "SELECT jobs - 1 FROM totals WHERE state = 'ready' \
+         AND language = (SELECT language FROM jobs WHERE id = ?)",
+    )?;
+    let all = all.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+    Ok(all.unwrap_or(before).max(before))
 }
 
 /// The result of a job.
@@ -143,7 +159,12 @@ pub(super) fn stats(connection: &Connection, now: Timestamp) -> Result<QueueStat
                 .map(|it| millis(std::time::Duration::from_secs_f64(it.max(0.0) / 1000.0))),
         })
     })?;
-    Ok(QueueStats { languages: rows.collect::<Result<_, _>>()? })
+    let languages = rows.collect::<Result<_, _>>()?;
+    let mut size = connection.prepare_cached(
+        "SELECT (pages.page_count - free.freelist_count) * size.page_size FROM \
+         pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size",
+    )?;
+    Ok(QueueStats { bytes: size.query_row([], |row| row.get(0))?, languages })
 }
 
 fn millis(time: std::time::Duration) -> u64 {

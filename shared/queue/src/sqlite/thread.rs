@@ -112,13 +112,14 @@ fn write(connection: &mut Connection, first: Order, orders: &mut mpsc::Receiver<
         while let Some(order) = next {
             match order {
                 Order::Work(work) => {
-                    batch.execute_batch("SAVEPOINT work")?;
+                    batch.prepare_cached("SAVEPOINT work")?.execute([])?;
                     let (is_done, answer) = work(&batch);
                     answers.push(answer);
                     // Nothing half done stays, and what others asked for does.
-                    let end =
-                        if is_done { "RELEASE work" } else { "ROLLBACK TO work; RELEASE work" };
-                    batch.execute_batch(end)?;
+                    if !is_done {
+                        batch.prepare_cached("ROLLBACK TO work")?.execute([])?;
+                    }
+                    batch.prepare_cached("RELEASE work")?.execute([])?;
                 }
                 Order::Tidy(tell) => tidied = Some(tell),
             }

@@ -1,6 +1,6 @@
 //! Who gets which job, and when.
 
-use queue::{Claim, NewJob, Priority};
+use queue::{Claim, Enqueued, Job, NewJob, Priority};
 
 use crate::fixture::{Fixture, LEASE, claim, job};
 
@@ -100,4 +100,24 @@ pub(crate) async fn a_position_counts_those_before(fixture: &Fixture) {
     fixture.start("w").await;
     assert_eq!(fixture.job(urgent).await.position, None);
     assert_eq!(fixture.job(second).await.position, Some(1));
+}
+
+pub(crate) async fn a_far_position_is_told_though_not_counted(fixture: &Fixture) {
+    let many = (Job::COUNTED_MAX + 50) as usize;
+    let found = fixture.store().enqueue((0..many).map(|_| job("a")).collect()).await.unwrap();
+    let Some(Enqueued::Created(last)) = found.last() else { panic!("{found:?}") };
+    assert_eq!(fixture.job(*last).await.position, Some(Job::COUNTED_MAX + 49));
+    // Whoever comes in before is counted, and so is who waits behind a few.
+    let urgent = fixture.enqueue(of_priority(9)).await;
+    assert_eq!(fixture.job(urgent).await.position, Some(0));
+    let other = fixture.enqueue(job("b")).await;
+    assert!(fixture.job(other).await.position < Some(4));
+}
+
+pub(crate) async fn a_store_tells_what_it_takes(fixture: &Fixture) {
+    let before = fixture.store().stats().await.unwrap().bytes;
+    let large = |_| NewJob { body: vec![b'x'; 100_000], ..job("a") };
+    fixture.store().enqueue((0..20).map(large).collect()).await.unwrap();
+    let after = fixture.store().stats().await.unwrap().bytes;
+    assert!(after > before, "{before} {after}");
 }

@@ -1,0 +1,65 @@
+//! What was measured of the job queue, and how it is told.
+
+use serde::Serialize;
+
+use super::queue::STEADY_PER_SECOND;
+use super::statistics::Summary;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueueReport {
+    /// What an acknowledged job outlives.
+    pub(super) durability: String,
+    /// How long the disk takes to keep 4 KiB: without it the rest says little.
+    pub(super) flush: Summary,
+    /// From a submission to a worker that has the job, while few are submitted.
+    pub(super) pickup: Summary,
+    /// Jobs acknowledged a second, each submitted alone.
+    pub(super) enqueued_per_second: f64,
+    /// How long each acknowledgement took.
+    pub(super) acknowledged: Summary,
+    /// What the store takes more for each job that waits.
+    pub(super) bytes_per_job: f64,
+    /// Claims of one job, by how many wait.
+    pub(super) claims: Vec<ClaimCost>,
+    /// Jobs that were claimed, accepted and completed a second.
+    pub(super) cycles_per_second: f64,
+}
+
+/// What a claim costs.
+#[derive(Debug, Serialize)]
+pub(super) struct ClaimCost {
+    /// How many jobs wait.
+    pub(super) waiting: u64,
+    /// How long one takes.
+    pub(super) time: Summary,
+}
+
+/// The report for people.
+pub(super) fn page(report: &QueueReport) -> String {
+    let QueueReport { flush, pickup, acknowledged, .. } = report;
+    let head = format!(
+        "an acknowledged job outlives: {}; the disk keeps 4 KiB in {:.1} ms (p50), {:.1} (p99)\n\
+         acknowledged: {:.0} jobs/s, p50 {:.1} ms, p99 {:.1}\n\
+         picked up, at {STEADY_PER_SECOND}/s: p50 {:.1} ms, p99 {:.1}\n",
+        report.durability,
+        flush.p50_ms,
+        flush.p99_ms,
+        report.enqueued_per_second,
+        acknowledged.p50_ms,
+        acknowledged.p99_ms,
+        pickup.p50_ms,
+        pickup.p99_ms,
+    );
+    let claims = report.claims.iter().map(|ClaimCost { waiting, time }| {
+        let (p50, p99) = (time.p50_ms, time.p99_ms);
+        format!("claimed, while {waiting} wait: p50 {p50:.2} ms, p99 {p99:.2}\n")
+    });
+    let QueueReport { cycles_per_second, bytes_per_job, .. } = report;
+    let last = format!(
+        "claimed, accepted and completed: {cycles_per_second:.0} jobs/s\n\
+         a job of 1 KB that waits: {bytes_per_job:.0} bytes of the store\n"
+    );
+    [head, claims.collect(), last].concat()
+}
