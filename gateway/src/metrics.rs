@@ -26,8 +26,8 @@ pub(crate) struct Metrics {
     executor_slots: Family<Labels<1>, Gauge>,
     executor_isolation: Family<Labels<1>, Gauge>,
     circuit_opens: PerExecutor,
-    jobs: Family<Labels<2>, Gauge>,
-    jobs_oldest_ready_ms: Family<Labels<1>, Gauge>,
+    jobs: Family<Labels<3>, Gauge>,
+    jobs_oldest_ready_ms: Family<Labels<2>, Gauge>,
 }
 
 /// A request that is being served, for as long as this lives.
@@ -154,18 +154,22 @@ impl Metrics {
         let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.jobs.clear();
         self.jobs_oldest_ready_ms.clear();
-        for of in &stats.languages {
-            let language = || ("language", of.language.clone());
+        for of in &stats.lanes {
+            let lane = [
+                ("language", of.lane.language().to_owned()),
+                ("queue", of.lane.queue().to_owned()),
+            ];
             for (state, count) in [
                 (State::Scheduled, of.scheduled),
                 (State::Ready, of.ready),
                 (State::Leased, of.leased),
                 (State::Dead, of.dead),
             ] {
-                let labels = [language(), ("state", state.as_str().to_owned())];
+                let [language, queue] = lane.clone();
+                let labels = [language, queue, ("state", state.as_str().to_owned())];
                 self.jobs.get_or_create(&labels).set(whole(count));
             }
-            let oldest = self.jobs_oldest_ready_ms.get_or_create(&[language()]);
+            let oldest = self.jobs_oldest_ready_ms.get_or_create(&lane);
             oldest.set(whole(of.oldest_ready_ms.unwrap_or(0)));
         }
     }

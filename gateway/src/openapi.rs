@@ -68,7 +68,7 @@ mod tests {
         let job = queue::Job {
             id: queue::JobId::random(),
             caller: String::new(),
-            language: "alpha".to_owned(),
+            lane: queue::Lane::new("alpha", "large"),
             state: queue::State::Ready,
             reason: None,
             priority: queue::Priority::default(),

@@ -37,6 +37,10 @@ pub struct Settings {
     pub jobs_kept_max: u64,
     /// Jobs of one key that may run at a time.
     pub jobs_running_max: u64,
+    /// Queues that jobs may name beside those that live workers ask for.
+    pub jobs_queues: Vec<String>,
+    /// Queues whose jobs are run at executors that can be reached.
+    pub jobs_push_queues: Vec<String>,
     /// What receivers of callbacks check our signatures with. Without it, none are sent.
     #[serde(skip_serializing)]
     pub callback_secret: Option<SecretString>,
@@ -113,6 +117,8 @@ impl Default for Settings {
             jobs_waiting_per_caller_max: 100_000,
             jobs_kept_max: 1_000_000,
             jobs_running_max: 1000,
+            jobs_queues: Vec::new(),
+            jobs_push_queues: vec![queue::DEFAULT_QUEUE.to_owned()],
             job_api: false,
             job_api_language: None,
             job_api_code_bytes_max: 5 << 10,
@@ -227,6 +233,8 @@ impl Settings {
             ),
             ("JOBS_KEPT_MAX", self.jobs_kept_max > 0, "must be 1 or more"),
             ("JOBS_RUNNING_MAX", self.jobs_running_max > 0, "must be 1 or more"),
+            ("JOBS_QUEUES", self.jobs_queues.iter().all(|it| is_queue(it)), QUEUES),
+            ("JOBS_PUSH_QUEUES", self.jobs_push_queues.iter().all(|it| is_queue(it)), QUEUES),
             ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),
             ("WORKERS", self.workers <= 1024, "may be at most 1024"),
         ];
@@ -237,6 +245,14 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+const QUEUES: &str = "give each a name of 1 to 64 letters, digits, `-`, `_` and `.`";
+
+/// Whether a text may be the name of a queue.
+pub(crate) fn is_queue(text: &str) -> bool {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
+    (1..=64).contains(&text.len()) && text.chars().all(is_plain)
 }
 
 const ORIGINS: &str = "write each as `https://host` or `https://host:port`, or `*` for any";

@@ -4,14 +4,15 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::json;
-use tests::Server;
+use serde_json::{Value, json};
 use tests::stores::{PostgresServer, RedisServer};
+use tests::{Server, client};
 
 use crate::faults::gateway;
 use crate::jobs::{ended, program, submitted};
 use crate::languages::start;
-use crate::target::get;
+use crate::target::{get, whole};
+use crate::workers::{answering, lonely, seen, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -62,6 +63,47 @@ async fn check(url: &str, server: &mut impl Restart) {
     drop(other);
 }
 
+/// What is asked of two gateways of a store whose one worker calls the first of them.
+async fn check_workers(url: &str) {
+    let settings = [("GATEWAY_STORE_URL", url)];
+    let directory = tempfile::tempdir().unwrap();
+    let one = answering(lonely(directory.path(), &settings)).await;
+    let other = answering(lonely(directory.path(), &settings)).await;
+    let queues = [("EXECUTOR_PULL_QUEUES", "large")];
+    let Some(worker) = worker(&one, "far", &queues).await else { return };
+    let view = seen_by(&other, |view| !view.is_null()).await;
+    assert_eq!(view["queues"], json!(["large"]), "{view}");
+    becomes(&other, "pass").await;
+    let mut job = program("print(6 * 7)");
+    job["queue"] = json!("large");
+    let id = submitted(&other, &job).await;
+    assert_eq!(ended(&other, &id).await["result"]["output"], "42\n");
+    // An order reaches it through the gateway that it calls.
+    for (order, state) in [("drain", "draining"), ("resume", "active")] {
+        let path = format!("/v1/workers/anonymous:far/{order}");
+        let told = whole(client().post(other.url(&path))).await;
+        assert_eq!(told.status, 202, "{}", told.body);
+        seen_by(&other, |view| view["state"] == state).await;
+    }
+    let id = submitted(&one, &job).await;
+    assert_eq!(ended(&one, &id).await["result"]["output"], "42\n");
+    drop(worker);
+    seen_by(&other, Value::is_null).await;
+}
+
+/// What a gateway knows of the worker, once it is as wanted.
+async fn seen_by(gateway: &Server, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let view = seen(gateway, "far").await.unwrap_or_default();
+        if is_wanted(&view) {
+            return view;
+        }
+        assert!(Instant::now() < deadline, "{view}\n{}", gateway.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// A server that can be killed.
 trait Restart {
     fn kill(&mut self);
@@ -92,6 +134,7 @@ impl Restart for RedisServer {
 async fn gateways_share_postgresql() {
     let mut server = tokio::task::spawn_blocking(PostgresServer::start).await.unwrap();
     let url = server.url("postgres");
+    check_workers(&url).await;
     check(&url, &mut server).await;
 }
 
@@ -99,5 +142,6 @@ async fn gateways_share_postgresql() {
 async fn gateways_share_redis() {
     let mut server = tokio::task::spawn_blocking(RedisServer::start).await.unwrap();
     let url = server.url();
+    check_workers(&url).await;
     check(&url, &mut server).await;
 }

@@ -37,7 +37,11 @@ pub(crate) async fn answering(builder: ServerBuilder) -> Server {
 }
 
 /// A worker of `gateway`, once that has heard of it.
-async fn worker(gateway: &Server, name: &str, settings: &[(&str, &str)]) -> Option<Server> {
+pub(crate) async fn worker(
+    gateway: &Server,
+    name: &str,
+    settings: &[(&str, &str)],
+) -> Option<Server> {
     let url = gateway.url("");
     let own = [("EXECUTOR_PULL_URL", url.as_str()), ("EXECUTOR_WORKER_NAME", name)];
     let worker = start("python", &[&own, settings].concat()).await?;
@@ -64,7 +68,7 @@ async fn holder(gateway: &Server, id: &str) -> String {
 }
 
 /// What a gateway knows of a worker.
-async fn seen(gateway: &Server, name: &str) -> Option<Value> {
+pub(crate) async fn seen(gateway: &Server, name: &str) -> Option<Value> {
     let workers = get(gateway, "/v1/workers").await.body;
     let id = format!("anonymous:{name}");
     workers["workers"].as_array().unwrap().iter().find(|it| it["id"] == id.as_str()).cloned()
@@ -329,4 +333,40 @@ async fn a_key_has_so_much_at_a_time(gateway: &Server) {
     let queue = ask("/v1/queue", sam).await.body;
     assert_eq!(queue["languages"][0]["leased"], 1, "two slots, and one program: {queue}");
     ask(&path, ada).await.is_problem(403, "forbidden").unwrap();
+}
+
+#[tokio::test]
+async fn a_job_goes_to_the_workers_of_its_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = [("GATEWAY_JOBS_QUEUES", "small,later")];
+    let gateway = answering(lonely(directory.path(), &settings)).await;
+    let Some(_plain) = worker(&gateway, "plain", &[]).await else { return };
+    let in_queue = |queue: &str| {
+        let mut job = program("print(6 * 7)");
+        job["queue"] = json!(queue);
+        job
+    };
+    let post = client().post(gateway.url("/v1/jobs")).body(in_queue("large").to_string());
+    let refused = whole(post.header("content-type", "application/json")).await;
+    refused.is_problem(422, "invalid_request").unwrap();
+    let told = refused.body["errors"][0]["detail"].as_str().unwrap();
+    assert_eq!(told, "is no queue here; there are: default, later, small");
+    // Nobody asks for its jobs yet: it waits, and that is told.
+    let early = submitted(&gateway, &in_queue("later")).await;
+    let queue = get(&gateway, "/v1/queue").await.body;
+    assert_eq!(queue["reason"], "nobody runs python in the queue later now", "{queue}");
+    let ours = [("EXECUTOR_PULL_QUEUES", "large,later")];
+    let Some(_large) = worker(&gateway, "large", &ours).await else { return };
+    let jobs = [
+        (early, "later", "large"),
+        (submitted(&gateway, &in_queue("large")).await, "large", "large"),
+        (submitted(&gateway, &program("print(6 * 7)")).await, "default", "plain"),
+    ];
+    for (id, queue, worker) in jobs {
+        let job = ended(&gateway, &id).await;
+        assert_eq!(job["result"]["output"], "42\n", "{job}");
+        assert_eq!((&job["language"], &job["queue"]), (&json!("python"), &json!(queue)));
+        assert_eq!(job["attempts"][0]["worker"], format!("anonymous:{worker}"));
+    }
+    assert_eq!(seen(&gateway, "large").await.unwrap()["queues"], json!(["large", "later"]));
 }

@@ -155,6 +155,7 @@ impl Queue {
             is_fresh: true,
             version: String::new(),
             protocol: [protocol::worker::PROTOCOL; 2],
+            queues: Vec::new(),
             info,
         };
         self.call::<Registered>("/v1/worker/register", &told).await.map(drop)

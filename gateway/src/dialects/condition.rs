@@ -23,9 +23,9 @@ pub(super) struct Numbers {
 
 /// How many jobs there are now.
 pub(super) async fn numbers(jobs: &Jobs) -> Result<Numbers, ApiError> {
-    let languages = jobs.store.stats().await?.languages;
-    let sum = |of: fn(&queue::LanguageStats) -> u64| languages.iter().map(of).sum::<u64>();
-    let averages: Vec<u64> = languages.iter().filter_map(|it| it.average_run_ms).collect();
+    let lanes = jobs.store.stats().await?.lanes;
+    let sum = |of: fn(&queue::LaneStats) -> u64| lanes.iter().map(of).sum::<u64>();
+    let averages: Vec<u64> = lanes.iter().filter_map(|it| it.average_run_ms).collect();
     let (count, total) = (averages.len().max(1), averages.iter().sum::<u64>());
     let average = Duration::from_millis(total / u64::try_from(count).unwrap_or(1));
     Ok(Numbers {

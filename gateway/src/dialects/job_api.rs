@@ -2,6 +2,8 @@
 //! `GET /api/status/{jobId}` tells what became of it. Its limits are a profile of their own, as it
 //! is made for a form on a page that anybody may send.
 
+use std::collections::BTreeSet;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::{Refusal, RunReport};
 use queue::{Job, State};
@@ -62,6 +64,7 @@ pub(crate) async fn execute(
         waiting_max: None,
         snapshot: shared.snapshot_for_jobs(),
         allowance: seconds(settings.allowance_seconds),
+        queues: BTreeSet::new(),
         has_callbacks: false,
         foreign: None,
     };
@@ -134,7 +137,7 @@ fn told(job: &Job, report: Option<&RunReport>, output_bytes_max: usize) -> Value
     json!({
         "jobId": job.id,
         "status": status,
-        "language": job.language,
+        "language": job.lane.language(),
         "output": output,
         "error": error,
         "truncated": is_cut || is_error_cut || is_truncated,

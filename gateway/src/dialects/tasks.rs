@@ -2,14 +2,15 @@
 //! worker's key, and what such a worker tells is kept in the shape of a report. A stale lease changes
 //! nothing here, either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use jiff::Timestamp;
 use protocol::Status;
 use queue::{
-    Claim, Completed, Completion, Extended, Failed, Failure, Grant, Job, JobId, Lease, State,
+    Claim, Completed, Completion, DEFAULT_QUEUE, Extended, Failed, Failure, Grant, Job, JobId,
+    Lane, Lease, State,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -91,6 +92,7 @@ pub(super) async fn submit(
         waiting_max: waiting_max(request),
         snapshot: shared.snapshot_for_jobs(),
         allowance: seconds(shared.settings.allowance_seconds),
+        queues: BTreeSet::new(),
         has_callbacks: false,
         foreign: Some(own),
     };
@@ -258,7 +260,7 @@ pub(super) async fn claim(
 ) -> Result<Vec<Granted>, ApiError> {
     let jobs = shared.jobs()?;
     let until = Instant::now() + wish.wait;
-    let waiter = jobs.store.wakes().waiter(vec![wish.language.clone()]);
+    let waiter = jobs.store.wakes().waiter(vec![Lane::new(&wish.language, DEFAULT_QUEUE)]);
     loop {
         let (granted, is_passed_over) = claim_now(shared, jobs, wish, named).await?;
         if is_passed_over && granted.is_empty() {
@@ -291,7 +293,7 @@ async fn claim_now(
     let claim = Claim {
         worker: wish.worker.clone(),
         poll: None,
-        languages: vec![wish.language.clone()],
+        lanes: vec![Lane::new(&wish.language, DEFAULT_QUEUE)],
         most: wish.most,
         lease: GRANT,
         running_max: shared.settings.jobs_running_max,
@@ -315,7 +317,8 @@ async fn claim_now(
     let extended = jobs.store.extend(leases, ATTEMPT_MAX).await?;
     let mut granted = Vec::new();
     for ((grant, plain), extended) in meant.into_iter().zip(extended) {
-        let Grant { lease, language, attempt, .. } = grant;
+        let Grant { lease, lane, attempt, .. } = grant;
+        let language = lane.language().to_owned();
         match extended {
             Extended::Held { cancel: false, time } => {
                 let until = Instant::now() + time;

@@ -9,7 +9,7 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use jiff::Timestamp as Time;
 use protocol::{ExecutorInfo, HealthStatus};
-use queue::{Cancelled, Enqueued, Filter, Job, JobId, Page, QueueStats, State, Timestamp};
+use queue::{Cancelled, Enqueued, Filter, Job, JobId, Lane, Page, QueueStats, State, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,8 +20,7 @@ use crate::error::ApiError;
 use crate::events;
 use crate::handlers::execute::{body_bytes_max, content_type};
 use crate::jobs::view::{self, Shown};
-use crate::jobs::{Jobs, Terms, id_of, is_key, take_in};
-use crate::routing;
+use crate::jobs::{Jobs, Terms, id_of, is_key, lanes, take_in};
 use crate::settings::seconds;
 use crate::shared::Shared;
 
@@ -56,6 +55,7 @@ pub(crate) async fn submit(
         waiting_max: waiting_max(&request),
         snapshot,
         allowance: seconds(shared.settings.allowance_seconds),
+        queues: jobs.queues(&shared.settings),
         has_callbacks: shared.settings.callback_secret.is_some(),
         foreign: None,
     };
@@ -256,8 +256,8 @@ pub(crate) async fn callbacks(
 pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let jobs = shared.jobs()?;
     let stats = jobs.store.stats().await?;
-    let (slots, executors, workers) = capacity(&shared, |_| true);
-    let languages: Vec<Value> = stats.languages.iter().map(|it| json!(it)).collect();
+    let (slots, executors, workers) = capacity(&shared, None);
+    let languages: Vec<Value> = stats.lanes.iter().map(|it| json!(it)).collect();
     let (health, reason) = condition(&shared, jobs, &stats);
     Ok(HttpResponse::Ok().json(json!({
         "durability": jobs.store.durability(),
@@ -276,27 +276,25 @@ fn condition(shared: &Shared, jobs: &Jobs, stats: &QueueStats) -> (HealthStatus,
     if !jobs.is_well() {
         return (HealthStatus::Fail, Some("the store does not answer".to_owned()));
     }
-    let stuck = stats.languages.iter().filter(|it| it.ready > 0).find(|it| {
-        let runs = |info: &ExecutorInfo| routing::find(info, &it.language).is_some();
-        capacity(shared, runs).0 == 0
-    });
+    let waiting = stats.lanes.iter().filter(|it| it.ready > 0);
+    let stuck = waiting.map(|it| &it.lane).find(|it| capacity(shared, Some(it)).0 == 0);
     match stuck {
-        Some(it) => (HealthStatus::Warn, Some(format!("nobody runs {} now", it.language))),
+        Some(lane) => (HealthStatus::Warn, Some(format!("nobody runs {lane} now"))),
         None => (HealthStatus::Pass, None),
     }
 }
 
-/// Slots of those live executors and workers that are meant by what they say of themselves, and
-/// how many executors and how many workers those are.
-fn capacity(shared: &Shared, is_meant: impl Fn(&ExecutorInfo) -> bool) -> (usize, usize, usize) {
+/// Slots of those live executors and workers that run jobs of a lane, or of all, and how many
+/// executors and how many workers those are.
+fn capacity(shared: &Shared, lane: Option<&Lane>) -> (usize, usize, usize) {
+    let queues = &shared.settings.jobs_push_queues;
+    let is_meant = |info: &ExecutorInfo| lane.is_none_or(|it| lanes(info, queues).contains(it));
     let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
     let live = snapshot.candidates.iter().filter(|it| it.is_live);
     let executors: Vec<usize> =
-        live.filter(|it| it.info.as_deref().is_some_and(&is_meant)).map(|it| it.slots).collect();
-    let workers = shared.jobs.iter().flat_map(|it| it.workers.infos());
-    let workers: Vec<usize> = workers.filter(|it| is_meant(it)).map(|it| it.slots).collect();
-    let slots = executors.iter().chain(&workers).sum();
-    (slots, executors.len(), workers.len())
+        live.filter(|it| it.info.as_deref().is_some_and(is_meant)).map(|it| it.slots).collect();
+    let (slots, workers) = shared.jobs.as_ref().map_or((0, 0), |it| it.workers.slots(lane));
+    (slots + executors.iter().sum::<usize>(), executors.len(), workers)
 }
 
 /// What the store knows the caller as.
@@ -319,9 +317,8 @@ async fn own_job(jobs: &Jobs, id: JobId, request: &HttpRequest) -> Result<Job, A
 async fn shown(jobs: &Jobs, shared: &Shared, job: Job) -> Result<Shown, ApiError> {
     let expected_start_ms = match job.position {
         Some(before) => {
-            let runs = |info: &ExecutorInfo| routing::find(info, &job.language).is_some();
-            let (slots, ..) = capacity(shared, runs);
-            view::expected_start_ms(&*jobs.stats().await?, &job.language, before, slots)
+            let (slots, ..) = capacity(shared, Some(&job.lane));
+            view::expected_start_ms(&*jobs.stats().await?, &job.lane, before, slots)
         }
         None => None,
     };

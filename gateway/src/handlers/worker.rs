@@ -81,7 +81,7 @@ pub(crate) async fn poll(
         jobs.store.release(lost).await?;
     }
     let until = Instant::now() + Duration::from_millis(poll.wait_ms).min(WAIT_MAX);
-    let waiter = jobs.store.wakes().waiter(worker.languages());
+    let waiter = jobs.store.wakes().waiter(worker.lanes());
     loop {
         let woken = worker.woken();
         let Some((cancel, action)) = worker.news(&poll) else {
@@ -208,6 +208,9 @@ pub(crate) async fn leave(
     let jobs = shared.jobs()?;
     let worker = jobs.workers.find(&key(&request), &told.worker, &told.incarnation)?;
     jobs.workers.remove(&worker);
+    if let Some(board) = jobs.store.board() {
+        board.forget(worker.id.clone()).await?;
+    }
     // It has nothing; what was on its way to it is for others.
     jobs.store.abandon(worker.id.clone()).await?;
     tracing::info!(worker.id = worker.id, "a worker left");
@@ -227,7 +230,7 @@ async fn claim(
     let claim = Claim {
         worker: worker.id.clone(),
         poll: Some(poll.poll.clone()).filter(|it| !it.is_empty()),
-        languages: worker.languages(),
+        lanes: worker.lanes(),
         most: poll.free.min(JOBS_MAX),
         lease: GRANT,
         running_max: shared.settings.jobs_running_max,
@@ -243,7 +246,7 @@ fn granted_jobs(granted: Vec<Grant>) -> Result<Vec<GrantedJob>, ApiError> {
         Ok(GrantedJob {
             id: it.lease.id.to_string(),
             token: it.lease.token.to_string(),
-            language: it.language,
+            language: it.lane.language().to_owned(),
             caller: it.caller,
             attempt: it.attempt,
             attempt_ms: millis(it.attempt_max),

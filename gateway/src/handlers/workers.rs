@@ -18,7 +18,7 @@ pub(crate) async fn drain(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    tell(&id, Action::Drain, &shared)
+    tell(&id, Action::Drain, &shared).await
 }
 
 /// `POST /v1/workers/{id}/resume`
@@ -26,10 +26,11 @@ pub(crate) async fn resume(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    tell(&id, Action::Resume, &shared)
+    tell(&id, Action::Resume, &shared).await
 }
 
-fn tell(id: &str, action: Action, shared: &Shared) -> Result<HttpResponse, ApiError> {
-    let told = shared.jobs()?.workers.tell(id, action).ok_or(ApiError::UnknownWorker)?;
+async fn tell(id: &str, action: Action, shared: &Shared) -> Result<HttpResponse, ApiError> {
+    let jobs = shared.jobs()?;
+    let told = jobs.workers.tell(id, action, jobs.store.board()).await?;
     Ok(HttpResponse::Accepted().json(told))
 }

@@ -1,10 +1,11 @@
 //! From a submission to jobs that can be kept: pure, by what the fleet says of itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp as Time;
 use protocol::{FieldError, Refusal};
-use queue::{Enqueued, IdempotencyKey, JobId, NewJob, Timestamp};
+use queue::{DEFAULT_QUEUE, Enqueued, IdempotencyKey, JobId, Lane, NewJob, Timestamp};
 
 use super::submission::{Submission, Submitted, parse};
 use crate::admission::{Action, AdmissionError, admit, language_of};
@@ -22,6 +23,8 @@ pub(crate) struct Terms {
     pub(crate) snapshot: Snapshot,
     /// What an attempt may take beside the run's own timeout.
     pub(crate) allowance: Duration,
+    /// Queues that a job may name beside the default one.
+    pub(crate) queues: BTreeSet<String>,
     /// Whether callbacks are sent.
     pub(crate) has_callbacks: bool,
     /// What is taken though nobody of the fleet runs it: workers of another kind do.
@@ -71,7 +74,7 @@ pub(crate) fn take_in(
 }
 
 fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
-    let Terms { caller, waiting_max, snapshot, allowance, has_callbacks, foreign } = terms;
+    let Terms { caller, waiting_max, snapshot, allowance, queues, has_callbacks, foreign } = terms;
     let Submitted { body, wishes, digest } = submitted;
     let word = language_of(&body).unwrap_or_default();
     let info = routing::known_info(snapshot, &word);
@@ -86,6 +89,12 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
             Ok(_) => NoChoice::NoLiveExecutor { language }.into(),
         });
     };
+    if wishes.queue != DEFAULT_QUEUE && !queues.contains(&wishes.queue) {
+        let others = queues.iter().map(String::as_str).filter(|it| *it != DEFAULT_QUEUE);
+        let known: Vec<&str> = [DEFAULT_QUEUE].into_iter().chain(others).collect();
+        let problem = format!("is no queue here; there are: {}", known.join(", "));
+        return Err(ApiError::invalid("/queue", problem));
+    }
     if wishes.callback_url.is_some() && !has_callbacks {
         let problem = "is not possible here; an operator has to set GATEWAY_CALLBACK_SECRET";
         return Err(ApiError::invalid("/callbackUrl", problem));
@@ -94,7 +103,7 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
         id: JobId::random(),
         caller: caller.clone(),
         waiting_max: *waiting_max,
-        language: known.clone(),
+        lane: Lane::new(known, &wishes.queue),
         body,
         priority: wishes.priority,
         run_at: wishes.run_at.map(|it| Timestamp(it.as_millisecond())),

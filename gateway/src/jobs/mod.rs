@@ -2,19 +2,23 @@
 //! in, shown, and run at executors that can be reached.
 
 mod address;
+mod board;
 mod callbacks;
 mod intake;
 mod janitor;
+mod known;
 mod push;
 mod submission;
 pub(crate) mod view;
 pub(crate) mod workers;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use queue::{Bounds, Clock, JobId, JobStore, QueueStats, StoreError};
+use protocol::ExecutorInfo;
+use queue::{Bounds, Clock, JobId, JobStore, Lane, QueueStats, StoreError};
 use reqwest::Client;
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
@@ -40,13 +44,22 @@ pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// How old what is told of the whole queue may be.
 const STATS_AGE: Duration = Duration::from_millis(250);
 
+/// Those whose jobs somebody can run who says this of itself and takes jobs of these queues.
+pub(crate) fn lanes(info: &ExecutorInfo, queues: &[String]) -> Vec<Lane> {
+    let of = |queue: &String| {
+        let languages = info.languages.iter();
+        languages.map(|it| Lane::new(&it.id, queue)).collect::<Vec<_>>()
+    };
+    queues.iter().flat_map(of).collect()
+}
+
 /// The jobs of a gateway.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     /// Where they are kept.
     pub(crate) store: Arc<dyn JobStore>,
     /// Workers that only call out.
-    pub(crate) workers: Workers,
+    pub(crate) workers: Arc<Workers>,
     push: OnceLock<Arc<Push>>,
     stats: Mutex<Option<(Instant, Arc<QueueStats>)>>,
     is_well: Arc<AtomicBool>,
@@ -73,7 +86,7 @@ impl Jobs {
         tracing::info!(durability = ?store.durability(), "jobs are kept");
         Ok(Some(Self {
             store,
-            workers: Workers::default(),
+            workers: Arc::default(),
             push: OnceLock::new(),
             stats: Mutex::default(),
             is_well: Arc::new(AtomicBool::new(true)),
@@ -89,6 +102,7 @@ impl Jobs {
         let push = Arc::clone(self.push.get_or_init(|| push));
         let mut others = JoinSet::new();
         others.spawn(janitor::keep(Arc::clone(&self.store), Arc::clone(&self.is_well)));
+        others.spawn(board::share(Arc::clone(&self.store), Arc::clone(&self.workers)));
         if let Some(secret) = &shared.settings.callback_secret {
             let callbacks = Callbacks {
                 store: Arc::clone(&self.store),
@@ -113,6 +127,12 @@ impl Jobs {
         let stats = Arc::new(self.store.stats().await?);
         *known = Some((Instant::now(), Arc::clone(&stats)));
         Ok(stats)
+    }
+
+    /// Queues that settings name, or a worker that asks for their jobs.
+    pub(crate) fn queues(&self, settings: &Settings) -> BTreeSet<String> {
+        let set = settings.jobs_queues.iter().chain(&settings.jobs_push_queues).cloned();
+        set.chain(self.workers.queues()).collect()
     }
 
     /// Whether the store answered when it was last swept.

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
-use queue::{Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lease, StoreError};
+use queue::{
+    Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lane, Lease, StoreError,
+};
 use reqwest::Client;
 use sha2::{Digest as _, Sha256};
 use telemetry::RequestContext;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
-use super::{BEAT, GRANT, LEASE, LOOK};
+use super::{BEAT, GRANT, LEASE, LOOK, lanes};
 use crate::admission::Action;
 use crate::dispatch::{Answer, Call, DispatchError, Document, Form};
 use crate::error::{ApiError, is_ok, is_overloaded, is_refusal};
@@ -37,7 +39,7 @@ pub(crate) struct Push {
 /// A job that goes on.
 struct Running {
     lease: Lease,
-    language: String,
+    lane: Lane,
     /// Tells whoever runs it to stop.
     stop: Option<oneshot::Sender<Stop>>,
 }
@@ -109,11 +111,11 @@ impl Push {
 
     /// Claims as much as executors have room for.
     async fn claim_all(self: &Arc<Self>, runs: &mut JoinSet<()>) {
-        for (languages, most) in self.room() {
+        for (lanes, most) in self.room() {
             let claim = Claim {
                 worker: self.name.clone(),
                 poll: None,
-                languages,
+                lanes,
                 most,
                 lease: GRANT,
                 running_max: self.shared.settings.jobs_running_max,
@@ -133,31 +135,32 @@ impl Push {
         }
     }
 
-    /// How many jobs there is room for, by the languages of executors that run the same ones.
-    fn room(&self) -> Vec<(Vec<String>, usize)> {
+    /// How many jobs there is room for, by the lanes of executors that run the same ones.
+    fn room(&self) -> Vec<(Vec<Lane>, usize)> {
+        let queues = &self.shared.settings.jobs_push_queues;
         let now = Instant::now();
         let snapshot = self.shared.fleet.snapshot(&self.shared.fleet.members(), now);
-        let mut groups: HashMap<BTreeSet<String>, (usize, usize)> = HashMap::new();
+        let mut groups: HashMap<BTreeSet<Lane>, (usize, usize)> = HashMap::new();
         for candidate in snapshot.candidates.iter().filter(|it| it.is_live) {
             let Some(info) = &candidate.info else { continue };
-            let languages = info.languages.iter().map(|it| it.id.clone()).collect();
-            let (slots, busy) = groups.entry(languages).or_default();
+            let lanes = lanes(info, queues).into_iter().collect();
+            let (slots, busy) = groups.entry(lanes).or_default();
             *slots += candidate.slots;
             *busy += candidate.in_flight;
         }
         let running = self.lock();
-        let room = groups.into_iter().map(|(languages, (slots, busy))| {
+        let room = groups.into_iter().map(|(lanes, (slots, busy))| {
             // One that was claimed just now is not on its way yet.
-            let ours = running.values().filter(|it| languages.contains(&it.language)).count();
-            (languages.into_iter().collect(), slots.saturating_sub(busy.max(ours)))
+            let ours = running.values().filter(|it| lanes.contains(&it.lane)).count();
+            (lanes.into_iter().collect(), slots.saturating_sub(busy.max(ours)))
         });
         room.filter(|(_, most)| *most > 0).collect()
     }
 
     async fn run_one(self: Arc<Self>, grant: Grant) {
-        let (lease, language) = (grant.lease, grant.language.clone());
+        let (lease, lane) = (grant.lease, grant.lane.clone());
         let (stop, stopped) = oneshot::channel();
-        self.lock().insert(lease.id, Running { lease, language, stop: Some(stop) });
+        self.lock().insert(lease.id, Running { lease, lane, stop: Some(stop) });
         let outcome = self.attempt(grant, stopped).await;
         if let Err(error) = self.tell(lease, outcome).await {
             // The lease ends by itself, and the job goes on from there.
@@ -176,7 +179,7 @@ impl Push {
         let call = Call {
             action: Action::Execute,
             body: Bytes::from(grant.body),
-            language: grant.language,
+            language: grant.lane.language().to_owned(),
             form: Form::Whole,
             context: RequestContext::from_headers(None, None),
             caller: Some(grant.caller).filter(|it| !it.is_empty()),

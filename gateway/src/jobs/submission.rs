@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use protocol::FieldError;
-use queue::{Delivery, Priority};
+use queue::{DEFAULT_QUEUE, Delivery, Priority};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+
+use crate::settings::is_queue;
 
 /// Jobs in one submission.
 const JOBS_MAX: usize = 100;
@@ -37,6 +39,7 @@ pub(crate) struct Submitted {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wishes {
     pub(crate) priority: Priority,
+    pub(crate) queue: String,
     pub(crate) run_at: Option<Timestamp>,
     pub(crate) start_within: Option<Duration>,
     pub(crate) idempotency_key: Option<String>,
@@ -108,6 +111,7 @@ fn read(
     let digest = Sha256::digest(Value::Object(fields.object.clone()).to_string());
     let wishes = Wishes {
         priority: fields.priority(),
+        queue: fields.queue(),
         run_at: fields.run_at(now),
         start_within: fields.seconds("startWithin", AHEAD_MAX),
         idempotency_key,
@@ -161,6 +165,18 @@ impl Fields<'_> {
         let level = value.as_u64().and_then(|it| u8::try_from(it).ok()).and_then(Priority::new);
         let wrong = || format!("must be a whole number from 0 to {}, not {value}", Priority::MAX);
         level.or_else(|| self.refuse(NAME, wrong())).unwrap_or_default()
+    }
+
+    fn queue(&mut self) -> String {
+        const NAME: &str = "queue";
+        let default = DEFAULT_QUEUE.to_owned();
+        match self.take(NAME) {
+            None => default,
+            Some(Value::String(queue)) if is_queue(&queue) => queue,
+            Some(value) => self
+                .refuse(NAME, format!("must be the name of a queue, not {value}"))
+                .unwrap_or(default),
+        }
     }
 
     fn run_at(&mut self, now: Timestamp) -> Option<Timestamp> {
@@ -266,11 +282,12 @@ mod tests {
     #[test]
     fn what_is_run_is_what_is_left() {
         let job = one(&json!({"code": "1", "language": "alpha", "priority": 9, "maxAttempts": 1,
-            "delivery": "at_most_once", "runAt": "2026-11-21T13:00:00Z", "startWithin": 0.5,
+            "queue": "large", "delivery": "at_most_once", "runAt": "2026-11-21T13:00:00Z", "startWithin": 0.5,
             "ttl": 60, "idempotencyKey": "k"}));
         assert_eq!(job.body, br#"{"code":"1","language":"alpha"}"#);
         let wishes = job.wishes;
         assert_eq!((wishes.priority.level(), wishes.attempts_max), (9, 1));
+        assert_eq!(wishes.queue, "large");
         assert_eq!(wishes.delivery, Delivery::AtMostOnce);
         assert_eq!(wishes.start_within, Some(Duration::from_millis(500)));
         assert_eq!(wishes.ttl, Duration::from_mins(1));
@@ -281,12 +298,13 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_is_told() {
         check_pointers(
-            &json!({"priority": 10, "runAt": "soon", "startWithin": 0, "ttl": 1e9,
+            &json!({"priority": 10, "queue": "a b", "runAt": "soon", "startWithin": 0, "ttl": 1e9,
                 "delivery": "twice", "maxAttempts": 0, "idempotencyKey": "",
                 "callbackUrl": "ftp://a"}),
             &[
                 "/idempotencyKey",
                 "/priority",
+                "/queue",
                 "/runAt",
                 "/startWithin",
                 "/delivery",

@@ -1,6 +1,6 @@
 //! A job as it is shown.
 
-use queue::{Attempt, Job, JobStore, QueueStats, State, StoreError};
+use queue::{Attempt, Job, JobStore, Lane, QueueStats, State, StoreError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -41,10 +41,10 @@ pub(crate) async fn shown(
 /// When a job is likely to be started that so many are before, by how long others took lately.
 pub(crate) fn expected_start_ms(
     stats: &QueueStats,
-    language: &str,
+    lane: &Lane,
     before: u64,
     slots: usize,
 ) -> Option<u64> {
-    let of_language = stats.languages.iter().find(|it| it.language == language)?;
-    Some(of_language.average_run_ms?.saturating_mul(before) / slots.max(1) as u64)
+    let of_lane = stats.lanes.iter().find(|it| it.lane == *lane)?;
+    Some(of_lane.average_run_ms?.saturating_mul(before) / slots.max(1) as u64)
 }

@@ -1,40 +1,51 @@
 //! Workers that only call out: who they are, what they have, and what they are to hear. All of it
 //! is what they said themselves, so it is made anew after a restart; what counts is in the store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use protocol::ExecutorInfo;
 use protocol::worker::{Action, Beat, HeldLease, HostReport, Poll, Registration, WorkerState};
-use queue::{JobId, Lease};
-use serde::Serialize;
+use queue::{Board, DEFAULT_QUEUE, JobId, Lane, Lease};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
+use super::board::{Order, Told};
+use super::known::{Known, Other, WorkerView};
 use crate::error::ApiError;
+use crate::settings::is_queue;
 
 /// Workers that are remembered at most.
 const WORKERS_MAX: usize = 10_000;
 /// Who has not been heard of for so long is not counted on.
-const SILENCE_MAX: Duration = Duration::from_mins(1);
+pub(super) const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// Who has not been heard of for so long is forgotten.
 const FORGET: Duration = Duration::from_mins(10);
+/// Queues that one worker asks for at most.
+const QUEUES_MAX: usize = 32;
 /// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
-/// Every worker that this gateway has heard of.
+/// Every worker that this gateway has heard of, itself or by others on the same store.
 #[derive(Debug, Default)]
-pub(crate) struct Workers(Mutex<HashMap<String, Arc<Worker>>>);
+pub(crate) struct Workers {
+    own: Mutex<HashMap<String, Arc<Worker>>>,
+    others: Mutex<HashMap<String, Other>>,
+}
 
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Worker {
     /// What the store knows it as: the name of its key, and its own.
     pub(crate) id: String,
-    incarnation: String,
+    /// Which start of it.
+    pub(super) incarnation: String,
     /// What it runs.
     pub(crate) info: Arc<ExecutorInfo>,
+    /// The queues whose jobs it asks for.
+    pub(super) queues: Vec<String>,
     version: String,
     since: Timestamp,
     standing: Mutex<Standing>,
@@ -53,27 +64,11 @@ struct Standing {
     holding: HashSet<JobId>,
     cancel: Vec<JobId>,
     action: Action,
+    /// The last order of another gateway's that was carried out.
+    carried_out: String,
+    /// When it had been heard that others were told of it last.
+    told: Option<Instant>,
     state: WorkerState,
-    host: Option<HostReport>,
-}
-
-/// A worker as operators see it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct WorkerView {
-    id: String,
-    is_live: bool,
-    state: WorkerState,
-    version: String,
-    languages: Vec<String>,
-    isolation: protocol::Level,
-    slots: usize,
-    /// The jobs that it has.
-    jobs: Vec<JobId>,
-    /// RFC 3339.
-    registered_at: String,
-    /// RFC 3339.
-    heard_at: String,
     host: Option<HostReport>,
 }
 
@@ -91,6 +86,14 @@ impl Workers {
             let problem = "is 1 to 100 letters, digits, `-`, `_` and `.`";
             return Err(ApiError::invalid("/worker", problem));
         }
+        if told.queues.len() > QUEUES_MAX || !told.queues.iter().all(|it| is_queue(it)) {
+            let problem = format!("are at most {QUEUES_MAX} names of queues");
+            return Err(ApiError::invalid("/queues", problem));
+        }
+        let queues = match told.queues {
+            none if none.is_empty() => vec![DEFAULT_QUEUE.to_owned()],
+            some => some,
+        };
         let id = id_of(key, &told.worker);
         let mut workers = self.lock();
         workers.retain(|_, it| it.lock().heard.elapsed() < FORGET);
@@ -104,6 +107,7 @@ impl Workers {
             id: id.clone(),
             incarnation: told.incarnation,
             info: Arc::new(told.info),
+            queues,
             version: told.version,
             since: Timestamp::now(),
             standing: Mutex::new(Standing {
@@ -114,6 +118,8 @@ impl Workers {
                 holding: HashSet::new(),
                 cancel: Vec::new(),
                 action: Action::Continue,
+                carried_out: String::new(),
+                told: None,
                 state,
                 host: None,
             }),
@@ -140,32 +146,90 @@ impl Workers {
     /// Forgets a worker that leaves.
     pub(crate) fn remove(&self, worker: &Worker) {
         self.lock().remove(&worker.id);
+        self.lock_others().remove(&worker.id);
     }
 
-    /// What live workers run.
+    /// What workers run, live or not long gone.
     pub(crate) fn infos(&self) -> Vec<Arc<ExecutorInfo>> {
-        let workers = self.lock();
-        workers.values().filter(|it| it.is_live()).map(|it| Arc::clone(&it.info)).collect()
+        self.each(|it| Some(Arc::clone(it.info())))
+    }
+
+    /// The queues that they ask for.
+    pub(crate) fn queues(&self) -> BTreeSet<String> {
+        self.each(|it| Some(it.queues().to_vec())).into_iter().flatten().collect()
+    }
+
+    /// Slots of the live ones that run jobs of a lane, or of all, and how many workers those are.
+    pub(crate) fn slots(&self, lane: Option<&Lane>) -> (usize, usize) {
+        let runs = |it: Known<'_>| {
+            lane.is_none_or(|lane| super::lanes(it.info(), it.queues()).contains(lane))
+        };
+        let slots = self.each(|it| (it.is_live() && runs(it)).then(|| it.info().slots));
+        (slots.iter().sum(), slots.len())
     }
 
     /// How many are live.
     pub(crate) fn live(&self) -> usize {
-        self.lock().values().filter(|it| it.is_live()).count()
+        self.slots(None).1
     }
 
     /// All of them, by name.
     pub(crate) fn views(&self) -> Vec<WorkerView> {
-        let mut views: Vec<WorkerView> = self.lock().values().map(|it| it.view()).collect();
+        let mut views = self.each(|it| Some(it.view()));
         views.sort_by(|one, other| one.id.cmp(&other.id));
         views
     }
 
-    /// Tells a worker what to do. None if there is no such worker.
-    pub(crate) fn tell(&self, id: &str, action: Action) -> Option<WorkerView> {
-        let worker = self.lock().get(id).cloned()?;
-        worker.lock().action = action;
-        worker.wake.notify_waiters();
-        Some(worker.view())
+    /// Tells a worker what to do, or who hears it, through `board`.
+    pub(crate) async fn tell(
+        &self,
+        id: &str,
+        action: Action,
+        board: Option<&dyn Board>,
+    ) -> Result<WorkerView, ApiError> {
+        let view = |it: Known<'_>| (it.id() == id).then(|| (it.incarnation(), it.view()));
+        let found = self.each(view).into_iter().next();
+        let (incarnation, view) = found.ok_or(ApiError::UnknownWorker)?;
+        let order = Order { id: Uuid::now_v7().to_string(), incarnation, action };
+        if self.carry_out(id, &order) {
+            return Ok(view);
+        }
+        let text = serde_json::to_string(&order).or(Err(ApiError::Internal))?;
+        let board = board.ok_or(ApiError::UnknownWorker)?;
+        match board.order(id.to_owned(), text).await? {
+            true => Ok(view),
+            false => Err(ApiError::UnknownWorker),
+        }
+    }
+
+    /// Has a worker that calls this gateway do something, once. False if it calls another one.
+    pub(super) fn carry_out(&self, id: &str, order: &Order) -> bool {
+        let heard = self.lock_others().get(id).map(|it| it.heard);
+        let worker = self.lock().get(id).filter(|it| it.incarnation == order.incarnation).cloned();
+        let Some(worker) = worker.filter(|it| heard.is_none_or(|heard| it.lock().heard >= heard))
+        else {
+            return false;
+        };
+        let mut standing = worker.lock();
+        if standing.carried_out != order.id {
+            standing.carried_out.clone_from(&order.id);
+            standing.action = order.action;
+            worker.wake.notify_waiters();
+        }
+        true
+    }
+
+    /// What others have not been told yet of workers that were heard here.
+    pub(super) fn news(&self) -> Vec<(String, Told)> {
+        let news =
+            self.lock().values().filter_map(|it| Some((it.id.clone(), it.news_of()?))).collect();
+        news
+    }
+
+    /// Notes what gateways told, this one included.
+    pub(super) fn hear_of(&self, others: Vec<Other>) {
+        let others = others.into_iter().map(|it| (it.id.clone(), it)).collect();
+        *self.lock_others() = others;
     }
 
     /// Tells whoever has a job that it is not wanted any more.
@@ -179,15 +243,32 @@ impl Workers {
         }
     }
 
+    /// Goes through all, each as whoever heard it last knows it.
+    fn each<T>(&self, take: impl Fn(Known<'_>) -> Option<T>) -> Vec<T> {
+        let (own, others) = (self.lock(), self.lock_others());
+        let is_ours = |it: &Other| {
+            own.get(&it.id).is_some_and(|own| own.lock().heard.elapsed() <= it.heard.elapsed())
+        };
+        let theirs: Vec<&Other> = others.values().filter(|it| !is_ours(it)).collect();
+        let superseded: HashSet<&str> = theirs.iter().map(|it| it.id.as_str()).collect();
+        let ours = own.values().filter(|it| !superseded.contains(it.id.as_str()));
+        let all = ours.map(|it| Known::Own(it)).chain(theirs.into_iter().map(Known::Other));
+        all.filter_map(take).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Worker>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_others(&self) -> MutexGuard<'_, HashMap<String, Other>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Worker {
-    /// The languages that it runs.
-    pub(crate) fn languages(&self) -> Vec<String> {
-        self.info.languages.iter().map(|it| it.id.clone()).collect()
+    /// Those whose jobs it runs.
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
+        super::lanes(&self.info, &self.queues)
     }
 
     /// Notes a poll. What an earlier one gave and the worker does not have is no longer its own.
@@ -235,18 +316,36 @@ impl Worker {
         self.wake.notified()
     }
 
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.lock().heard.elapsed() < SILENCE_MAX
     }
 
-    fn view(&self) -> WorkerView {
+    /// What others are to be told, if it has been heard since they were.
+    fn news_of(&self) -> Option<Told> {
+        let mut standing = self.lock();
+        let heard = Some(standing.heard);
+        if standing.told == heard {
+            return None;
+        }
+        standing.told = heard;
+        drop(standing);
+        Some(Told {
+            incarnation: self.incarnation.clone(),
+            info: (*self.info).clone(),
+            queues: self.queues.clone(),
+            view: self.view(),
+        })
+    }
+
+    pub(super) fn view(&self) -> WorkerView {
         let standing = self.lock();
         WorkerView {
             id: self.id.clone(),
             is_live: standing.heard.elapsed() < SILENCE_MAX,
             state: standing.state,
             version: self.version.clone(),
-            languages: self.languages(),
+            languages: self.info.languages.iter().map(|it| it.id.clone()).collect(),
+            queues: self.queues.clone(),
             isolation: self.info.isolation.level,
             slots: self.info.slots,
             jobs: standing.holding.iter().copied().collect(),

@@ -97,6 +97,8 @@ pub(crate) struct Settings {
     /// What the gateway knows this worker as, the same across restarts; empty makes it of the
     /// machine's name and the language's.
     pub(crate) worker_name: String,
+    /// The queues whose jobs to ask for; the default one if there is none.
+    pub(crate) pull_queues: Vec<String>,
     /// Where results wait for a gateway that cannot be reached; empty keeps them beside the state
     /// directory.
     pub(crate) spool_dir: PathBuf,
@@ -143,6 +145,7 @@ impl Default for Settings {
             pull_url: String::new(),
             pull_key: SecretString::default(),
             worker_name: String::new(),
+            pull_queues: Vec::new(),
             spool_dir: PathBuf::new(),
             log: "info".to_owned(),
         }

@@ -26,6 +26,9 @@ pub struct Registration {
     pub version: String,
     /// The oldest and the newest version of this protocol that it speaks.
     pub protocol: [u32; 2],
+    /// The queues whose jobs it runs; the default one if there is none.
+    #[serde(default)]
+    pub queues: Vec<String>,
     /// What it runs.
     pub info: ExecutorInfo,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Timestamp;
+use crate::{Lane, Timestamp};
 
 /// The name of a job: a UUID of version 7 (RFC 9562). It sorts by time, and shows no counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -161,7 +161,7 @@ pub struct NewJob {
     /// How many of its caller's may wait, where the store's own bound is not meant.
     pub waiting_max: Option<u64>,
     /// Which workers can run it.
-    pub language: String,
+    pub lane: Lane,
     /// What they are told, as it came.
     pub body: Vec<u8>,
     /// Which goes first.
@@ -194,7 +194,8 @@ pub struct Job {
     #[serde(skip)]
     pub caller: String,
     /// Which workers can run it.
-    pub language: String,
+    #[serde(flatten)]
+    pub lane: Lane,
     /// Where it is.
     pub state: State,
     /// Why it is dead, or why the last attempt came to nothing.
@@ -226,7 +227,7 @@ impl Job {
     /// What nothing has happened to yet.
     pub const FIRST_VERSION: u64 = 1;
     /// Beyond so many, a store need not count those that are before a job, and may tell how many of
-    /// its language are ready instead.
+    /// its lane are ready instead.
     pub const COUNTED_MAX: u64 = 200;
 }
 
@@ -260,7 +261,7 @@ pub struct Filter {
     pub caller: Option<String>,
     /// Those in one state.
     pub state: Option<State>,
-    /// Those of one language.
+    /// Those of one language, whatever their queue.
     pub language: Option<String>,
     /// Those that came at this time or later.
     pub since: Option<Timestamp>,
@@ -284,16 +285,17 @@ pub struct QueueStats {
     /// What the store takes, in bytes: of its file, of the database's tables, or of the server's
     /// memory.
     pub bytes: u64,
-    /// By language.
-    pub languages: Vec<LanguageStats>,
+    /// By language and queue.
+    pub lanes: Vec<LaneStats>,
 }
 
-/// The same for one language.
+/// The same for one lane.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LanguageStats {
+pub struct LaneStats {
     /// Which.
-    pub language: String,
+    #[serde(flatten)]
+    pub lane: Lane,
     /// Jobs that wait for their time.
     pub scheduled: u64,
     /// Jobs that wait for a worker.

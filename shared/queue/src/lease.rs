@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use subtle::ConstantTimeEq as _;
 
-use crate::{JobId, State, Timestamp};
+use crate::{JobId, Lane, State, Timestamp};
 
 /// What proves a lease: 128 random bits, never used twice. Numbers of attempts go down and repeat.
 #[derive(Clone, Copy)]
@@ -89,8 +89,8 @@ pub struct Claim {
     /// Which of its wishes it is: the same one again gets the same leases, as long as it has not
     /// shown that it has them.
     pub poll: Option<String>,
-    /// The languages that it can run.
-    pub languages: Vec<String>,
+    /// Those whose jobs it can run.
+    pub lanes: Vec<Lane>,
     /// How many jobs it can run.
     pub most: usize,
     /// How long the leases are, until they are extended. A worker extends a lease before it starts
@@ -117,8 +117,8 @@ pub struct Grant {
     pub lease: Lease,
     /// Whose it is.
     pub caller: String,
-    /// What it is written in.
-    pub language: String,
+    /// Where it waited.
+    pub lane: Lane,
     /// What to run, as it came.
     pub body: Vec<u8>,
     /// Which attempt it is, from 1.

@@ -14,8 +14,10 @@
 //!
 //! That a program fails is a result. Only faults of ours are retried.
 
+mod board;
 mod clock;
 mod job;
+mod lane;
 mod lease;
 mod postgres;
 mod redis;
@@ -24,11 +26,13 @@ mod sqlite;
 mod store;
 mod wakes;
 
+pub use board::{Board, Noted, Notice};
 pub use clock::{Clock, Timestamp};
 pub use job::{
-    Attempt, Delivery, Filter, IdempotencyKey, Job, JobId, LanguageStats, NewJob, Page, Priority,
+    Attempt, Delivery, Filter, IdempotencyKey, Job, JobId, LaneStats, NewJob, Page, Priority,
     QueueStats, State, StoredResult,
 };
+pub use lane::{DEFAULT_QUEUE, Lane};
 pub use lease::{
     Claim, Completed, Completion, Extended, Failed, Failure, Grant, InvalidToken, Lease, Released,
     Token,

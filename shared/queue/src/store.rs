@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::{
-    Attempt, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant, Job,
-    JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released, SqliteStore,
+    Attempt, Board, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant,
+    Job, JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released, SqliteStore,
     State, StoredResult, Timestamp, Wakes,
 };
 
@@ -120,6 +120,9 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// What an acknowledged job outlives.
     fn durability(&self) -> Durability;
+
+    /// Where the gateways of this store tell each other of workers, if there can be several.
+    fn board(&self) -> Option<&dyn Board>;
 
     /// Who waits for what happens here.
     fn wakes(&self) -> &Arc<Wakes>;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::JobId;
+use crate::{JobId, Lane};
 
 /// The waiters of one process.
 #[derive(Debug, Default)]
@@ -19,14 +19,14 @@ pub struct Wakes {
 #[derive(Debug)]
 struct Waiting {
     /// Those that it runs; every one if there is none here.
-    languages: Vec<String>,
+    lanes: Vec<Lane>,
     /// Holds a wake that came while it did not wait.
     notify: Arc<Notify>,
 }
 
 impl Waiting {
-    fn runs(&self, language: &str) -> bool {
-        self.languages.is_empty() || self.languages.iter().any(|it| it == language)
+    fn runs(&self, lane: &Lane) -> bool {
+        self.lanes.is_empty() || self.lanes.contains(lane)
     }
 }
 
@@ -51,10 +51,10 @@ impl Drop for Waiter {
 }
 
 impl Wakes {
-    /// Waits from now on for jobs in `languages`; in any if there is none.
-    pub fn waiter(self: &Arc<Self>, languages: Vec<String>) -> Waiter {
+    /// Waits from now on for jobs in `lanes`; in any if there is none.
+    pub fn waiter(self: &Arc<Self>, lanes: Vec<Lane>) -> Waiter {
         let notify = Arc::new(Notify::new());
-        let waiting = Waiting { languages, notify: Arc::clone(&notify) };
+        let waiting = Waiting { lanes, notify: Arc::clone(&notify) };
         self.lock_workers().push_back(waiting);
         Waiter { wakes: Arc::clone(self), notify }
     }
@@ -64,11 +64,11 @@ impl Wakes {
         self.lock().entry(id).or_default().subscribe()
     }
 
-    /// Tells that there is a job in each of `languages`: one waiter each, in turns.
-    pub fn tell_of_work_in(&self, languages: impl IntoIterator<Item = String>) {
+    /// Tells that there is a job in each of `lanes`: one waiter each, in turns.
+    pub fn tell_of_work_in(&self, lanes: impl IntoIterator<Item = Lane>) {
         let mut workers = self.lock_workers();
-        for language in languages {
-            let Some(place) = workers.iter().position(|it| it.runs(&language)) else { continue };
+        for lane in lanes {
+            let Some(place) = workers.iter().position(|it| it.runs(&lane)) else { continue };
             if let Some(waiting) = workers.remove(place) {
                 waiting.notify.notify_one();
                 workers.push_back(waiting);
@@ -116,6 +116,7 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::DEFAULT_QUEUE;
 
     fn is_woken(waiter: &Waiter) -> bool {
         waiter.work().now_or_never().is_some()
@@ -123,10 +124,10 @@ mod tests {
 
     #[test]
     fn a_job_wakes_one_of_those_who_can_run_it_in_turns() {
+        let lane = |language: &str| Lane::new(language, DEFAULT_QUEUE);
         let wakes = Arc::new(Wakes::default());
-        let [a, b, any] =
-            [vec!["a".to_owned()], vec!["b".to_owned()], vec![]].map(|it| wakes.waiter(it));
-        let tell = |language: &str| wakes.tell_of_work_in([language.to_owned()]);
+        let [a, b, any] = [vec![lane("a")], vec![lane("b")], vec![]].map(|it| wakes.waiter(it));
+        let tell = |language: &str| wakes.tell_of_work_in([lane(language)]);
         tell("b");
         assert_eq!([&a, &b, &any].map(is_woken), [false, true, false]);
         tell("b");

@@ -42,6 +42,8 @@ pub struct WorkerSettings {
     pub key: SecretString,
     /// The worker's name, the same across restarts; empty for the machine's and the language's.
     pub name: String,
+    /// The queues whose jobs to ask for; the default one if there is none.
+    pub queues: Vec<String>,
     /// Where results wait that cannot be delivered.
     pub spool: PathBuf,
     /// Where the executor listens.

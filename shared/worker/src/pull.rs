@@ -63,7 +63,11 @@ impl Pull {
         let (ready, results) = mpsc::channel(1024);
         let results = Results::new(results, Arc::clone(&spool));
         Ok(Self {
-            session: Session::new(gateway, executor, settings.name.clone()),
+            session: Session::new(
+                gateway,
+                executor,
+                (settings.name.clone(), settings.queues.clone()),
+            ),
             spool,
             place: path,
             machine: Machine::default(),

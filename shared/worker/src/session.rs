@@ -22,6 +22,7 @@ pub(crate) struct Session {
     /// Which start of the worker this is.
     pub(crate) incarnation: String,
     name: Mutex<String>,
+    queues: Vec<String>,
     slots: Mutex<usize>,
     registered: Mutex<Option<Registered>>,
     registering: AsyncMutex<()>,
@@ -45,12 +46,17 @@ impl Backoff {
 
 impl Session {
     /// Nobody knows us yet. An empty `name` is made up later.
-    pub(crate) fn new(gateway: Gateway, executor: Executor, name: String) -> Self {
+    pub(crate) fn new(
+        gateway: Gateway,
+        executor: Executor,
+        (name, queues): (String, Vec<String>),
+    ) -> Self {
         Self {
             gateway,
             executor,
             incarnation: random(),
             name: Mutex::new(name),
+            queues,
             slots: Mutex::default(),
             registered: Mutex::default(),
             registering: AsyncMutex::default(),
@@ -81,6 +87,7 @@ impl Session {
             is_fresh,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: [PROTOCOL, PROTOCOL],
+            queues: self.queues.clone(),
             info,
         };
         let registered = self.gateway.call::<Registered>("register", &told, Duration::ZERO).await?;

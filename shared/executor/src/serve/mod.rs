@@ -139,6 +139,7 @@ fn pull(
         path => path.clone(),
     };
     let settings = WorkerSettings {
+        queues: settings.pull_queues.clone(),
         gateway: settings.pull_url.clone(),
         key: settings.pull_key.clone(),
         name: settings.worker_name.clone(),

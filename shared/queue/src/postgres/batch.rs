@@ -110,7 +110,7 @@ pub(super) async fn run(
         _ => None,
     });
     let coming: Vec<&NewJob> = coming.flatten().collect();
-    let pairs = coming.iter().map(|it| (it.caller.as_str(), it.language.as_str()));
+    let pairs = coming.iter().map(|it| (it.caller.as_str(), &*it.lane));
     let mut shares = Shares::load(connection, pairs.chain(table.pairs())).await?;
     let mut admission = Admission::load(connection, &coming, bounds, now).await?;
     let mut done: Vec<Option<Done>> = Vec::with_capacity(works.len());

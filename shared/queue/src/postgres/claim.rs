@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::place::{Bytes, Fault, count, id, limit, millis, token, token_bytes};
-use crate::{Claim, Grant, JobId, Lease, Timestamp, Token};
+use crate::{Claim, Grant, JobId, Lane, Lease, Timestamp, Token};
 
 /// One claim in so many takes the lowest priority first: nobody waits for ever.
 const LOWEST_FIRST_EVERY: u64 = 10;
@@ -203,14 +203,14 @@ impl<'a> Claims<'a> {
     ) -> Result<(), Fault> {
         let mut left = claim.most;
         // Each language comes first in its turn.
-        let count = claim.languages.len().max(1);
+        let count = claim.lanes.len().max(1);
         let first = usize::try_from(turn).unwrap_or_default() % count;
-        for language in claim.languages.iter().cycle().skip(first).take(claim.languages.len()) {
+        for lane in claim.lanes.iter().cycle().skip(first).take(claim.lanes.len()) {
             if turn % LOWEST_FIRST_EVERY == LOWEST_FIRST_EVERY - 1 && left > 0 {
-                let lowest = lowest_rank(connection, language).await?;
-                left -= self.take(connection, (index, claim), (language, lowest), 1).await?;
+                let lowest = lowest_rank(connection, lane).await?;
+                left -= self.take(connection, (index, claim), (lane, lowest), 1).await?;
             }
-            left -= self.take(connection, (index, claim), (language, None), left).await?;
+            left -= self.take(connection, (index, claim), (lane, None), left).await?;
         }
         Ok(())
     }
@@ -334,7 +334,7 @@ fn granted(row: &PgRow) -> Result<(usize, Grant), Fault> {
     let grant = Grant {
         lease,
         caller: row.try_get("caller")?,
-        language: row.try_get("language")?,
+        lane: Lane::from_text(row.try_get("language")?),
         body: row.try_get("body")?,
         attempt: u32::try_from(attempt).unwrap_or(0),
         attempt_max: Duration::from_millis(count(attempt_ms_max)),

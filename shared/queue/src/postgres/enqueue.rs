@@ -121,7 +121,7 @@ impl<'a> Admission<'a> {
         let run_at = job.run_at.filter(|it| *it > self.now).map(|it| it.0);
         let state = if run_at.is_some() { State::Scheduled } else { State::Ready };
         let (turn, cost) = match state {
-            State::Ready => shares.take_turn(&job.caller, &job.language),
+            State::Ready => shares.take_turn(&job.caller, &job.lane),
             _ => (0.0, 0.0),
         };
         self.entries.push(Entry { job, state, run_at, turn, cost });
@@ -208,7 +208,7 @@ async fn insert(
         .bind(now.0)
         .bind(column!(|it| bytes(it.job.id)))
         .bind(column!(|it| it.job.caller.as_str()))
-        .bind(column!(|it| it.job.language.as_str()))
+        .bind(column!(|it| &*it.job.lane))
         .bind(column!(|it| it.state.as_str()))
         .bind(column!(Entry::rank))
         .bind(column!(|it| it.turn))

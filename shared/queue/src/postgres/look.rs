@@ -6,8 +6,9 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
 
 use super::place::{Bytes, Fault, bytes, clock, count, id, limit as bound, time};
+use crate::lane;
 use crate::{
-    Attempt, Filter, Job, JobId, LanguageStats, Page, Priority, QueueStats, State, StoredResult,
+    Attempt, Filter, Job, JobId, Lane, LaneStats, Page, Priority, QueueStats, State, StoredResult,
     Timestamp,
 };
 
@@ -27,7 +28,7 @@ fn read(row: &PgRow) -> sqlx::Result<Job> {
     Ok(Job {
         id: id(row.try_get::<Bytes, _>("id")?),
         caller: row.try_get("caller")?,
-        language: row.try_get("language")?,
+        lane: Lane::from_text(row.try_get("language")?),
         state: state.parse().or(Err(sqlx::Error::Protocol("an unknown state".to_owned())))?,
         reason: row.try_get("reason")?,
         priority: u8::try_from(level).ok().and_then(Priority::new).unwrap_or_default(),
@@ -118,7 +119,9 @@ pub(super) async fn list(
         find.push(" AND state = ").push_bind(state.as_str());
     }
     if let Some(language) = &filter.language {
-        find.push(" AND language = ").push_bind(language);
+        // Those of the default queue, too.
+        find.push(" AND starts_with(language || chr(31), ").push_bind(lane::prefix(language));
+        find.push(")");
     }
     if let Some(since) = filter.since {
         find.push(" AND created_at >= ").push_bind(since.0);
@@ -158,8 +161,8 @@ pub(super) async fn stats(pool: &PgPool, now: Option<Timestamp>) -> Result<Queue
         let oldest: Option<i64> = row.try_get(5)?;
         let average: Option<f64> = row.try_get(6)?;
         let average = average.map(|it| Duration::from_secs_f64(it.max(0.0) / 1000.0).as_millis());
-        Ok(LanguageStats {
-            language: row.try_get(0)?,
+        Ok(LaneStats {
+            lane: Lane::from_text(row.try_get(0)?),
             scheduled: number(1)?,
             ready: number(2)?,
             leased: number(3)?,
@@ -168,9 +171,9 @@ pub(super) async fn stats(pool: &PgPool, now: Option<Timestamp>) -> Result<Queue
             average_run_ms: average.map(|it| u64::try_from(it).unwrap_or(u64::MAX)),
         })
     };
-    let languages = found.iter().map(read).collect::<sqlx::Result<_>>()?;
+    let lanes = found.iter().map(read).collect::<sqlx::Result<_>>()?;
     let size = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class \
                 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
     let bytes = sqlx::query_scalar(size).fetch_one(pool).await?;
-    Ok(QueueStats { bytes: count(bytes), languages })
+    Ok(QueueStats { bytes: count(bytes), lanes })
 }

@@ -6,6 +6,7 @@
 //! connections of its own (`look`). Times are the database's.
 
 mod batch;
+mod board;
 mod bus;
 mod callbacks;
 mod claim;
@@ -36,8 +37,8 @@ use self::place::{Fault, Place};
 use self::writer::Writer;
 use crate::store::CallbackOutcome;
 use crate::{
-    Attempt, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lease, NewJob,
+    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
+    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lane, Lease, NewJob,
     OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
 };
 
@@ -117,11 +118,15 @@ fn plain(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
+fn plain_lane(lane: &Lane) -> Lane {
+    Lane::from_text(plain((**lane).to_owned()))
+}
+
 impl JobStore for PostgresStore {
     fn enqueue(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, StoreError>> {
         let plain_job = |mut job: NewJob| {
             job.caller = plain(job.caller);
-            job.language = plain(job.language);
+            job.lane = plain_lane(&job.lane);
             job.callback_url = job.callback_url.map(plain);
             if let Some(key) = &mut job.idempotency {
                 key.key = plain(std::mem::take(&mut key.key));
@@ -137,7 +142,7 @@ impl JobStore for PostgresStore {
         let claim = Claim {
             worker: plain(claim.worker),
             poll: claim.poll.map(plain),
-            languages: claim.languages.into_iter().map(plain).collect(),
+            lanes: claim.lanes.iter().map(plain_lane).collect(),
             ..claim
         };
         self.ask(Work::Claim(claim, turn), just!(Granted))
@@ -254,6 +259,10 @@ impl JobStore for PostgresStore {
 
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn board(&self) -> Option<&dyn Board> {
+        Some(self)
     }
 
     fn wakes(&self) -> &Arc<Wakes> {

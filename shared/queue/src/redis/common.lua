@@ -22,6 +22,7 @@
 -- waiting, waiting_total        hash: scheduled and ready jobs of each caller; of all
 -- key:CALLER:KEY                hash of an idempotency key     keys   by the time of their end
 -- callback:NUMBER               hash: id, caller, url, attempt, due_at, reason
+-- workers      workers by the time when they were heard    workers:body, workers:told   hashes of them
 -- callbacks_due, callbacks_expire, callbacks_of:CALLER   callbacks by time, by time, by number
 
 local call = redis.call

@@ -1,5 +1,5 @@
 -- Jobs, the newest first. ARGV[3..10]: at most how many, at most how many to look at, below which
--- number, caller, state, language, since when and before when; what is not asked for is empty, and
+-- number, caller, state, what its lane begins with, since when and before when; what is not asked for is empty, and
 -- ARGV[11] tells whether there is a caller. Answers the last number that was looked at, whether there
 -- are more, and the jobs.
 local limit, look_max, from = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
@@ -47,7 +47,7 @@ while rank < stop and #jobs < limit do
     local job = of('job', page[index])
     local known = call('HMGET', job, 'state', 'language')
     local is_wanted = (state == '' or known[1] == state)
-      and (language == '' or known[2] == language)
+      and (language == '' or string.sub(known[2] .. '\31', 1, #language) == language)
     if is_wanted then
       jobs[#jobs + 1] = { page[index], call('HGETALL', job) }
     end

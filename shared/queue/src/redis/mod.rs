@@ -1,6 +1,7 @@
 //! The store on a Redis or Valkey server, for any number of gateways. Every operation is one script
 //! that runs there whole and alone, so there is never half of one to be seen.
 
+mod board;
 mod hear;
 mod link;
 mod open;
@@ -21,9 +22,10 @@ use self::hear::Ear;
 use self::link::Link;
 use self::pack::millis;
 use crate::{
-    Attempt, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed, Completion,
-    Durability, Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lease,
-    NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
+    Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
+    Completion, Durability, Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId,
+    JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult,
+    Swept, Wakes,
 };
 
 /// What the names of all keys begin with. What stands in braces has a cluster keep them together.
@@ -350,6 +352,10 @@ impl JobStore for RedisStore {
 
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn board(&self) -> Option<&dyn Board> {
+        Some(self)
     }
 
     fn wakes(&self) -> &Arc<Wakes> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::ScriptInvocation;
 
+use crate::lane;
 use crate::{
     CallbackOutcome, Claim, Completion, Delivery, Failure, Filter, Lease, NewJob, StoreError,
     Timestamp, Token, retry,
@@ -38,7 +39,7 @@ pub(super) fn each<T>(call: &mut Call, items: &[T], tell: fn(&mut Call, &T)) {
 }
 
 pub(super) fn new_job(call: &mut Call, job: &NewJob) {
-    call.arg(&job.id.as_bytes()[..]).arg(&job.caller).arg(&job.language).arg(&job.body);
+    call.arg(&job.id.as_bytes()[..]).arg(&job.caller).arg(&*job.lane).arg(&job.body);
     call.arg(job.priority.level());
     call.arg(maybe(job.run_at.map(time))).arg(maybe(job.start_within.map(millis)));
     match &job.idempotency {
@@ -55,9 +56,9 @@ pub(super) fn claim(call: &mut Call, claim: &Claim, turn: u64) -> Result<(), Sto
     call.arg(&claim.worker).arg(claim.poll.is_some());
     call.arg(claim.poll.as_deref().unwrap_or_default()).arg(millis(claim.lease));
     call.arg(claim.most).arg(claim.running_max).arg(turn);
-    call.arg(claim.languages.len()).arg(claim.running_max_of.len());
-    for language in &claim.languages {
-        call.arg(language);
+    call.arg(claim.lanes.len()).arg(claim.running_max_of.len());
+    for lane in &claim.lanes {
+        call.arg(&**lane);
     }
     for (caller, most) in &claim.running_max_of {
         call.arg(caller).arg(*most);
@@ -101,7 +102,7 @@ pub(super) fn list(
     let Filter { caller, state, language, since, before } = filter;
     call.arg(limit).arg(look_max).arg(maybe(from));
     call.arg(caller.as_deref().unwrap_or_default()).arg(state.map_or("", |it| it.as_str()));
-    call.arg(language.as_deref().unwrap_or_default());
+    call.arg(language.as_deref().map(lane::prefix).unwrap_or_default());
     call.arg(maybe(since.map(time))).arg(maybe(before.map(time)));
     call.arg(caller.is_some());
 }

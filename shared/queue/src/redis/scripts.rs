@@ -40,4 +40,8 @@ operations! {
     DUE_CALLBACKS: " flags=allow-oom" "due_callbacks.lua";
     NOTE_CALLBACK: " flags=allow-oom" "note_callback.lua";
     CALLBACKS: " flags=no-writes" "callbacks.lua";
+    NOTE_WORKERS: "" "note_workers.lua";
+    NOTED_WORKERS: " flags=no-writes" "noted_workers.lua";
+    ORDER_WORKER: "" "order_worker.lua";
+    FORGET_WORKER: " flags=allow-oom" "forget_worker.lua";
 }

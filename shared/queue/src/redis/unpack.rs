@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::{
-    Attempt, Callback, Cancelled, Completed, Enqueued, Extended, Failed, Grant, Job, JobId,
-    LanguageStats, Lease, OpenCallback, Priority, QueueStats, State, StoreError, Timestamp, Token,
+    Attempt, Callback, Cancelled, Completed, Enqueued, Extended, Failed, Grant, Job, JobId, Lane,
+    LaneStats, Lease, OpenCallback, Priority, QueueStats, State, StoreError, Timestamp, Token,
 };
 
 /// The fields of a job; what is not there is nothing, or 0.
@@ -57,12 +57,12 @@ pub(super) fn enqueued((what, which): (String, Vec<u8>)) -> Result<Enqueued, Sto
 }
 
 pub(super) fn grant(answer: GrantAnswer) -> Result<Grant, StoreError> {
-    let (id, token, caller, language, body, attempt, attempt_ms_max) = answer;
+    let (id, token, caller, lane, body, attempt, attempt_ms_max) = answer;
     let token = Token::from_bytes(sixteen(&token)?);
     Ok(Grant {
         lease: Lease { id: JobId::from_bytes(sixteen(&id)?), token },
         caller,
-        language,
+        lane: Lane::from_text(lane),
         body,
         attempt,
         attempt_max: Duration::from_millis(attempt_ms_max),
@@ -107,7 +107,7 @@ pub(super) fn cancelled(answer: &str) -> Result<Cancelled, StoreError> {
 
 pub(super) fn job(id: &[u8], mut fields: Fields, position: Option<u64>) -> Result<Job, StoreError> {
     let mut word = |name: &str| fields.remove(name).and_then(|it| String::from_utf8(it).ok());
-    let (caller, language) = (word("caller"), word("language"));
+    let (caller, lane) = (word("caller"), word("language"));
     let (state, reason) = (word("state"), word("reason"));
     let mut number = |name: &str| word(name).and_then(|it| it.parse::<i64>().ok());
     let state: State = state.and_then(|it| it.parse().ok()).ok_or_else(strange)?;
@@ -116,7 +116,7 @@ pub(super) fn job(id: &[u8], mut fields: Fields, position: Option<u64>) -> Resul
     Ok(Job {
         id: JobId::from_bytes(sixteen(id)?),
         caller: caller.ok_or_else(strange)?,
-        language: language.ok_or_else(strange)?,
+        lane: Lane::from_text(lane.ok_or_else(strange)?),
         state,
         reason,
         priority: priority.and_then(Priority::new).unwrap_or_default(),
@@ -144,16 +144,24 @@ pub(super) fn attempt((number, answer): (u32, AttemptAnswer)) -> Attempt {
 }
 
 pub(super) fn stats(answers: Vec<StatsAnswer>, memory: &str) -> QueueStats {
-    let read = |(language, scheduled, ready, leased, dead, oldest_ready_ms, average)| {
+    let read = |(lane, scheduled, ready, leased, dead, oldest_ready_ms, average)| {
         let average: Option<f64> = average;
         let average = average.map(|it| Duration::from_secs_f64(it.max(0.0) / 1000.0));
         let average_run_ms = average.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
-        LanguageStats { language, scheduled, ready, leased, dead, oldest_ready_ms, average_run_ms }
+        LaneStats {
+            lane: Lane::from_text(lane),
+            scheduled,
+            ready,
+            leased,
+            dead,
+            oldest_ready_ms,
+            average_run_ms,
+        }
     };
-    let mut languages: Vec<LanguageStats> = answers.into_iter().map(read).collect();
-    languages.sort_by(|one, other| one.language.cmp(&other.language));
+    let mut lanes: Vec<LaneStats> = answers.into_iter().map(read).collect();
+    lanes.sort_by(|one, other| one.lane.cmp(&other.lane));
     let bytes = memory.lines().find_map(|it| it.strip_prefix("used_memory:")?.trim().parse().ok());
-    QueueStats { bytes: bytes.unwrap_or_default(), languages }
+    QueueStats { bytes: bytes.unwrap_or_default(), lanes }
 }
 
 pub(super) fn callback(

@@ -7,11 +7,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Fault;
 use super::finish::{Ending, end};
-use crate::{Claim, Extended, Grant, JobId, Lease, State, Timestamp, Token};
+use crate::{Claim, Extended, Grant, JobId, Lane, Lease, State, Timestamp, Token};
 
 /// One claim in so many takes the lowest priority first: nobody waits for ever.
 const LOWEST_FIRST_EVERY: u64 = 10;
-/// Jobs that one claim looks at, in each language.
+/// Jobs that one claim looks at, in each lane.
 const LOOKED_AT_MAX: usize = 10_000;
 
 /// A job that may be granted.
@@ -38,35 +38,35 @@ pub(super) fn claim(
     }
     let mut running = running(connection)?;
     let mut grants = Vec::new();
-    // Each language comes first in its turn.
-    let count = claim.languages.len().max(1);
+    // Each lane comes first in its turn.
+    let count = claim.lanes.len().max(1);
     let first = usize::try_from(turn).unwrap_or_default() % count;
-    for language in claim.languages.iter().cycle().skip(first).take(claim.languages.len()) {
+    for lane in claim.lanes.iter().cycle().skip(first).take(claim.lanes.len()) {
         if turn % LOWEST_FIRST_EVERY == LOWEST_FIRST_EVERY - 1 {
             let left = (claim.most - grants.len()).min(1);
-            let lowest = lowest_priority(connection, language)?;
-            grants.extend(take(connection, claim, (language, left, lowest), &mut running, now)?);
+            let lowest = lowest_priority(connection, lane)?;
+            grants.extend(take(connection, claim, (lane, left, lowest), &mut running, now)?);
         }
         let left = claim.most - grants.len();
-        grants.extend(take(connection, claim, (language, left, None), &mut running, now)?);
+        grants.extend(take(connection, claim, (lane, left, None), &mut running, now)?);
     }
     Ok(grants)
 }
 
-/// Grants at most so many jobs of a language, of one priority or of all.
+/// Grants at most so many jobs of a lane, of one priority or of all.
 fn take(
     connection: &Connection,
     claim: &Claim,
-    (language, free, priority): (&str, usize, Option<u8>),
+    (lane, free, priority): (&str, usize, Option<u8>),
     running: &mut HashMap<String, u64>,
     now: Timestamp,
 ) -> Result<Vec<Grant>, Fault> {
     let mut grants = Vec::new();
-    for candidate in choose(connection, claim, (language, free, priority), running, now)? {
+    for candidate in choose(connection, claim, (lane, free, priority), running, now)? {
         if candidate.is_late(now) {
             end(connection, candidate.number, Ending::new(State::Expired, None), now)?;
         } else {
-            grants.push(grant(connection, claim, language, &candidate, now)?);
+            grants.push(grant(connection, claim, lane, &candidate, now)?);
         }
     }
     Ok(grants)
@@ -77,7 +77,7 @@ fn take(
 fn choose(
     connection: &Connection,
     claim: &Claim,
-    (language, free, priority): (&str, usize, Option<u8>),
+    (lane, free, priority): (&str, usize, Option<u8>),
     running: &mut HashMap<String, u64>,
     now: Timestamp,
 ) -> Result<Vec<Candidate>, Fault> {
@@ -88,7 +88,7 @@ fn choose(
          ORDER BY priority DESC, turn, number LIMIT ?4",
     )?;
     let (least, most) = priority.map_or((0, u8::MAX), |it| (it, it));
-    let mut rows = find.query(params![language, least, most, LOOKED_AT_MAX])?;
+    let mut rows = find.query(params![lane, least, most, LOOKED_AT_MAX])?;
     while left > 0 {
         let Some(row) = rows.next()? else { break };
         let candidate = Candidate::read(row)?;
@@ -124,7 +124,7 @@ impl Candidate {
 fn grant(
     connection: &Connection,
     claim: &Claim,
-    language: &str,
+    lane: &str,
     candidate: &Candidate,
     now: Timestamp,
 ) -> Result<Grant, Fault> {
@@ -148,7 +148,7 @@ fn grant(
         "INSERT INTO languages (language, turn) VALUES (?1, ?2) \
          ON CONFLICT DO UPDATE SET turn = max(turn, excluded.turn)",
     )?;
-    tick.execute(params![language, candidate.turn - candidate.cost])?;
+    tick.execute(params![lane, candidate.turn - candidate.cost])?;
     granted(connection, number)
 }
 
@@ -164,7 +164,7 @@ fn granted(connection: &Connection, number: i64) -> Result<Grant, Fault> {
         Ok(Grant {
             lease,
             caller: row.get(2)?,
-            language: row.get(3)?,
+            lane: Lane::from_text(row.get(3)?),
             body: row.get(4)?,
             attempt: row.get(5)?,
             attempt_max: Duration::from_millis(row.get(6)?),
@@ -194,12 +194,12 @@ fn running(connection: &Connection) -> Result<HashMap<String, u64>, Fault> {
     Ok(counted.collect::<Result<_, _>>()?)
 }
 
-fn lowest_priority(connection: &Connection, language: &str) -> Result<Option<u8>, Fault> {
+fn lowest_priority(connection: &Connection, lane: &str) -> Result<Option<u8>, Fault> {
     let mut find = connection.prepare_cached(
         "SELECT priority FROM jobs WHERE state = 'ready' AND language = ? \
          ORDER BY priority LIMIT 1",
     )?;
-    Ok(find.query_row([language], |row| row.get(0)).optional()?)
+    Ok(find.query_row([lane], |row| row.get(0)).optional()?)
 }
 
 /// Extends a lease to `time` from now, but not beyond its attempt's end.

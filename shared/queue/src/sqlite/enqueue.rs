@@ -71,7 +71,7 @@ fn insert(
     let state = if run_at.is_some() { State::Scheduled } else { State::Ready };
     let start_by = job.start_within.map(|it| run_at.unwrap_or(now).after(it));
     let (turn, cost) = match state {
-        State::Ready => take_turn(connection, &job.caller, &job.language)?,
+        State::Ready => take_turn(connection, &job.caller, &job.lane)?,
         _ => (0.0, 0.0),
     };
     let mut insert = connection.prepare_cached(
@@ -82,7 +82,7 @@ fn insert(
     let number = insert.insert(params![
         job.id.as_bytes(),
         job.caller,
-        job.language,
+        &*job.lane,
         state.as_str(),
         job.priority.level(),
         turn,

@@ -4,8 +4,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::Fault;
+use crate::lane;
 use crate::{
-    Attempt, Filter, Job, JobId, LanguageStats, Page, Priority, QueueStats, State, StoredResult,
+    Attempt, Filter, Job, JobId, Lane, LaneStats, Page, Priority, QueueStats, State, StoredResult,
     Timestamp,
 };
 
@@ -18,7 +19,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
     Ok(Job {
         id: JobId::from_bytes(row.get(1)?),
         caller: row.get(2)?,
-        language: row.get(3)?,
+        lane: Lane::from_text(row.get(3)?),
         state: state.parse().or(Err(rusqlite::Error::InvalidQuery))?,
         reason: row.get(5)?,
         priority: Priority::new(row.get(6)?).unwrap_or_default(),
@@ -106,11 +107,13 @@ pub(super) fn list(
     limit: usize,
 ) -> Result<Page, Fault> {
     let Filter { caller, state, language, since, before } = filter;
+    let lanes = language.as_deref().map(lane::prefix);
     let wanted: [(&str, Option<Value>); 6] = [
         ("number < ?", from.map(Value::from)),
         ("caller = ?", caller.clone().map(Value::from)),
         ("state = ?", state.map(|it| Value::from(it.as_str().to_owned()))),
-        ("language = ?", language.clone().map(Value::from)),
+        // Those of the default queue, too.
+        ("instr(language || char(31), ?) = 1", lanes.map(Value::from)),
         ("created_at >= ?", since.map(|it| Value::from(it.0))),
         ("created_at < ?", before.map(|it| Value::from(it.0))),
     ];
@@ -148,8 +151,8 @@ pub(super) fn stats(connection: &Connection, now: Timestamp) -> Result<QueueStat
     let rows = count.query_map([], |row| {
         let oldest = row.get::<_, Option<i64>>(5)?.map(Timestamp);
         let average = row.get::<_, Option<f64>>(6)?;
-        Ok(LanguageStats {
-            language: row.get(0)?,
+        Ok(LaneStats {
+            lane: Lane::from_text(row.get(0)?),
             scheduled: number(row, 1)?,
             ready: number(row, 2)?,
             leased: number(row, 3)?,
@@ -159,12 +162,12 @@ pub(super) fn stats(connection: &Connection, now: Timestamp) -> Result<QueueStat
                 .map(|it| millis(std::time::Duration::from_secs_f64(it.max(0.0) / 1000.0))),
         })
     })?;
-    let languages = rows.collect::<Result<_, _>>()?;
+    let lanes = rows.collect::<Result<_, _>>()?;
     let mut size = connection.prepare_cached(
         "SELECT (pages.page_count - free.freelist_count) * size.page_size FROM \
          pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size",
     )?;
-    Ok(QueueStats { bytes: size.query_row([], |row| row.get(0))?, languages })
+    Ok(QueueStats { bytes: size.query_row([], |row| row.get(0))?, lanes })
 }
 
 fn millis(time: std::time::Duration) -> u64 {

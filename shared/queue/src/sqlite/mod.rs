@@ -25,8 +25,8 @@ use rusqlite::{Connection, ErrorCode};
 use self::thread::Thread;
 use crate::store::CallbackOutcome;
 use crate::{
-    Attempt, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lease, NewJob,
+    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
+    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lane, Lease, NewJob,
     OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
 };
 
@@ -157,11 +157,11 @@ impl JobStore for SqliteStore {
         let work = move |connection: &Connection, job: &NewJob| {
             enqueue::enqueue(connection, job, &bounds, now)
         };
-        let languages: Vec<String> = jobs.iter().map(|it| it.language.clone()).collect();
+        let lanes: Vec<Lane> = jobs.iter().map(|it| it.lane.clone()).collect();
         let done = self.for_each(jobs, |job| job.id, work);
         async move {
             let done = done.await?;
-            self.wakes.tell_of_work_in(languages);
+            self.wakes.tell_of_work_in(lanes);
             Ok(done)
         }
         .boxed()
@@ -353,6 +353,10 @@ impl JobStore for SqliteStore {
 
     fn durability(&self) -> Durability {
         Durability::PowerLoss
+    }
+
+    fn board(&self) -> Option<&dyn Board> {
+        None
     }
 
     fn wakes(&self) -> &Arc<Wakes> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use queue::{
-    Claim, Completion, Delivery, Failure, Filter, Grant, JobId, Lease, NewJob, Priority, State,
+    Claim, Completion, DEFAULT_QUEUE, Delivery, Failure, Filter, Grant, JobId, Lane, Lease, NewJob,
+    Priority, State,
 };
 
 use crate::fixture::{Fixture, HOUR, LEASE, claim, completion, job};
@@ -129,7 +130,7 @@ impl Pair {
         let &Act::Enqueue { caller, language, priority, later, within } = act else { return };
         let clock = &self.stores[0].clock;
         let new = NewJob {
-            language: ["alpha", "beta"][usize::from(language)].to_owned(),
+            lane: Lane::new(["alpha", "beta"][usize::from(language)], DEFAULT_QUEUE),
             priority: Priority::new(priority * 4).unwrap(),
             run_at: (later > 2).then(|| clock.now().after(LEASE * u32::from(later))),
             start_within: (within > 2).then(|| LEASE * u32::from(within)),
@@ -144,7 +145,7 @@ impl Pair {
     async fn claim(&mut self, most: usize, cap: u64, both: bool) {
         let languages = if both { &["beta", "alpha"][..] } else { &["alpha"] };
         let wish = Claim {
-            languages: languages.iter().map(|it| (*it).to_owned()).collect(),
+            lanes: languages.iter().map(|it| Lane::new(it, DEFAULT_QUEUE)).collect(),
             running_max: cap,
             running_max_of: vec![("0".to_owned(), 1)],
             ..claim("w", most)
@@ -171,7 +172,7 @@ impl Pair {
         }
         let [one, other] = &self.stores;
         let told = [one.store().stats().await.unwrap(), other.store().stats().await.unwrap()];
-        assert_eq!(told[0], told[1]);
+        assert_eq!(told[0].lanes, told[1].lanes);
         let now = one.clock.now();
         let filters = [
             Filter::default(),

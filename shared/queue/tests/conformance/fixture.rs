@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use queue::{
-    Bounds, Claim, Clock, Completed, Completion, Delivery, Enqueued, Grant, Job, JobId, JobStore,
-    NewJob, Priority, State, StoreError, Swept, Timestamp,
+    Bounds, Claim, Clock, Completed, Completion, DEFAULT_QUEUE, Delivery, Enqueued, Grant, Job,
+    JobId, JobStore, Lane, NewJob, Priority, State, StoreError, Swept, Timestamp,
 };
 use tests::stores::RedisServer;
 
@@ -73,6 +73,11 @@ impl Fixture {
         queue::open(&self.url, bounds, self.clock.clone()).await
     }
 
+    /// Which store it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The file, where there is one.
     pub(crate) fn place(&self) -> &Path {
         &self.place
@@ -131,7 +136,7 @@ pub(crate) fn job(caller: &str) -> NewJob {
         id: JobId::random(),
         caller: caller.to_owned(),
         waiting_max: None,
-        language: "alpha".to_owned(),
+        lane: Lane::new("alpha", DEFAULT_QUEUE),
         body: b"{\"code\": \"1\"}".to_vec(),
         priority: Priority::default(),
         run_at: None,
@@ -149,7 +154,7 @@ pub(crate) fn claim(worker: &str, most: usize) -> Claim {
     Claim {
         worker: worker.to_owned(),
         poll: None,
-        languages: vec!["alpha".to_owned()],
+        lanes: vec![Lane::new("alpha", DEFAULT_QUEUE)],
         most,
         lease: LEASE,
         running_max: 100,

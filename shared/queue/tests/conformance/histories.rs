@@ -178,7 +178,7 @@ impl History {
             assert_eq!(job.state == State::Succeeded, recorded.is_some(), "{job:?}");
         }
         let stats = fixture.store().stats().await.unwrap();
-        let told = stats.languages.first().cloned().unwrap_or_default();
+        let told = stats.lanes.first().cloned().unwrap_or_default();
         for (state, told) in [
             (State::Scheduled, told.scheduled),
             (State::Ready, told.ready),

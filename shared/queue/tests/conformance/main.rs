@@ -57,9 +57,11 @@ macro_rules! every_case {
                 a_caller_has_no_more_running_than_it_may
                 only_languages_that_are_asked_for_are_granted
                 the_same_poll_gets_the_same_grants_until_they_are_accepted
+                a_queue_is_for_its_own_workers
                 a_position_counts_those_before
                 a_far_position_is_told_though_not_counted
-                a_store_tells_what_it_takes;
+                a_store_tells_what_it_takes
+                gateways_tell_each_other_of_workers;
             results: a_result_is_recorded_once
                 the_same_result_again_is_a_duplicate
                 a_stranger_changes_nothing

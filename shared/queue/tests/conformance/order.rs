@@ -1,8 +1,10 @@
 //! Who gets which job, and when.
 
-use queue::{Claim, Enqueued, Job, NewJob, Priority};
+use std::time::Duration;
 
-use crate::fixture::{Fixture, LEASE, claim, job};
+use queue::{Claim, DEFAULT_QUEUE, Enqueued, Filter, Job, Lane, NewJob, Notice, Priority};
+
+use crate::fixture::{Fixture, LEASE, MINUTE, claim, job};
 
 fn of_priority(level: u8) -> NewJob {
     NewJob { priority: Priority::new(level).unwrap(), ..job("a") }
@@ -70,11 +72,11 @@ pub(crate) async fn a_caller_has_no_more_running_than_it_may(fixture: &Fixture) 
 }
 
 pub(crate) async fn only_languages_that_are_asked_for_are_granted(fixture: &Fixture) {
-    fixture.enqueue(NewJob { language: "beta".to_owned(), ..job("a") }).await;
+    fixture.enqueue(NewJob { lane: Lane::new("beta", DEFAULT_QUEUE), ..job("a") }).await;
     fixture.enqueue(job("a")).await;
-    let languages = vec!["gamma".to_owned(), "beta".to_owned()];
-    let granted = fixture.store().claim(Claim { languages, ..claim("w", 3) }).await.unwrap();
-    assert_eq!(granted.iter().map(|it| it.language.as_str()).collect::<Vec<_>>(), ["beta"]);
+    let lanes = ["gamma", "beta"].map(|it| Lane::new(it, DEFAULT_QUEUE)).to_vec();
+    let granted = fixture.store().claim(Claim { lanes, ..claim("w", 3) }).await.unwrap();
+    assert_eq!(granted.iter().map(|it| it.lane.language()).collect::<Vec<_>>(), ["beta"]);
 }
 
 pub(crate) async fn the_same_poll_gets_the_same_grants_until_they_are_accepted(fixture: &Fixture) {
@@ -102,6 +104,24 @@ pub(crate) async fn a_position_counts_those_before(fixture: &Fixture) {
     assert_eq!(fixture.job(second).await.position, Some(1));
 }
 
+pub(crate) async fn a_queue_is_for_its_own_workers(fixture: &Fixture) {
+    let lane = Lane::new("alpha", "large");
+    let large = fixture.enqueue(NewJob { lane: lane.clone(), ..job("a") }).await;
+    fixture.enqueue(NewJob { lane: Lane::new("alphabet", "large"), ..job("a") }).await;
+    assert_eq!(fixture.claim("w", 1).await, []);
+    let small = fixture.enqueue(job("a")).await;
+    assert_eq!(fixture.job(large).await.lane.queue(), "large");
+    let language = Some("alpha".to_owned());
+    let filter = Filter { language, ..Filter::default() };
+    let listed = fixture.store().list(filter, None, 10).await.unwrap().jobs;
+    assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), [small, large]);
+    let lanes = vec![lane.clone()];
+    let granted = fixture.store().claim(Claim { lanes, ..claim("w", 3) }).await.unwrap();
+    let granted: Vec<_> = granted.iter().map(|it| (it.lease.id, &it.lane)).collect();
+    assert_eq!(granted, [(large, &lane)]);
+    assert_eq!(fixture.claim("w", 3).await.len(), 1);
+}
+
 pub(crate) async fn a_far_position_is_told_though_not_counted(fixture: &Fixture) {
     let many = (Job::COUNTED_MAX + 50) as usize;
     let found = fixture.store().enqueue((0..many).map(|_| job("a")).collect()).await.unwrap();
@@ -112,6 +132,29 @@ pub(crate) async fn a_far_position_is_told_though_not_counted(fixture: &Fixture)
     assert_eq!(fixture.job(urgent).await.position, Some(0));
     let other = fixture.enqueue(job("b")).await;
     assert!(fixture.job(other).await.position < Some(4));
+}
+
+pub(crate) async fn gateways_tell_each_other_of_workers(fixture: &Fixture) {
+    let (store, is_file) = (fixture.store(), fixture.url().starts_with("sqlite:"));
+    let Some(board) = store.board() else { return assert!(is_file) };
+    let notice = |worker: &str, body: &[u8]| Notice { worker: worker.into(), body: body.into() };
+    let told = async || {
+        let noted = board.noted().await.unwrap();
+        noted.into_iter().map(|it| (it.notice.body, it.age, it.order)).collect::<Vec<_>>()
+    };
+    board.note(vec![notice("b", b"1"), notice("a\0", b"\0\xff")]).await.unwrap();
+    assert!(board.order("b".into(), "drain".into()).await.unwrap());
+    assert!(!board.order("c".into(), "drain".into()).await.unwrap());
+    fixture.clock.pass(MINUTE);
+    board.note(vec![notice("b", b"2")]).await.unwrap();
+    let (drain, nothing) = (Some("drain".to_owned()), Duration::ZERO);
+    let expected = [(b"\0\xff".to_vec(), MINUTE, None), (b"2".to_vec(), nothing, drain.clone())];
+    assert_eq!(told().await, expected);
+    fixture.clock.pass(9 * MINUTE);
+    assert_eq!(told().await, [(b"2".to_vec(), 9 * MINUTE, drain)], "ten minutes are enough");
+    board.note(vec![notice("c", b"3")]).await.unwrap();
+    board.forget("b".into()).await.unwrap();
+    assert_eq!(told().await, [(b"3".to_vec(), nothing, None)]);
 }
 
 pub(crate) async fn a_store_tells_what_it_takes(fixture: &Fixture) {

@@ -97,7 +97,7 @@ async fn two_gateways_grant_no_job_twice_and_keep_to_the_cap() {
         worker.await.unwrap();
     }
     let stats = fixture.store().stats().await.unwrap();
-    assert_eq!((stats.languages[0].ready, stats.languages[0].leased), (0, 0));
+    assert_eq!((stats.lanes[0].ready, stats.lanes[0].leased), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,7 +217,7 @@ async fn what_is_acknowledged_outlives_kills_amid_the_work() {
     for id in &acknowledged {
         assert!(store.job(*id).await.unwrap().is_some(), "{id} was acknowledged and is lost");
     }
-    let ready = store.stats().await.unwrap().languages[0].ready;
+    let ready = store.stats().await.unwrap().lanes[0].ready;
     let kept = number(&server.url("postgres"), "SELECT count(*) FROM flotilla.jobs").await;
     assert_eq!(i64::try_from(ready).unwrap(), kept);
     assert!(acknowledged.len() as u64 <= ready, "{} of {ready}", acknowledged.len());

@@ -321,7 +321,7 @@ async fn a_full_server_takes_no_more_and_goes_on_when_there_is_room() {
     let completed = store.complete(vec![completion(&grant, "{}")]).await;
     assert!(matches!(completed, Err(StoreError::NoRoom)), "{completed:?}");
     // Nothing is half done, and what needs no room goes on.
-    let stats = store.stats().await.unwrap().languages.remove(0);
+    let stats = store.stats().await.unwrap().lanes.remove(0);
     assert_eq!((stats.ready, stats.leased), (waiting.len() as u64, 1));
     assert_eq!(store.result(running).await.unwrap(), None);
     assert_eq!(store.job(running).await.unwrap().unwrap().state, State::Leased);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{IdempotencyKey, LanguageStats, NewJob};
+use queue::{DEFAULT_QUEUE, IdempotencyKey, Lane, LaneStats, NewJob};
 
 use crate::fixture::{Fixture, HOUR, MINUTE, job};
 
@@ -55,8 +55,8 @@ pub(crate) async fn counts_are_right_all_the_while(fixture: &Fixture) {
     fixture.complete(&grant, "{}").await;
     fixture.clock.pass(MINUTE);
     let stats = fixture.store().stats().await.unwrap();
-    let expected = LanguageStats {
-        language: "alpha".to_owned(),
+    let expected = LaneStats {
+        lane: Lane::new("alpha", DEFAULT_QUEUE),
         scheduled: 1,
         ready: 2,
         leased: 1,
@@ -64,5 +64,5 @@ pub(crate) async fn counts_are_right_all_the_while(fixture: &Fixture) {
         oldest_ready_ms: Some(60_000),
         average_run_ms: Some(100),
     };
-    assert_eq!(stats.languages, [expected]);
+    assert_eq!(stats.lanes, [expected]);
 }

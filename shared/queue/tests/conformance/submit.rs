@@ -1,6 +1,6 @@
 //! Jobs come in.
 
-use queue::{Cancelled, Enqueued, Filter, IdempotencyKey, NewJob, State};
+use queue::{Cancelled, DEFAULT_QUEUE, Enqueued, Filter, IdempotencyKey, Lane, NewJob, State};
 
 use crate::fixture::{Fixture, job};
 
@@ -74,7 +74,8 @@ pub(crate) async fn a_cancelled_job_is_never_granted(fixture: &Fixture) {
 
 pub(crate) async fn jobs_are_listed_by_what_they_are(fixture: &Fixture) {
     let first = fixture.enqueue(job("a")).await;
-    let second = fixture.enqueue(NewJob { language: "beta".to_owned(), ..job("a") }).await;
+    let second =
+        fixture.enqueue(NewJob { lane: Lane::new("beta", DEFAULT_QUEUE), ..job("a") }).await;
     let other = fixture.enqueue(job("b")).await;
     fixture.store().cancel(first).await.unwrap();
     let all = Filter::default();
