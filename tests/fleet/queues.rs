@@ -203,7 +203,7 @@ async fn queues_that_are_not_switched_on_are_not_served() {
 #[tokio::test]
 async fn workers_of_the_queue_service_have_their_tasks_by_name() {
     let directory = tempfile::tempdir().unwrap();
-    let mut gateway = served(&directory, &[]).await;
+    let gateway = served(&directory, &[]).await;
     let queue = Queue::queue_service(&gateway);
     let task =
         |id: &str| json!({"eval_id": id, "code": "print(1)", "engine": "gvisor", "priority": 1});
@@ -250,17 +250,6 @@ async fn workers_of_the_queue_service_have_their_tasks_by_name() {
     let completed = (json!("completed"), Value::Null, json!("2"));
     assert_eq!(ends, [completed, (json!("failed"), failed["error"].clone(), Value::Null)]);
 
-    // After a restart tasks are found by their names, and leases of before are nobody's.
-    assert_eq!(queue.post(API, "/tasks", &task("e-3")).await.status, 200);
-    assert_eq!(queue.get(VM, "/tasks/next").await.body["eval_id"], "e-3");
-    gateway.signal(rustix::process::Signal::TERM);
-    assert_eq!(gateway.wait(), Some(0));
-    let gateway = served(&directory, &[]).await;
-    let queue = Queue::queue_service(&gateway);
-    assert_eq!(queue.get(API, "/tasks/e-1").await.body["output"], output["output"]);
-    assert_eq!(queue.get(API, "/tasks/e-3").await.body["status"], "running");
-    let late = queue.post(VM, "/tasks/e-3/complete", &json!({"output": ""})).await;
-    late.is_problem(409, "no_lease").unwrap();
     for (body, pointer) in [
         (json!({"eval_id": "next", "code": "1"}), "/eval_id"),
         (json!({"eval_id": "a", "code": "1", "engine": ""}), "/engine"),
@@ -270,6 +259,33 @@ async fn workers_of_the_queue_service_have_their_tasks_by_name() {
     }
     queue.get(API, "/tasks/next").await.is_problem(403, "forbidden").unwrap();
     queue.post(VM, "/tasks", &task("e-4")).await.is_problem(403, "forbidden").unwrap();
+}
+
+#[tokio::test]
+async fn leases_of_the_queue_service_outlive_the_gateway() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut gateway = served(&directory, &[]).await;
+    let queue = Queue::queue_service(&gateway);
+    for id in ["e-3", "e-4"] {
+        let task = json!({"eval_id": id, "code": "print(1)", "engine": "gvisor"});
+        assert_eq!(queue.post(API, "/tasks", &task).await.status, 200);
+        assert_eq!(queue.get(VM, "/tasks/next").await.body["eval_id"], id);
+    }
+    gateway.signal(rustix::process::Signal::TERM);
+    assert_eq!(gateway.wait(), Some(0));
+    // Tasks are found by their names, and so are leases: the store has both.
+    let gateway = served(&directory, &[]).await;
+    let queue = Queue::queue_service(&gateway);
+    assert_eq!(queue.get(API, "/tasks/e-3").await.body["status"], "running");
+    let output = json!({"output": "3\n"});
+    let late = async |key| queue.post(key, "/tasks/e-3/complete", &output).await;
+    late(VM_2).await.is_problem(409, "no_lease").unwrap();
+    assert_eq!(late(VM).await.body, json!({"eval_id": "e-3", "status": "completed"}));
+    late(VM_2).await.is_problem(409, "no_lease").unwrap();
+    assert_eq!(queue.get(API, "/tasks/e-3").await.body["output"], "3\n");
+    let failed = json!({"error": "broke"});
+    assert_eq!(queue.post(VM, "/tasks/e-4/fail", &failed).await.status, 200);
+    assert_eq!(queue.get(API, "/tasks/e-4").await.body["error"], "broke");
 }
 
 #[tokio::test]

@@ -1,13 +1,13 @@
 //! The queue service: `POST /tasks {eval_id, code, engine, priority}`, and workers that ask for the
-//! next task and tell what came of it by its `eval_id` alone. So the leases of such workers are kept
-//! here: whoever has none for an `eval_id` changes nothing.
+//! next task and tell what came of it by its `eval_id` alone. So their leases are looked for in the
+//! store, by the name of the key: whoever has none for an `eval_id` changes nothing.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use queue::Lease;
+use queue::{Held, Lease};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -25,19 +25,22 @@ const AGE: Duration = Duration::from_hours(24);
 const ENGINE: &str = "docker";
 /// Longest name of an engine, in bytes.
 const ENGINE_BYTES_MAX: usize = 64;
-/// Leases that are kept at most.
-const HELD_MAX: usize = 100_000;
+/// Tasks that the workers of one key have at most.
+const HELD_MAX: usize = 10_000;
+/// Leases that are remembered at most.
+const REMEMBERED_MAX: usize = 100_000;
 /// The variables that tell a program, and its worker, which task it is.
 const EVAL_ID: &str = "EVAL_ID";
 const EVAL_ENGINE: &str = "EVAL_ENGINE";
 
-/// What the service keeps track of: whose lease each `eval_id` is.
+/// What the service remembers: which lease each `eval_id` was that it gave. Leases are the store's;
+/// this spares looking for them there, and knows those again whose results come twice.
 #[derive(Debug, Default)]
-pub(crate) struct QueueService(Mutex<HashMap<(String, String), Held>>);
+pub(crate) struct QueueService(Mutex<HashMap<(String, String), Given>>);
 
 /// The lease of one task.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct Given {
     lease: Lease,
     since: Instant,
     until: Instant,
@@ -46,39 +49,60 @@ struct Held {
 }
 
 impl QueueService {
-    /// Notes who has a task now. False if its worker has another caller's of that name, or nobody
-    /// can have more.
-    fn hold(&self, key: &str, eval_id: &str, task: &Granted, now: Instant) -> bool {
-        let mut held = self.lock();
-        if held.len() >= HELD_MAX {
-            held.retain(|_, it| it.until > now);
+    /// Remembers who has a task now, unless there is too much to remember.
+    fn remember(&self, key: &str, eval_id: &str, task: &Granted, now: Instant) {
+        let mut given = self.lock();
+        if given.len() >= REMEMBERED_MAX {
+            given.retain(|_, it| it.until > now);
         }
-        let whose = (key.to_owned(), eval_id.to_owned());
-        let is_others = |it: &Held| !it.is_told && it.until > now && it.lease.id != task.lease.id;
-        if held.len() >= HELD_MAX || held.get(&whose).is_some_and(is_others) {
-            return false;
+        if given.len() < REMEMBERED_MAX {
+            let lease = Given { lease: task.lease, since: now, until: task.until, is_told: false };
+            given.insert((key.to_owned(), eval_id.to_owned()), lease);
         }
-        let lease = Held { lease: task.lease, since: now, until: task.until, is_told: false };
-        held.insert(whose, lease);
-        true
     }
 
-    /// The lease that a key has of a task.
-    fn held(&self, key: &str, eval_id: &str) -> Result<Held, ApiError> {
-        let whose = (key.to_owned(), eval_id.to_owned());
-        self.lock().get(&whose).copied().ok_or(ApiError::NoLease)
+    /// The lease that a key was given of a task.
+    fn given(&self, key: &str, eval_id: &str) -> Option<Given> {
+        self.lock().get(&(key.to_owned(), eval_id.to_owned())).copied()
     }
 
     /// Notes that a worker told what came of a lease.
     fn told(&self, key: &str, eval_id: &str, lease: Lease) {
         let whose = (key.to_owned(), eval_id.to_owned());
-        if let Some(held) = self.lock().get_mut(&whose).filter(|it| it.lease == lease) {
-            held.is_told = true;
+        if let Some(given) = self.lock().get_mut(&whose).filter(|it| it.lease == lease) {
+            given.is_told = true;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Held>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Given>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the store knows the workers of a key as. No worker that registers has such a name.
+fn worker(key: &str) -> String {
+    format!("{key}:queue-service/")
+}
+
+/// What workers know a job as: its caller's name for it, or its own if it came in elsewhere.
+fn eval_id(lease: Lease, caller: &str, env: Option<&String>) -> String {
+    let named = env.filter(|it| tasks::id_of_name(caller, it) == lease.id);
+    named.cloned().unwrap_or_else(|| lease.id.to_string())
+}
+
+/// Whether workers know the job of a lease as that.
+fn is_called(held: &Held, eval_id: &str) -> bool {
+    let id = held.lease.id;
+    id == tasks::id_of_name(&held.caller, eval_id) || id.to_string() == eval_id
+}
+
+/// The lease of a task that a key's workers have by the store's word, wherever they got it.
+async fn held(jobs: &Jobs, key: &str, eval_id: &str) -> Result<Held, ApiError> {
+    let held = jobs.store.held(worker(key), HELD_MAX).await?;
+    let mut called = held.into_iter().filter(|it| is_called(it, eval_id));
+    match (called.next(), called.next()) {
+        (Some(held), None) => Ok(held),
+        _ => Err(ApiError::NoLease),
     }
 }
 
@@ -149,17 +173,19 @@ pub(crate) async fn next(
         }
     };
     let key = key(&request);
-    let wish = Wish { worker: format!("{key}:queue-service/"), language, most: 1, wait };
+    let wish = Wish { worker: worker(&key), language, most: 1, wait };
     let granted = tasks::claim(&shared, &wish, &[EVAL_ID, EVAL_ENGINE]).await?;
     let Some(task) = granted.into_iter().next() else { return Ok(answer(&Value::Null)) };
-    let eval_id = task.plain.env.get(EVAL_ID).cloned();
-    let eval_id = eval_id.unwrap_or_else(|| task.lease.id.to_string());
-    if !service.hold(&key, &eval_id, &task, Instant::now()) {
+    let eval_id = eval_id(task.lease, &task.caller, task.plain.env.get(EVAL_ID));
+    let held = jobs.store.held(worker(&key), HELD_MAX).await?;
+    let is_other = |it: &Held| it.lease.id != task.lease.id && is_called(it, &eval_id);
+    if held.len() >= HELD_MAX || held.iter().any(is_other) {
+        // It has another caller's of that name, or as many as it may. It is for others first.
         jobs.store.release(vec![task.lease]).await?;
-        // It is for others first.
         tokio::time::sleep(LOOK).await;
         return Ok(answer(&Value::Null));
     }
+    service.remember(&key, &eval_id, &task, Instant::now());
     let engine = task.plain.env.get(EVAL_ENGINE).unwrap_or(&task.language);
     Ok(answer(&json!({
         "eval_id": eval_id,
@@ -187,11 +213,25 @@ pub(crate) async fn complete(
     let bytes_max = shared.settings.answer_mb << 20;
     let done: Done = read(&request, payload, &shared, bytes_max).await?;
     let key = key(&request);
-    let held = service.held(&key, &eval_id)?;
     let report = Report::told(key.clone(), done.output);
-    tasks::complete(jobs, held.lease, &report, held.since.elapsed()).await?;
-    service.told(&key, &eval_id, held.lease);
-    Ok(answer(&json!({ "eval_id": *eval_id, "status": "completed" })))
+    if let Some(Given { lease, since, .. }) = service.given(&key, &eval_id) {
+        match tasks::complete(jobs, lease, &report, since.elapsed()).await {
+            // It may have another one by now, from another gateway.
+            Err(ApiError::NoLease) => {}
+            told => {
+                told?;
+                service.told(&key, &eval_id, lease);
+                return Ok(told_of(&eval_id, "completed"));
+            }
+        }
+    }
+    let Held { lease, age, .. } = held(jobs, &key, &eval_id).await?;
+    tasks::complete(jobs, lease, &report, age).await?;
+    Ok(told_of(&eval_id, "completed"))
+}
+
+fn told_of(eval_id: &str, status: &str) -> HttpResponse {
+    answer(&json!({ "eval_id": eval_id, "status": status }))
 }
 
 /// What a worker tells of a task that it could not run.
@@ -210,10 +250,19 @@ pub(crate) async fn fail(
     let (service, jobs) = parts(&shared)?;
     let told: NotDone = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
     let key = key(&request);
-    let held = service.held(&key, &eval_id)?;
-    tasks::fail(jobs, held.lease, &told.error).await?;
-    service.told(&key, &eval_id, held.lease);
-    Ok(answer(&json!({ "eval_id": *eval_id, "status": "failed" })))
+    if let Some(Given { lease, .. }) = service.given(&key, &eval_id) {
+        match tasks::fail(jobs, lease, &told.error).await {
+            Err(ApiError::NoLease) => {}
+            failed => {
+                failed?;
+                service.told(&key, &eval_id, lease);
+                return Ok(told_of(&eval_id, "failed"));
+            }
+        }
+    }
+    let Held { lease, .. } = held(jobs, &key, &eval_id).await?;
+    tasks::fail(jobs, lease, &told.error).await?;
+    Ok(told_of(&eval_id, "failed"))
 }
 
 /// `GET /tasks/{eval_id}`
@@ -243,14 +292,14 @@ pub(crate) async fn one(
 pub(crate) async fn status(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
     let (service, jobs) = parts(&shared)?;
     let now = Instant::now();
-    let held = service.lock().values().filter(|it| !it.is_told && it.until > now).count();
+    let given = service.lock().values().filter(|it| !it.is_told && it.until > now).count();
     let numbers = condition::numbers(jobs).await?;
-    let workers = condition::live(&shared) + held;
+    let workers = condition::live(&shared) + given;
     Ok(HttpResponse::Ok().json(json!({
         "queued": numbers.waiting,
         "running": numbers.running,
         "failed": numbers.dead,
-        "held": held,
+        "held": given,
         "avg_execution_time": numbers.average_seconds,
         "health": condition::health_word(condition::health(jobs, numbers.waiting, workers)),
     })))
@@ -277,6 +326,7 @@ mod tests {
         let plain = json!({ "language": "alpha", "code": "1" });
         Granted {
             lease: Lease { id: queue::JobId::random(), token },
+            caller: "a".to_owned(),
             language: "alpha".to_owned(),
             attempt: 1,
             until,
@@ -285,18 +335,35 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_its_worker_s_alone_and_one_of_each_name() {
+    fn what_was_given_is_known_again_by_its_worker_and_name() {
         let service = QueueService::default();
         let now = Instant::now();
         let (one, other) = (granted(now + AGE), granted(now + AGE));
-        assert!(service.hold("k", "e", &one, now));
-        assert!(!service.hold("k", "e", &other, now), "that of another caller");
-        assert!(service.hold("l", "e", &other, now));
-        assert_eq!(service.held("k", "e").unwrap().lease, one.lease);
-        assert!(service.held("m", "e").is_err());
+        service.remember("k", "e", &one, now);
+        service.remember("l", "e", &other, now);
+        assert_eq!(service.given("k", "e").unwrap().lease, one.lease);
+        assert_eq!(service.given("l", "e").unwrap().lease, other.lease);
+        assert!(service.given("m", "e").is_none());
+        service.told("k", "e", other.lease);
+        assert!(!service.given("k", "e").unwrap().is_told, "that is another's");
         service.told("k", "e", one.lease);
-        assert!(service.held("k", "e").is_ok(), "it may tell the same again");
-        assert!(service.hold("k", "e", &other, now));
-        assert!(service.hold("k", "e", &one, now + 2 * AGE), "the lease before has ended");
+        assert!(service.given("k", "e").unwrap().is_told, "and it may tell the same again");
+    }
+
+    #[test]
+    fn a_job_is_called_by_its_caller_s_name_for_it_only_if_that_is_one() {
+        let lease = granted(Instant::now()).lease;
+        let (id, name) = (tasks::id_of_name("a", "e"), "e".to_owned());
+        let of = |id, caller: &str| Held {
+            lease: Lease { id, ..lease },
+            caller: caller.to_owned(),
+            age: Duration::ZERO,
+        };
+        assert_eq!(eval_id(of(id, "a").lease, "a", Some(&name)), "e");
+        let others = lease.id.to_string();
+        assert_eq!(eval_id(lease, "a", Some(&name)), others, "somebody set the variable");
+        assert_eq!(eval_id(lease, "a", None), others);
+        assert!(is_called(&of(id, "a"), "e") && !is_called(&of(id, "b"), "e"));
+        assert!(is_called(&of(lease.id, "a"), &others) && !is_called(&of(lease.id, "a"), "e"));
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn check_name(pointer: &str, name: &str) -> Result<(), ApiError> {
 }
 
 /// The job that a caller's name for it stands for. It is the same after a restart.
-fn id_of_name(caller: &str, name: &str) -> JobId {
+pub(super) fn id_of_name(caller: &str, name: &str) -> JobId {
     let digest = Sha256::new().chain_update("flotilla task\0").chain_update(caller);
     let digest: [u8; 32] = digest.chain_update("\0").chain_update(name).finalize().into();
     let (half, _) = digest.split_at(16);
@@ -223,6 +223,8 @@ impl Wish {
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) lease: Lease,
+    /// Whose it is.
+    pub(super) caller: String,
     pub(super) language: String,
     pub(super) attempt: u32,
     /// When its lease ends at the latest.
@@ -279,9 +281,36 @@ pub(super) async fn claim(
     }
 }
 
-/// What there is now, and whether some jobs were passed over: those that cannot be told here whole
-/// are left to the fleet.
+/// What there is now, and whether some jobs were passed over. A worker that does not beat has each
+/// from now on.
 async fn claim_now(
+    shared: &Shared,
+    jobs: &Jobs,
+    wish: &Wish,
+    named: &[&str],
+) -> Result<(Vec<Granted>, bool), ApiError> {
+    let (offered, is_passed_over) = offer(shared, jobs, wish, named).await?;
+    let leases: Vec<Lease> = offered.iter().map(|it| it.lease).collect();
+    if leases.is_empty() {
+        return Ok((Vec::new(), is_passed_over));
+    }
+    let extended = jobs.store.extend(leases, ATTEMPT_MAX).await?;
+    let mut granted = Vec::new();
+    for (task, extended) in offered.into_iter().zip(extended) {
+        match extended {
+            Extended::Held { cancel: false, time } => {
+                granted.push(Granted { until: Instant::now() + time, ..task });
+            }
+            Extended::Held { cancel: true, .. } => fail(jobs, task.lease, "cancelled").await?,
+            Extended::Lost => {}
+        }
+    }
+    Ok((granted, is_passed_over))
+}
+
+/// Tasks for a worker that has yet to accept them, and whether some jobs were passed over: those
+/// that cannot be told here whole are left to the fleet.
+pub(super) async fn offer(
     shared: &Shared,
     jobs: &Jobs,
     wish: &Wish,
@@ -299,36 +328,22 @@ async fn claim_now(
         running_max: shared.settings.jobs_running_max,
         running_max_of: shared.running_max_of(),
     };
-    let (mut meant, mut others): (Vec<(Grant, Plain)>, Vec<Lease>) = Default::default();
-    for grant in jobs.store.claim(claim).await? {
-        match Plain::parse(&grant.body, named) {
-            Some(plain) => meant.push((grant, plain)),
-            None => others.push(grant.lease),
+    let (mut offered, mut others): (Vec<Granted>, Vec<Lease>) = Default::default();
+    for Grant { lease, caller, lane, attempt, body, .. } in jobs.store.claim(claim).await? {
+        match Plain::parse(&body, named) {
+            Some(plain) => {
+                let until = Instant::now() + GRANT;
+                let language = lane.language().to_owned();
+                offered.push(Granted { lease, caller, language, attempt, until, plain });
+            }
+            None => others.push(lease),
         }
     }
     let is_passed_over = !others.is_empty();
     if is_passed_over {
         jobs.store.release(others).await?;
     }
-    let leases: Vec<Lease> = meant.iter().map(|(grant, _)| grant.lease).collect();
-    if leases.is_empty() {
-        return Ok((Vec::new(), is_passed_over));
-    }
-    let extended = jobs.store.extend(leases, ATTEMPT_MAX).await?;
-    let mut granted = Vec::new();
-    for ((grant, plain), extended) in meant.into_iter().zip(extended) {
-        let Grant { lease, lane, attempt, .. } = grant;
-        let language = lane.language().to_owned();
-        match extended {
-            Extended::Held { cancel: false, time } => {
-                let until = Instant::now() + time;
-                granted.push(Granted { lease, language, attempt, until, plain });
-            }
-            Extended::Held { cancel: true, .. } => fail(jobs, lease, "cancelled").await?,
-            Extended::Lost => {}
-        }
-    }
-    Ok((granted, is_passed_over))
+    Ok((offered, is_passed_over))
 }
 
 /// Records what a worker tells of a task that it has, and that took it so long.

@@ -127,6 +127,17 @@ pub struct Grant {
     pub attempt_max: Duration,
 }
 
+/// A lease that a worker has, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The right to finish the job.
+    pub lease: Lease,
+    /// Whose job it is.
+    pub caller: String,
+    /// How long ago it was granted.
+    pub age: Duration,
+}
+
 /// What came of extending a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extended {

@@ -34,8 +34,8 @@ pub use job::{
 };
 pub use lane::{DEFAULT_QUEUE, Lane};
 pub use lease::{
-    Claim, Completed, Completion, Extended, Failed, Failure, Grant, InvalidToken, Lease, Released,
-    Token,
+    Claim, Completed, Completion, Extended, Failed, Failure, Grant, Held, InvalidToken, Lease,
+    Released, Token,
 };
 pub use postgres::PostgresStore;
 pub use redis::RedisStore;

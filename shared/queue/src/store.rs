@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::{
     Attempt, Board, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant,
-    Job, JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released, SqliteStore,
-    State, StoredResult, Timestamp, Wakes,
+    Held, Job, JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released,
+    SqliteStore, State, StoredResult, Timestamp, Wakes,
 };
 
 /// Keeps jobs.
@@ -75,6 +75,11 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Deletes at most `limit` of what has been kept for long enough; says how much that was.
     fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// At most `limit` leases that a worker has, those of older jobs first: it, or a gateway that
+    /// speaks for it, may have forgotten their tokens. Those that are late and not swept yet are
+    /// among them.
+    fn held(&self, worker: String, limit: usize) -> BoxFuture<'_, Result<Vec<Held>, StoreError>>;
 
     /// A job.
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>>;

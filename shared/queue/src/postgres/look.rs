@@ -5,11 +5,11 @@ use std::time::Duration;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
 
-use super::place::{Bytes, Fault, bytes, clock, count, id, limit as bound, time};
+use super::place::{Bytes, Fault, bytes, clock, count, id, limit as bound, time, token};
 use crate::lane;
 use crate::{
-    Attempt, Filter, Job, JobId, Lane, LaneStats, Page, Priority, QueueStats, State, StoredResult,
-    Timestamp,
+    Attempt, Filter, Held, Job, JobId, Lane, LaneStats, Lease, Page, Priority, QueueStats, State,
+    StoredResult, Timestamp,
 };
 
 macro_rules! columns {
@@ -98,6 +98,30 @@ pub(super) async fn attempts(pool: &PgPool, id: JobId) -> Result<Vec<Attempt>, F
         })
     };
     Ok(found.iter().map(read).collect::<sqlx::Result<_>>()?)
+}
+
+/// At most `limit` leases of a worker; by the database's clock, if there is no other.
+pub(super) async fn held(
+    pool: &PgPool,
+    worker: &str,
+    limit: usize,
+    now: Option<Timestamp>,
+) -> Result<Vec<Held>, Fault> {
+    let find = sqlx::query(concat!(
+        // Apart, so that they are found as leased jobs, and not by going through all numbers.
+        "WITH held AS MATERIALIZED (SELECT number, id, token, caller, coalesce($1, ",
+        clock!(),
+        ") - started_at AS age FROM jobs WHERE state = 'leased' AND worker = $2) ",
+        "SELECT * FROM held ORDER BY number LIMIT $3",
+    ));
+    let find = find.bind(now.map(|it| it.0)).bind(worker).bind(bound(limit));
+    let read = |row: &PgRow| {
+        let lease = Lease { id: id(row.try_get("id")?), token: token(row.try_get("token")?) };
+        let age: i64 = row.try_get("age")?;
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        Ok(Held { lease, caller: row.try_get("caller")?, age })
+    };
+    Ok(find.fetch_all(pool).await?.iter().map(read).collect::<sqlx::Result<_>>()?)
 }
 
 /// At most `limit` jobs, the newest first.

@@ -38,8 +38,8 @@ use self::writer::Writer;
 use crate::store::CallbackOutcome;
 use crate::{
     Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lane, Lease, NewJob,
-    OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
+    Enqueued, Extended, Failed, Failure, Filter, Grant, Held, Job, JobId, JobStore, Lane, Lease,
+    NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
 };
 
 /// How long anybody waits for what only has to be looked up.
@@ -192,6 +192,11 @@ impl JobStore for PostgresStore {
     fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
         self.wakes.tidy();
         self.ask(Work::Purge(limit), just!(Purged))
+    }
+
+    fn held(&self, worker: String, limit: usize) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
+        let now = self.clock.fixed();
+        look(async move { look::held(&self.readers, &plain(worker), limit, now).await })
     }
 
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {

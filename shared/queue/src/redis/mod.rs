@@ -23,7 +23,7 @@ use self::link::Link;
 use self::pack::millis;
 use crate::{
     Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
-    Completion, Durability, Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId,
+    Completion, Durability, Enqueued, Extended, Failed, Failure, Filter, Grant, Held, Job, JobId,
     JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult,
     Swept, Wakes,
 };
@@ -245,6 +245,15 @@ impl JobStore for RedisStore {
             let purged = self.link.run(&call).await?;
             self.wakes.tidy();
             Ok(purged)
+        }
+        .boxed()
+    }
+
+    fn held(&self, worker: String, limit: usize) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
+        async move {
+            let mut call = self.call(&scripts::HELD);
+            call.arg(worker).arg(limit);
+            unpack::each(self.link.run(&call).await?, unpack::held)
         }
         .boxed()
     }

@@ -32,6 +32,7 @@ operations! {
     SWEEP: " flags=allow-oom" "grace.lua" "sweep.lua";
     REDRIVE: "" "redrive.lua";
     PURGE: " flags=allow-oom" "purge.lua";
+    HELD: " flags=no-writes" "held.lua";
     JOB: " flags=no-writes" "job.lua";
     RESULT: " flags=no-writes" "result.lua";
     ATTEMPTS: " flags=no-writes" "attempts.lua";

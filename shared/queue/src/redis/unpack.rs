@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::{
-    Attempt, Callback, Cancelled, Completed, Enqueued, Extended, Failed, Grant, Job, JobId, Lane,
-    LaneStats, Lease, OpenCallback, Priority, QueueStats, State, StoreError, Timestamp, Token,
+    Attempt, Callback, Cancelled, Completed, Enqueued, Extended, Failed, Grant, Held, Job, JobId,
+    Lane, LaneStats, Lease, OpenCallback, Priority, QueueStats, State, StoreError, Timestamp,
+    Token,
 };
 
 /// The fields of a job; what is not there is nothing, or 0.
@@ -67,6 +68,12 @@ pub(super) fn grant(answer: GrantAnswer) -> Result<Grant, StoreError> {
         attempt,
         attempt_max: Duration::from_millis(attempt_ms_max),
     })
+}
+
+pub(super) fn held(answer: (Vec<u8>, Vec<u8>, String, u64)) -> Result<Held, StoreError> {
+    let (job, token, caller, age) = answer;
+    let lease = Lease { id: id(job)?, token: Token::from_bytes(sixteen(&token)?) };
+    Ok(Held { lease, caller, age: Duration::from_millis(age) })
 }
 
 pub(super) fn extended((millis, cancel): (i64, bool)) -> Extended {

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use super::Fault;
 use crate::lane;
 use crate::{
-    Attempt, Filter, Job, JobId, Lane, LaneStats, Page, Priority, QueueStats, State, StoredResult,
-    Timestamp,
+    Attempt, Filter, Held, Job, JobId, Lane, LaneStats, Lease, Page, Priority, QueueStats, State,
+    StoredResult, Timestamp, Token,
 };
 
 const COLUMNS: &str = "number, id, caller, language, state, reason, priority, attempt, \
@@ -95,6 +95,26 @@ pub(super) fn attempts(connection: &Connection, id: JobId) -> Result<Vec<Attempt
             ended_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
             reason: row.get(4)?,
         })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// At most `limit` leases of a worker.
+pub(super) fn held(
+    connection: &Connection,
+    worker: &str,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Held>, Fault> {
+    let mut find = connection.prepare_cached(
+        "SELECT id, token, caller, started_at FROM jobs INDEXED BY jobs_leased \
+         WHERE state = 'leased' AND worker = ? ORDER BY number LIMIT ?",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found = find.query_map(params![worker, limit], |row| {
+        let (id, token) = (JobId::from_bytes(row.get(0)?), Token::from_bytes(row.get(1)?));
+        let age = Timestamp(row.get(3)?).until(now);
+        Ok(Held { lease: Lease { id, token }, caller: row.get(2)?, age })
     })?;
     Ok(found.collect::<Result<_, _>>()?)
 }

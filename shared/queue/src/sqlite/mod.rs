@@ -26,8 +26,8 @@ use self::thread::Thread;
 use crate::store::CallbackOutcome;
 use crate::{
     Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Grant, Job, JobId, JobStore, Lane, Lease, NewJob,
-    OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
+    Enqueued, Extended, Failed, Failure, Filter, Grant, Held, Job, JobId, JobStore, Lane, Lease,
+    NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
 };
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
@@ -286,6 +286,11 @@ impl JobStore for SqliteStore {
             Ok(purged)
         }
         .boxed()
+    }
+
+    fn held(&self, worker: String, limit: usize) -> BoxFuture<'_, Result<Vec<Held>, StoreError>> {
+        let now = self.clock.now();
+        self.read(move |connection| look::held(connection, &worker, limit, now))
     }
 
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {

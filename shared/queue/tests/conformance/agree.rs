@@ -181,6 +181,14 @@ impl Pair {
             Filter { since: Some(now), ..Filter::default() },
             Filter { before: Some(now), ..Filter::default() },
         ];
+        let mut held = Vec::new();
+        for it in [one, other] {
+            let found = it.store().held("w".to_owned(), 100).await.unwrap();
+            held.push(
+                found.into_iter().map(|it| (it.lease.id, it.caller, it.age)).collect::<Vec<_>>(),
+            );
+        }
+        assert_eq!(held[0], held[1]);
         let filter = filters[index % filters.len()].clone();
         alike!(self, |it| it.store().list(filter.clone(), None, 100));
     }

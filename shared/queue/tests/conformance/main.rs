@@ -67,6 +67,7 @@ macro_rules! every_case {
                 a_stranger_changes_nothing
                 a_late_result_is_taken_if_nobody_else_has_the_job
                 a_result_after_another_was_granted_the_job_is_stale
+                a_worker_s_leases_are_found_again_with_their_tokens
                 a_fault_is_retried_and_then_the_job_is_dead
                 a_fault_that_no_retry_helps_is_the_end
                 what_is_released_has_spent_no_attempt

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use queue::{
-    CallbackOutcome, Cancelled, Completed, Completion, Extended, Failed, Failure, Grant, NewJob,
-    Released, State,
+    CallbackOutcome, Cancelled, Completed, Completion, Extended, Failed, Failure, Grant, Held,
+    NewJob, Released, State,
 };
 
 use crate::fixture::{Fixture, LEASE, MINUTE, check, completion, job};
@@ -69,6 +69,31 @@ pub(crate) async fn a_result_after_another_was_granted_the_job_is_stale(fixture:
     assert_eq!(fixture.complete(&second, "second").await, Completed::Recorded);
     assert_eq!(fixture.complete(&first, "first").await, Completed::Stale);
     assert_eq!(fixture.store().result(id).await.unwrap().unwrap().body, b"second");
+}
+
+pub(crate) async fn a_worker_s_leases_are_found_again_with_their_tokens(fixture: &Fixture) {
+    for caller in ["a", "b", "c"] {
+        fixture.enqueue(job(caller)).await;
+    }
+    let grants = fixture.claim("w:1/", 2).await;
+    let other = fixture.claim("w:1", 1).await;
+    fixture.clock.pass(LEASE / 5);
+    fixture.reopen().await;
+    let held = async |limit| fixture.store().held("w:1/".to_owned(), limit).await.unwrap();
+    let expected =
+        |grant: &Grant| Held { lease: grant.lease, caller: grant.caller.clone(), age: LEASE / 5 };
+    assert_eq!(held(10).await, [&grants[0], &grants[1]].map(expected));
+    assert_eq!(held(1).await, [expected(&grants[0])]);
+    assert_eq!(fixture.store().held("nobody".to_owned(), 10).await.unwrap(), []);
+    // With what was found a job can be finished, and then there is nothing to be found.
+    fixture.complete(&grants[0], "{}").await;
+    assert_eq!(held(10).await, [expected(&grants[1])]);
+    assert_eq!(fixture.store().release(vec![grants[1].lease]).await.unwrap().len(), 1);
+    assert_eq!(held(10).await, []);
+    // Nor is what another worker has by now.
+    let again = fixture.claim("w:2/", 1).await;
+    assert_eq!((again[0].lease.id, held(10).await), (grants[1].lease.id, vec![]));
+    assert_eq!(fixture.store().held("w:1".to_owned(), 10).await.unwrap(), [expected(&other[0])]);
 }
 
 pub(crate) async fn a_fault_is_retried_and_then_the_job_is_dead(fixture: &Fixture) {
