@@ -8,6 +8,7 @@ use protocol::Level;
 
 use super::BenchArguments;
 use super::client::FleetClient;
+use super::queue::Keys;
 use crate::fleet::{Fleet, FleetChoices, PortChoice, Ready};
 use crate::output::say;
 
@@ -45,6 +46,16 @@ impl Fleets {
     /// Starts the fleet that is measured; it is not ready yet.
     pub(crate) async fn start(arguments: &BenchArguments) -> anyhow::Result<Self> {
         let choices = choices(arguments, arguments.only.clone(), &[]);
+        Ok(Self { warm: Fleet::start(&choices).await?, cold: None })
+    }
+
+    /// The same for a gateway that knows its callers by these keys.
+    pub(crate) async fn start_with_keys(
+        arguments: &BenchArguments,
+        keys: &Keys,
+    ) -> anyhow::Result<Self> {
+        let mut choices = choices(arguments, arguments.only.clone(), &[]);
+        choices.gateway.push(("GATEWAY_KEYS".to_owned(), keys.entries()));
         Ok(Self { warm: Fleet::start(&choices).await?, cold: None })
     }
 

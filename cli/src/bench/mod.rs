@@ -16,7 +16,6 @@ mod page;
 mod processes;
 mod programs;
 mod queue;
-mod queue_report;
 mod report;
 mod session;
 mod statistics;
@@ -36,7 +35,7 @@ use fleets::Fleets;
 pub(crate) use jail::{JAIL_SAMPLER, jail, sample_jail};
 use pace::Pace;
 use programs::Program;
-use queue::QueuePace;
+use queue::{Keys, QueuePace};
 use report::BenchReport;
 use session::Session;
 
@@ -63,7 +62,8 @@ const RESULTS: &str = "bench-results";
 /// `bench-results/`; progress is told on standard error, and Ctrl-C leaves nothing.
 ///
 /// With --queue it measures the job queue: jobs acknowledged a second, how soon one is picked up, what
-/// a claim costs while many wait, and jobs that go through a second.
+/// a claim costs while many wait, how long a backlog of one caller holds up another, and jobs that go
+/// through a second.
 ///
 /// With --jail it measures the jail alone, without a fleet: what each level of isolation that can
 /// be had here costs a program that does nothing, over a plain fork and exec.
@@ -129,20 +129,21 @@ async fn bench_queue(
     checkout: &Path,
     mut interrupts: Interrupts,
 ) -> anyhow::Result<()> {
-    let fleets = Fleets::start(arguments).await?;
+    let keys = Keys::random()?;
+    let fleets = Fleets::start_with_keys(arguments, &keys).await?;
     let pace = queue_pace(arguments);
     let measured = tokio::select! {
         measured = async {
             let serving = fleets.warm().await?;
             let executor = serving.ready.executors.first().context("no executor runs")?;
-            queue::measure(serving.client.url(), &executor.info, &pace).await
+            queue::measure(serving.client.url(), keys, &executor.info, &pace).await
         } => measured,
         () = interrupts.next() => Err(anyhow::anyhow!("interrupted")),
     };
     let told = measured.and_then(|report| {
         let text = format!("{}\n", serde_json::to_string_pretty(&report)?);
         let file = keep(checkout, &format!("queue-{}.json", unix_seconds()?), &text)?;
-        print(if arguments.json { text } else { queue_report::page(&report) });
+        print(if arguments.json { text } else { queue::report::page(&report) });
         say(format_args!("written to {}", file.display()));
         Ok(())
     });

@@ -352,7 +352,7 @@ fn token(host: IpAddr) -> anyhow::Result<String> {
 }
 
 /// 256 random bits as hex digits.
-fn random_token() -> anyhow::Result<String> {
+pub(crate) fn random_token() -> anyhow::Result<String> {
     let mut random = [0_u8; 32];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
         .context("the system gives no random bytes")?;

@@ -2,42 +2,45 @@
 
 use serde::Serialize;
 
-use super::queue::STEADY_PER_SECOND;
-use super::statistics::Summary;
+use super::super::statistics::Summary;
+use super::STEADY_PER_SECOND;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct QueueReport {
+pub(in crate::bench) struct QueueReport {
     /// What an acknowledged job outlives.
-    pub(super) durability: String,
+    pub(in crate::bench) durability: String,
     /// How long the disk takes to keep 4 KiB: without it the rest says little.
-    pub(super) flush: Summary,
+    pub(in crate::bench) flush: Summary,
     /// From a submission to a worker that has the job, while few are submitted.
-    pub(super) pickup: Summary,
+    pub(in crate::bench) pickup: Summary,
     /// Jobs acknowledged a second, each submitted alone.
-    pub(super) enqueued_per_second: f64,
+    pub(in crate::bench) enqueued_per_second: f64,
     /// How long each acknowledgement took.
-    pub(super) acknowledged: Summary,
+    pub(in crate::bench) acknowledged: Summary,
     /// What the store takes more for each job that waits.
-    pub(super) bytes_per_job: f64,
+    pub(in crate::bench) bytes_per_job: f64,
     /// Claims of one job, by how many wait.
-    pub(super) claims: Vec<ClaimCost>,
+    pub(in crate::bench) claims: Vec<ClaimCost>,
+    /// With a long backlog of one caller, how many of its jobs were started before the job of another
+    /// who came along; for each who did, in the order of the numbers.
+    pub(in crate::bench) before_a_newcomer: Vec<usize>,
     /// Jobs that were claimed, accepted and completed a second.
-    pub(super) cycles_per_second: f64,
+    pub(in crate::bench) cycles_per_second: f64,
 }
 
 /// What a claim costs.
 #[derive(Debug, Serialize)]
-pub(super) struct ClaimCost {
+pub(in crate::bench) struct ClaimCost {
     /// How many jobs wait.
-    pub(super) waiting: u64,
+    pub(in crate::bench) waiting: u64,
     /// How long one takes.
-    pub(super) time: Summary,
+    pub(in crate::bench) time: Summary,
 }
 
 /// The report for people.
-pub(super) fn page(report: &QueueReport) -> String {
+pub(in crate::bench) fn page(report: &QueueReport) -> String {
     let QueueReport { flush, pickup, acknowledged, .. } = report;
     let head = format!(
         "an acknowledged job outlives: {}; the disk keeps 4 KiB in {:.1} ms (p50), {:.1} (p99)\n\
@@ -56,9 +59,12 @@ pub(super) fn page(report: &QueueReport) -> String {
         let (p50, p99) = (time.p50_ms, time.p99_ms);
         format!("claimed, while {waiting} wait: p50 {p50:.2} ms, p99 {p99:.2}\n")
     });
-    let QueueReport { cycles_per_second, bytes_per_job, .. } = report;
+    let QueueReport { cycles_per_second, bytes_per_job, before_a_newcomer, .. } = report;
+    let middle = before_a_newcomer.get(before_a_newcomer.len() / 2).copied().unwrap_or_default();
+    let most = before_a_newcomer.last().copied().unwrap_or_default();
     let last = format!(
-        "claimed, accepted and completed: {cycles_per_second:.0} jobs/s\n\
+        "started before the job of a caller who comes along: {middle} of a backlog (median), {most} at most\n\
+         claimed, accepted and completed: {cycles_per_second:.0} jobs/s\n\
          a job of 1 KB that waits: {bytes_per_job:.0} bytes of the store\n"
     );
     [head, claims.collect(), last].concat()

@@ -1,6 +1,9 @@
 //! What the job queue carries: jobs of a language that only the bench itself plays a worker of, so
 //! that nothing is measured but the gateway and its store, on the processors that the load takes, too.
 
+mod client;
+pub(super) mod report;
+
 use std::collections::HashMap;
 use std::io::{Seek as _, Write as _};
 use std::sync::Arc;
@@ -8,24 +11,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use protocol::ExecutorInfo;
-use protocol::worker::{
-    Beat, Beaten, Completed, Completions, HeldLease, JobResult, Poll, Registered, Registration,
-    Work,
-};
-use reqwest::Client;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use protocol::worker::Work;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use super::queue_report::{ClaimCost, QueueReport};
 use super::statistics::{Summary, rate};
-use crate::http;
+use crate::fleet::random_token;
 use crate::output::say;
+use client::{Queue, holding, job, poll, results};
+use report::{ClaimCost, QueueReport};
 
-const LANGUAGE: &str = "noop";
 /// Callers that submit at the same time.
 const CALLERS: usize = 64;
 /// Workers, and jobs that each asks for at a time.
@@ -37,6 +33,10 @@ pub(super) const STEADY_PER_SECOND: u64 = 200;
 const BATCH: usize = 100;
 /// Claims that are timed, for each number of jobs that wait.
 const CLAIMS: usize = 200;
+/// How many jobs of one caller wait at least when it is counted how many of them go before another
+/// caller's, and how often that is done.
+const BACKLOG: u64 = 20_000;
+const NEWCOMERS: usize = 20;
 /// Times that the disk is asked to keep something.
 const FLUSHES: usize = 50;
 
@@ -49,15 +49,33 @@ pub(crate) struct QueuePace {
     pub(crate) waiting: Vec<u64>,
 }
 
+/// The keys of this bench: its own, which may do all, and that of a caller beside it.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    bench: String,
+    other: String,
+}
+
+impl Keys {
+    pub(crate) fn random() -> anyhow::Result<Self> {
+        Ok(Self { bench: random_token()?, other: random_token()? })
+    }
+
+    /// As a gateway takes them.
+    pub(crate) fn entries(&self) -> String {
+        format!("bench:{} role=submit+work+admin,other:{}", self.bench, self.other)
+    }
+}
+
 /// Measures the queue of the gateway at `url`. `info` is what any executor says of itself.
 pub(crate) async fn measure(
     url: &str,
+    keys: Keys,
     info: &ExecutorInfo,
     pace: &QueuePace,
 ) -> anyhow::Result<QueueReport> {
     let flush = flushes()?;
-    let bench =
-        Arc::new(Queue { client: http::client(Duration::from_secs(30))?, url: url.to_owned() });
+    let bench = Arc::new(Queue::at(url, keys)?);
     for number in 0..WORKERS {
         bench.register(number, info).await?;
     }
@@ -73,6 +91,9 @@ pub(crate) async fn measure(
     }
     let full = bench.queue().await?;
     let jobs = full.ready().saturating_sub(empty.ready()).max(1);
+    say("how long a backlog holds up another caller");
+    fill(&bench, BACKLOG).await?;
+    let before_a_newcomer = before_a_newcomer(&bench).await?;
     say("how many jobs go through");
     let (cycles, cycles_time) = cycle(&bench, pace.phase).await?;
     Ok(QueueReport {
@@ -83,138 +104,9 @@ pub(crate) async fn measure(
         acknowledged,
         bytes_per_job: full.bytes.saturating_sub(empty.bytes) as f64 / jobs as f64,
         claims,
+        before_a_newcomer,
         cycles_per_second: rate(cycles, cycles_time.as_secs_f64()),
     })
-}
-
-/// What is needed of `GET /v1/queue`.
-#[derive(Debug, Deserialize)]
-struct QueueState {
-    durability: String,
-    bytes: u64,
-    languages: Vec<Waiting>,
-}
-
-impl QueueState {
-    /// Jobs of the bench that wait.
-    fn ready(&self) -> u64 {
-        let own = self.languages.iter().filter(|it| it.language == LANGUAGE);
-        own.map(|it| it.ready).sum()
-    }
-}
-
-/// What waits in a language.
-#[derive(Debug, Deserialize)]
-struct Waiting {
-    language: String,
-    ready: u64,
-}
-
-/// What is needed of a job that was submitted.
-#[derive(Debug, Deserialize)]
-struct Submitted {
-    id: String,
-}
-
-/// A gateway whose queue is measured.
-#[derive(Debug)]
-struct Queue {
-    client: Client,
-    url: String,
-}
-
-impl Queue {
-    async fn call<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &(impl Serialize + Sync),
-    ) -> anyhow::Result<T> {
-        let request = self.client.post(format!("{}{path}", self.url));
-        let request = request.header("content-type", "application/json");
-        let answer = request.body(serde_json::to_vec(body)?).send().await?;
-        let status = answer.status();
-        let bytes = answer.bytes().await?;
-        ensure!(status.is_success(), "{path}: {status}: {}", String::from_utf8_lossy(&bytes));
-        serde_json::from_slice(&bytes).with_context(|| path.to_owned())
-    }
-
-    async fn queue(&self) -> anyhow::Result<QueueState> {
-        http::get(&self.client, &format!("{}/v1/queue", self.url), None).await
-    }
-
-    async fn register(&self, number: usize, info: &ExecutorInfo) -> anyhow::Result<()> {
-        let mut info = info.clone();
-        info.languages.truncate(1);
-        for language in &mut info.languages {
-            LANGUAGE.clone_into(&mut language.id);
-            language.aliases.clear();
-        }
-        let told = Registration {
-            worker: name(number),
-            incarnation: name(number),
-            is_fresh: true,
-            version: String::new(),
-            protocol: [protocol::worker::PROTOCOL; 2],
-            queues: Vec::new(),
-            info,
-        };
-        self.call::<Registered>("/v1/worker/register", &told).await.map(drop)
-    }
-
-    async fn submit(&self) -> anyhow::Result<String> {
-        let submitted: Submitted = self.call("/v1/jobs", &job()).await?;
-        Ok(submitted.id)
-    }
-
-    async fn accept(&self, number: usize, holding: Vec<HeldLease>) -> anyhow::Result<()> {
-        let (worker, incarnation) = (name(number), name(number));
-        let beat = Beat { worker, incarnation, holding, ..Beat::default() };
-        self.call::<Beaten>("/v1/worker/beat", &beat).await.map(drop)
-    }
-
-    /// Tells results, and asks for as many jobs as `poll` wants.
-    async fn complete(&self, results: Vec<JobResult>, poll: Option<Poll>) -> anyhow::Result<Work> {
-        let told = Completions { results, poll };
-        let done: Completed = self.call("/v1/worker/complete", &told).await?;
-        Ok(done.work.unwrap_or_default())
-    }
-}
-
-fn name(number: usize) -> String {
-    format!("bench-{number}")
-}
-
-fn job() -> Value {
-    json!({ "language": LANGUAGE, "code": "x".repeat(1000) })
-}
-
-fn poll(number: usize, turn: usize, free: usize, wait: Duration) -> Poll {
-    Poll {
-        worker: name(number),
-        incarnation: name(number),
-        poll: turn.to_string(),
-        free,
-        wait_ms: u64::try_from(wait.as_millis()).unwrap_or_default(),
-        ..Poll::default()
-    }
-}
-
-fn results(work: &Work) -> anyhow::Result<Vec<JobResult>> {
-    let report = RawValue::from_string(
-        json!({ "status": "success", "output": "x".repeat(1000), "error": "" }).to_string(),
-    )?;
-    let result = |id: &String, token: &String| JobResult {
-        id: id.clone(),
-        token: token.clone(),
-        run_ms: 1,
-        report: report.clone(),
-    };
-    Ok(work.jobs.iter().map(|it| result(&it.id, &it.token)).collect())
-}
-
-fn holding(work: &Work) -> Vec<HeldLease> {
-    let jobs = work.jobs.iter();
-    jobs.map(|it| HeldLease { id: it.id.clone(), token: it.token.clone() }).collect()
 }
 
 fn ms(time: Duration) -> f64 {
@@ -311,11 +203,7 @@ async fn submit_alone(
 
 /// What a claim of one job costs while so many wait.
 async fn claim_cost(bench: &Arc<Queue>, waiting: u64) -> anyhow::Result<ClaimCost> {
-    while bench.queue().await?.ready() < waiting {
-        let batch = json!({ "jobs": vec![job(); BATCH] });
-        let fill = (0..8).map(|_| bench.call::<Value>("/v1/jobs", &batch));
-        futures::future::try_join_all(fill).await?;
-    }
+    fill(bench, waiting).await?;
     let mut samples = Vec::new();
     for turn in 0..CLAIMS {
         let began = Instant::now();
@@ -325,6 +213,40 @@ async fn claim_cost(bench: &Arc<Queue>, waiting: u64) -> anyhow::Result<ClaimCos
         bench.call::<Value>("/v1/worker/release", &json!({ "leases": holding(&work) })).await?;
     }
     Ok(ClaimCost { waiting, time: Summary::of(&samples).context("nothing was claimed")? })
+}
+
+/// Has so many jobs wait at least.
+async fn fill(bench: &Queue, waiting: u64) -> anyhow::Result<()> {
+    let batch = json!({ "jobs": vec![job(); BATCH] });
+    while bench.queue().await?.ready() < waiting {
+        let fill = (0..8).map(|_| bench.call::<Value>("/v1/jobs", &batch));
+        futures::future::try_join_all(fill).await?;
+    }
+    Ok(())
+}
+
+/// How many jobs of the backlog are started before that of a caller who comes along, each time.
+async fn before_a_newcomer(bench: &Queue) -> anyhow::Result<Vec<usize>> {
+    let (mut before, mut turn, mut ready) = (Vec::new(), 3_000_000, Vec::new());
+    for _ in 0..NEWCOMERS {
+        let newcomer = bench.submit_as_another().await?;
+        let mut others = 0;
+        loop {
+            turn += 1;
+            let work = bench.complete(ready, Some(poll(0, turn, 1, Duration::ZERO))).await?;
+            bench.accept(0, holding(&work)).await?;
+            ready = results(&work)?;
+            let started = work.jobs.first().context("nothing is started though much waits")?;
+            if started.id == newcomer {
+                break;
+            }
+            others += 1;
+        }
+        before.push(others);
+    }
+    bench.complete(ready, None).await?;
+    before.sort_unstable();
+    Ok(before)
 }
 
 /// How many of the jobs that wait are claimed, accepted and completed in a phase.
