@@ -227,8 +227,9 @@ async fn fill(bench: &Queue, waiting: u64) -> anyhow::Result<()> {
 
 /// How many jobs of the backlog are started before that of a caller who comes along, each time.
 async fn before_a_newcomer(bench: &Queue) -> anyhow::Result<Vec<usize>> {
-    let (mut before, mut turn, mut ready) = (Vec::new(), 3_000_000, Vec::new());
+    let (mut before, mut turn) = (Vec::new(), 3_000_000);
     for _ in 0..NEWCOMERS {
+        let mut ready = Vec::new();
         let newcomer = bench.submit_as_another().await?;
         let mut others = 0;
         loop {
@@ -242,9 +243,9 @@ async fn before_a_newcomer(bench: &Queue) -> anyhow::Result<Vec<usize>> {
             }
             others += 1;
         }
+        bench.complete(ready, None).await?;
         before.push(others);
     }
-    bench.complete(ready, None).await?;
     before.sort_unstable();
     Ok(before)
 }

@@ -24,7 +24,6 @@ struct Candidate {
     caller: String,
     rank: i16,
     turn: f64,
-    cost: f64,
     start_by: Option<i64>,
 }
 
@@ -36,8 +35,7 @@ impl Candidate {
             caller: row.try_get(2)?,
             rank: row.try_get(3)?,
             turn: row.try_get(4)?,
-            cost: row.try_get(5)?,
-            start_by: row.try_get(6)?,
+            start_by: row.try_get(5)?,
         })
     }
 
@@ -71,7 +69,7 @@ impl Line {
         let last = self.read.last().map(|it| (it.rank, it.turn, it.number));
         let (rank, turn, number) = last.unwrap_or((first, f64::NEG_INFINITY, 0));
         let find = sqlx::query(
-            "SELECT number, id, caller, rank, turn, cost, start_by FROM jobs \
+            "SELECT number, id, caller, rank, turn, start_by FROM jobs \
              WHERE state = 'ready' AND language = $1 AND (rank, turn, number) > ($2, $3, $4) \
              AND rank <= $5 ORDER BY rank, turn, number LIMIT $6",
         );
@@ -256,7 +254,7 @@ impl<'a> Claims<'a> {
                 number: candidate.number,
                 token: Token::random()?,
                 language: language.to_owned(),
-                clock: candidate.turn - candidate.cost,
+                clock: candidate.turn,
             });
         }
         Ok(found)

@@ -80,13 +80,14 @@ impl Shares {
         Ok(found)
     }
 
-    /// The turn of a caller's next job, and what it costs: as much later than the one before as its
-    /// jobs take time. Who has none waiting comes in where the queue is, without any credit.
+    /// The turn of a caller's next job, and what it costs: as much later than the one before as that
+    /// one is expected to take. Who has none waiting comes in where the queue is, without any credit,
+    /// and does not wait for what is only guessed of its own job.
     pub(super) fn take_turn(&mut self, caller: &str, language: &str) -> (f64, f64) {
         let clock = self.languages.get(language).copied().unwrap_or_default().turn;
         let share = self.shares.entry((caller.to_owned(), language.to_owned())).or_default();
-        let turn = share.last_turn.max(clock) + share.expected_s;
-        share.last_turn = turn;
+        let turn = share.last_turn.max(clock);
+        share.last_turn = turn + share.expected_s;
         share.is_changed = true;
         (turn, share.expected_s)
     }

@@ -49,7 +49,7 @@ local function grant(job)
   call('RPUSH', of('attempts', job.id), cmsgpack.pack({ worker, now }))
   -- The queue's clock is that of the last job that went out.
   local clock = number_of(call('HGET', P .. 'clock', job.language))
-  call('HSET', P .. 'clock', job.language, math.max(clock, job.turn - job.cost))
+  call('HSET', P .. 'clock', job.language, math.max(clock, number_of(job.turn)))
   granted(job)
 end
 

@@ -16,7 +16,7 @@
 -- heads:PRIORITY:LANGUAGE       the first ready job of each caller by turn: a claim passes over a
 --                               caller in one step, however much of it waits
 -- since:LANGUAGE                ready jobs by the time when they became so
--- shares:CALLER                 hash: last turn and expected seconds in each language
+-- shares:CALLER                 hash: next turn at the earliest and expected seconds in each language
 -- clock, average                hashes by language: turn of the last job that went out, milliseconds
 -- totals:LANGUAGE, languages    hash: how many jobs there are in each state; those that have any
 -- waiting, waiting_total        hash: scheduled and ready jobs of each caller; of all
@@ -212,16 +212,17 @@ local function move(job, state, changes)
   changed[#changed + 1] = job.id
 end
 
--- The turn of a caller's next job, and what it costs: as much later than the one before as its jobs
--- take time. Who has none waiting comes in where the queue is, without any credit.
+-- The turn of a caller's next job, and what it costs: as much later than the one before as that one is
+-- expected to take. Who has none waiting comes in where the queue is, without any credit, and does
+-- not wait for what is only guessed of its own job.
 local function take_turn(caller, language)
   local shares = name('shares', caller)
   local turn_of, cost_of = 'turn:' .. language, 'cost:' .. language
   local share = call('HMGET', shares, turn_of, cost_of)
   local cost = tonumber(share[2] or COST)
   local clock = number_of(call('HGET', P .. 'clock', language))
-  local turn = math.max(number_of(share[1]), clock) + cost
-  call('HSET', shares, turn_of, turn, cost_of, cost)
+  local turn = math.max(number_of(share[1]), clock)
+  call('HSET', shares, turn_of, turn + cost, cost_of, cost)
   return turn, cost
 end
 

@@ -19,7 +19,6 @@ struct Candidate {
     number: i64,
     caller: String,
     turn: f64,
-    cost: f64,
     start_by: Option<i64>,
 }
 
@@ -83,7 +82,7 @@ fn choose(
 ) -> Result<Vec<Candidate>, Fault> {
     let (mut chosen, mut left) = (Vec::new(), free);
     let mut find = connection.prepare_cached(
-        "SELECT number, caller, turn, cost, start_by FROM jobs WHERE state = 'ready' \
+        "SELECT number, caller, turn, start_by FROM jobs WHERE state = 'ready' \
          AND language = ?1 AND priority BETWEEN ?2 AND ?3 \
          ORDER BY priority DESC, turn, number LIMIT ?4",
     )?;
@@ -111,8 +110,7 @@ impl Candidate {
             number: row.get(0)?,
             caller: row.get(1)?,
             turn: row.get(2)?,
-            cost: row.get(3)?,
-            start_by: row.get(4)?,
+            start_by: row.get(3)?,
         })
     }
 
@@ -148,7 +146,7 @@ fn grant(
         "INSERT INTO languages (language, turn) VALUES (?1, ?2) \
          ON CONFLICT DO UPDATE SET turn = max(turn, excluded.turn)",
     )?;
-    tick.execute(params![lane, candidate.turn - candidate.cost])?;
+    tick.execute(params![lane, candidate.turn])?;
     granted(connection, number)
 }
 

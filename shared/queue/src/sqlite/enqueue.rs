@@ -108,8 +108,9 @@ fn insert(
     Ok(())
 }
 
-/// The turn of a caller's next job, and what it costs: as much later than the one before as its jobs
-/// take time. Who has none waiting comes in where the queue is, without any credit.
+/// The turn of a caller's next job, and what it costs: as much later than the one before as that one is
+/// expected to take. Who has none waiting comes in where the queue is, without any credit, and does
+/// not wait for what is only guessed of its own job.
 pub(super) fn take_turn(
     connection: &Connection,
     caller: &str,
@@ -124,11 +125,11 @@ pub(super) fn take_turn(
     let (last, cost) = share.unwrap_or((0.0, COST));
     let mut clock = connection.prepare_cached("SELECT turn FROM languages WHERE language = ?")?;
     let clock = clock.query_row([language], |row| row.get::<_, f64>(0)).optional()?;
-    let turn = last.max(clock.unwrap_or_default()) + cost;
+    let turn = last.max(clock.unwrap_or_default());
     let mut note = connection.prepare_cached(
         "INSERT INTO shares VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET last_turn = excluded.last_turn",
     )?;
-    note.execute(params![caller, language, turn, cost])?;
+    note.execute(params![caller, language, turn + cost, cost])?;
     Ok((turn, cost))
 }
 

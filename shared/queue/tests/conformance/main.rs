@@ -53,6 +53,7 @@ macro_rules! every_case {
             order: a_leased_job_is_not_granted_again
                 a_higher_priority_goes_first
                 a_long_backlog_of_one_caller_does_not_hold_up_another
+                nobody_waits_for_what_is_only_guessed_of_their_job
                 one_claim_in_ten_takes_the_lowest_priority
                 a_caller_has_no_more_running_than_it_may
                 only_languages_that_are_asked_for_are_granted

@@ -1,10 +1,13 @@
 //! Who gets which job, and when.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use queue::{Claim, DEFAULT_QUEUE, Enqueued, Filter, Job, Lane, NewJob, Notice, Priority};
+use queue::{
+    Claim, Completion, DEFAULT_QUEUE, Enqueued, Filter, Job, Lane, NewJob, Notice, Priority,
+};
 
-use crate::fixture::{Fixture, LEASE, MINUTE, claim, job};
+use crate::fixture::{Fixture, LEASE, MINUTE, claim, completion, job};
 
 fn of_priority(level: u8) -> NewJob {
     NewJob { priority: Priority::new(level).unwrap(), ..job("a") }
@@ -42,6 +45,26 @@ pub(crate) async fn a_long_backlog_of_one_caller_does_not_hold_up_another(fixtur
         fixture.complete(&grant, "{}").await;
     }
     assert!(dispatches <= 20, "it had to wait for {dispatches} others");
+}
+
+pub(crate) async fn nobody_waits_for_what_is_only_guessed_of_their_job(fixture: &Fixture) {
+    let many = |count| (0..count).map(|_| job("busy")).collect();
+    fixture.store().enqueue(many(30)).await.unwrap();
+    // By now its jobs are known to be quick, and those of the others are not.
+    for _ in 0..30 {
+        let grant = fixture.start("w").await;
+        let run_time = Duration::from_millis(1);
+        let quick = Completion { run_time, ..completion(&grant, "{}") };
+        fixture.store().complete(vec![quick]).await.unwrap();
+    }
+    fixture.store().enqueue(many(200)).await.unwrap();
+    fixture.start("w").await;
+    let mut others = HashSet::new();
+    for caller in ["x", "y", "z"] {
+        others.insert(fixture.enqueue(job(caller)).await);
+    }
+    let next: HashSet<_> = fixture.claim("w", 4).await.iter().map(|it| it.lease.id).collect();
+    assert!(others.is_subset(&next), "a backlog went before them");
 }
 
 pub(crate) async fn one_claim_in_ten_takes_the_lowest_priority(fixture: &Fixture) {
