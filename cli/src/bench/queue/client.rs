@@ -62,12 +62,13 @@ impl Queue {
         Ok(Self { client: http::client(Duration::from_secs(30))?, url: url.to_owned(), keys })
     }
 
+    /// Says something as a worker.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> anyhow::Result<T> {
-        self.call_as(&self.keys.bench, path, body).await
+        self.call_as(&self.keys.worker, path, body).await
     }
 
     async fn call_as<T: DeserializeOwned>(
@@ -87,7 +88,7 @@ impl Queue {
 
     pub(super) async fn queue(&self) -> anyhow::Result<QueueState> {
         let url = format!("{}/v1/queue", self.url);
-        http::get(&self.client, &url, Some(&self.keys.bench)).await
+        http::get(&self.client, &url, Some(&self.keys.caller)).await
     }
 
     pub(super) async fn register(&self, number: usize, info: &ExecutorInfo) -> anyhow::Result<()> {
@@ -111,7 +112,13 @@ impl Queue {
 
     /// Submits one job, and says which it is.
     pub(super) async fn submit(&self) -> anyhow::Result<String> {
-        self.submit_as(&self.keys.bench).await
+        self.submit_as(&self.keys.caller).await
+    }
+
+    /// Submits many at once.
+    pub(super) async fn submit_batch(&self, jobs: &[Value]) -> anyhow::Result<()> {
+        let body = json!({ "jobs": jobs });
+        self.call_as::<Value>(&self.keys.caller, "/v1/jobs", &body).await.map(drop)
     }
 
     /// The same as another caller, who has no other job.

@@ -49,21 +49,23 @@ pub(crate) struct QueuePace {
     pub(crate) waiting: Vec<u64>,
 }
 
-/// The keys of this bench: its own, which may do all, and that of a caller beside it.
+/// The keys of this bench: that of a caller with many jobs, that of another one, and the workers'.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    bench: String,
+    caller: String,
     other: String,
+    worker: String,
 }
 
 impl Keys {
     pub(crate) fn random() -> anyhow::Result<Self> {
-        Ok(Self { bench: random_token()?, other: random_token()? })
+        Ok(Self { caller: random_token()?, other: random_token()?, worker: random_token()? })
     }
 
     /// As a gateway takes them.
     pub(crate) fn entries(&self) -> String {
-        format!("bench:{} role=submit+work+admin,other:{}", self.bench, self.other)
+        let Self { caller, other, worker } = self;
+        format!("caller:{caller},other:{other},worker:{worker} role=work")
     }
 }
 
@@ -217,9 +219,9 @@ async fn claim_cost(bench: &Arc<Queue>, waiting: u64) -> anyhow::Result<ClaimCos
 
 /// Has so many jobs wait at least.
 async fn fill(bench: &Queue, waiting: u64) -> anyhow::Result<()> {
-    let batch = json!({ "jobs": vec![job(); BATCH] });
+    let batch = vec![job(); BATCH];
     while bench.queue().await?.ready() < waiting {
-        let fill = (0..8).map(|_| bench.call::<Value>("/v1/jobs", &batch));
+        let fill = (0..8).map(|_| bench.submit_batch(&batch));
         futures::future::try_join_all(fill).await?;
     }
     Ok(())
