@@ -35,6 +35,8 @@ pub struct Settings {
     pub jobs_waiting_per_caller_max: u64,
     /// Jobs that are over and still kept; the oldest go first.
     pub jobs_kept_max: u64,
+    /// Seconds from one time that what was kept for long enough is deleted to the next.
+    pub jobs_cleanup_seconds: u64,
     /// Jobs of one key that may run at a time.
     pub jobs_running_max: u64,
     /// Queues that jobs may name beside those that live workers ask for.
@@ -116,6 +118,7 @@ impl Default for Settings {
             jobs_waiting_max: 1_000_000,
             jobs_waiting_per_caller_max: 100_000,
             jobs_kept_max: 1_000_000,
+            jobs_cleanup_seconds: 60,
             jobs_running_max: 1000,
             jobs_queues: Vec::new(),
             jobs_push_queues: vec![queue::DEFAULT_QUEUE.to_owned()],
@@ -161,6 +164,14 @@ pub enum InvalidSettings {
     /// `PORT` is no port.
     #[error("PORT: `{0}` is not a port; give a number from 1 to 65535")]
     Port(String),
+    /// A variable of the message queue of old is no such number.
+    #[error("{name}: must be a whole number from 1 to {most}")]
+    Old {
+        /// The variable.
+        name: &'static str,
+        /// The highest number.
+        most: u64,
+    },
     /// A number is outside its range.
     #[error("GATEWAY_{variable}: {problem}")]
     Range {
@@ -174,14 +185,46 @@ pub enum InvalidSettings {
 impl Settings {
     /// Reads the environment and the settings file.
     pub fn load() -> Result<Self, InvalidSettings> {
-        let loaded = ::settings::load("GATEWAY", &["cors_origins"]);
+        let loaded = ::settings::load("GATEWAY");
         let mut settings: Self = loaded.map_err(|it| InvalidSettings::Load(Box::new(it)))?;
         if let Some(port) = ::settings::variable("PORT") {
             let Ok(number) = port.parse() else { return Err(InvalidSettings::Port(port)) };
             settings.port = number;
         }
+        if settings.message_queue {
+            settings.take_over(::settings::variable)?;
+        }
         settings.check()?;
         Ok(settings)
+    }
+
+    /// The variables that the message queue had before it was a dialect, where nothing else is set.
+    fn take_over(
+        &mut self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), InvalidSettings> {
+        let whole = |name: &'static str, most: u64| match variable(name) {
+            None => Ok(None),
+            Some(text) => match text.parse() {
+                Ok(number) if (1..=most).contains(&number) => Ok(Some(number)),
+                _ => Err(InvalidSettings::Old { name, most }),
+            },
+        };
+        let default = Self::default();
+        if let Some(hours) = whole("MAX_TASK_AGE_HOURS", TASK_AGE_HOURS_MAX)?
+            && self.message_queue_task_age_hours == default.message_queue_task_age_hours
+        {
+            self.message_queue_task_age_hours = hours;
+        }
+        if let Some(minutes) = whole("CLEANUP_INTERVAL_MINUTES", CLEANUP_SECONDS_MAX / 60)?
+            && self.jobs_cleanup_seconds == default.jobs_cleanup_seconds
+        {
+            self.jobs_cleanup_seconds = minutes * 60;
+        }
+        if let (None, Some(path)) = (&self.store_url, variable("DATABASE_PATH")) {
+            self.store_url = Some(SecretString::from(format!("sqlite:{path}")));
+        }
+        Ok(())
     }
 
     /// Refuses what cannot work.
@@ -228,8 +271,13 @@ impl Settings {
             ("JOB_API_RUNNING_MAX", self.job_api_running_max > 0, "must be 1 or more"),
             (
                 "MESSAGE_QUEUE_TASK_AGE_HOURS",
-                (1..=168).contains(&self.message_queue_task_age_hours),
+                (1..=TASK_AGE_HOURS_MAX).contains(&self.message_queue_task_age_hours),
                 "must be from 1 to 168",
+            ),
+            (
+                "JOBS_CLEANUP_SECONDS",
+                (1..=CLEANUP_SECONDS_MAX).contains(&self.jobs_cleanup_seconds),
+                "must be from 1 to 86400",
             ),
             ("JOBS_KEPT_MAX", self.jobs_kept_max > 0, "must be 1 or more"),
             ("JOBS_RUNNING_MAX", self.jobs_running_max > 0, "must be 1 or more"),
@@ -246,6 +294,11 @@ impl Settings {
         Ok(())
     }
 }
+
+/// Hours that a task of the message queue waits, and its result is kept, at most.
+const TASK_AGE_HOURS_MAX: u64 = 168;
+/// Seconds between two clean-ups at most.
+const CLEANUP_SECONDS_MAX: u64 = 86_400;
 
 const QUEUES: &str = "give each a name of 1 to 64 letters, digits, `-`, `_` and `.`";
 
@@ -296,6 +349,36 @@ mod tests {
         assert_eq!(error, "GATEWAY_RATE_PER_MINUTE: must be 1 or more");
         let settings = Settings { body_seconds: f64::NAN, ..Settings::default() };
         assert!(settings.check().is_err());
+    }
+
+    #[test]
+    fn the_message_queue_goes_by_its_old_variables_where_nothing_else_is_set() {
+        let old = |name: &str| {
+            let values = [
+                ("MAX_TASK_AGE_HOURS", "48"),
+                ("CLEANUP_INTERVAL_MINUTES", "5"),
+                ("DATABASE_PATH", "/d/queue.db"),
+            ];
+            Some(values.iter().find(|it| it.0 == name)?.1.to_owned())
+        };
+        let url = |it: &Settings| it.store_url.as_ref().unwrap().expose_secret().to_owned();
+        let mut settings = Settings::default();
+        settings.take_over(old).unwrap();
+        assert_eq!(settings.message_queue_task_age_hours, 48);
+        assert_eq!(
+            (settings.jobs_cleanup_seconds, url(&settings)),
+            (300, "sqlite:/d/queue.db".to_owned())
+        );
+        let store_url = Some(SecretString::from("redis://h"));
+        let mut settings =
+            Settings { message_queue_task_age_hours: 12, store_url, ..Settings::default() };
+        settings.take_over(old).unwrap();
+        assert_eq!(
+            (settings.message_queue_task_age_hours, url(&settings)),
+            (12, "redis://h".to_owned())
+        );
+        let error = settings.take_over(|_| Some("0".to_owned())).unwrap_err().to_string();
+        assert_eq!(error, "MAX_TASK_AGE_HOURS: must be a whole number from 1 to 168");
     }
 
     #[test]

@@ -98,7 +98,7 @@ async fn a_job_is_a_run_whose_answer_is_fetched_later() {
     let rest = get(&gateway, &format!("/v1/jobs?cursor={}", list["next"].as_str().unwrap())).await;
     assert_eq!(rest.body["jobs"][0]["id"], json!(id));
     let metrics = get(&gateway, "/metrics").await.body;
-    let line = "gateway_jobs{language=\"python\",state=\"ready\"} 0\n";
+    let line = "gateway_jobs{language=\"python\",queue=\"default\",state=\"ready\"} 0\n";
     assert!(metrics.as_str().unwrap().contains(line), "{metrics}");
     let queue = get(&gateway, "/v1/queue").await.body;
     assert_eq!(

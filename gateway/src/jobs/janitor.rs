@@ -2,34 +2,33 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use queue::{JobStore, StoreError};
 
 /// How often the store is swept.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often what has been kept for long enough is deleted.
-const PURGE: Duration = Duration::from_mins(1);
 /// Jobs that one step changes: others must not wait for long.
 const STEP: usize = 500;
 /// Steps in one go.
 const STEPS_MAX: usize = 100;
 
-/// Keeps a store clean until it is dropped, and notes whether it answers.
-pub(crate) async fn keep(store: Arc<dyn JobStore>, is_well: Arc<AtomicBool>) {
-    let mut sweeps: u64 = 0;
+/// Keeps a store clean until it is dropped, and notes whether it answers. What has been kept for long
+/// enough is deleted each `cleanup`.
+pub(crate) async fn keep(store: Arc<dyn JobStore>, cleanup: Duration, is_well: Arc<AtomicBool>) {
+    let mut due = Instant::now();
     loop {
         let swept = sweep(&*store).await;
         is_well.store(swept.is_ok(), Ordering::Release);
         if let Err(error) = swept {
             tracing::error!("the jobs cannot be swept: {error}");
         }
-        if sweeps.is_multiple_of(PURGE.as_secs() / SWEEP.as_secs())
-            && let Err(error) = purge(&*store).await
-        {
-            tracing::error!("old jobs cannot be deleted: {error}");
+        if Instant::now() >= due {
+            due = Instant::now() + cleanup;
+            if let Err(error) = purge(&*store).await {
+                tracing::error!("old jobs cannot be deleted: {error}");
+            }
         }
-        sweeps += 1;
         tokio::time::sleep(SWEEP).await;
     }
 }

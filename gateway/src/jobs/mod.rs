@@ -101,7 +101,8 @@ impl Jobs {
         let push = Push::new(name, Arc::clone(shared), Arc::clone(&self.store), client);
         let push = Arc::clone(self.push.get_or_init(|| push));
         let mut others = JoinSet::new();
-        others.spawn(janitor::keep(Arc::clone(&self.store), Arc::clone(&self.is_well)));
+        let cleanup = Duration::from_secs(shared.settings.jobs_cleanup_seconds);
+        others.spawn(janitor::keep(Arc::clone(&self.store), cleanup, Arc::clone(&self.is_well)));
         others.spawn(board::share(Arc::clone(&self.store), Arc::clone(&self.workers)));
         if let Some(secret) = &shared.settings.callback_secret {
             let callbacks = Callbacks {

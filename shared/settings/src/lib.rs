@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config::{Config, File};
+use config::{Config, ConfigError, File};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,17 +15,14 @@ use serde::de::DeserializeOwned;
 #[error("settings of {prefix}: {source}")]
 pub struct SettingsError {
     prefix: String,
-    source: Box<config::ConfigError>,
+    source: Box<ConfigError>,
 }
 
 /// Loads `T` from its own defaults, the TOML file named by `<PREFIX>_SETTINGS_FILE`, and the
 /// variables `<PREFIX>_<FIELD>`. `T` should deny unknown fields: a misspelt variable is then an
-/// error. Fields named in `lists` are comma-separated in variables.
-pub fn load<T: Default + Serialize + DeserializeOwned>(
-    prefix: &str,
-    lists: &[&str],
-) -> Result<T, SettingsError> {
-    load_from(prefix, lists, variables())
+/// error. Fields that are lists by default are comma-separated in variables.
+pub fn load<T: Default + Serialize + DeserializeOwned>(prefix: &str) -> Result<T, SettingsError> {
+    load_from(prefix, variables())
 }
 
 /// The value of one well-known variable that has no prefix, such as `PORT`. Empty is unset.
@@ -53,12 +50,13 @@ pub fn path_directories() -> Vec<PathBuf> {
 
 fn load_from<T: Default + Serialize + DeserializeOwned>(
     prefix: &str,
-    lists: &[&str],
     mut variables: BTreeMap<String, String>,
 ) -> Result<T, SettingsError> {
     let error = |source| SettingsError { prefix: prefix.to_owned(), source: Box::new(source) };
     let file = variables.remove(&format!("{prefix}_SETTINGS_FILE"));
-    let mut builder = Config::builder().add_source(Config::try_from(&T::default()).map_err(error)?);
+    let defaults = T::default();
+    let lists = lists_of(&defaults).map_err(error)?;
+    let mut builder = Config::builder().add_source(Config::try_from(&defaults).map_err(error)?);
     if let Some(file) = file {
         builder = builder.add_source(File::from(Path::new(&file)));
     }
@@ -69,7 +67,7 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
         let Some(field) = name.strip_prefix(&format!("{prefix}_")) else { continue };
         let field = field.to_lowercase();
         // Every value stays a text until its field says otherwise: a key of digits is no number.
-        builder = if lists.contains(&field.as_str()) {
+        builder = if lists.contains(&field) {
             builder.set_override(&field, value.split(',').map(str::trim).collect::<Vec<_>>())
         } else {
             builder.set_override(&field, value)
@@ -77,6 +75,13 @@ fn load_from<T: Default + Serialize + DeserializeOwned>(
         .map_err(error)?;
     }
     builder.build().and_then(Config::try_deserialize).map_err(error)
+}
+
+/// The fields that are lists.
+fn lists_of(defaults: &impl Serialize) -> Result<Vec<String>, ConfigError> {
+    let fields = serde_json::to_value(defaults).map_err(|it| ConfigError::Foreign(Box::new(it)))?;
+    let fields = fields.as_object().into_iter().flatten();
+    Ok(fields.filter(|(_, it)| it.is_array()).map(|(name, _)| name.clone()).collect())
 }
 
 /// Whether an orchestrator made the variable up from the name of a neighbouring service, such as
@@ -119,7 +124,7 @@ mod tests {
     fn load(variables: &[(&str, &str)]) -> Result<Sample, SettingsError> {
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        load_from("SAMPLE", &["origins"], variables.collect())
+        load_from("SAMPLE", variables.collect())
     }
 
     #[test]
@@ -156,10 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_a_list_where_none_is_named() {
-        let variables = [("SAMPLE_HOST".to_owned(), "a,b".to_owned())];
-        let sample: Sample = load_from("SAMPLE", &[], variables.into()).unwrap();
-        assert_eq!(sample.host, "a,b");
+    fn a_text_is_no_list() {
+        assert_eq!(load(&[("SAMPLE_HOST", "a,b")]).unwrap().host, "a,b");
     }
 
     #[test]

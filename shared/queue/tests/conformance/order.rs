@@ -146,7 +146,7 @@ pub(crate) async fn a_queue_is_for_its_own_workers(fixture: &Fixture) {
 }
 
 pub(crate) async fn a_far_position_is_told_though_not_counted(fixture: &Fixture) {
-    let many = (Job::COUNTED_MAX + 50) as usize;
+    let many = usize::try_from(Job::COUNTED_MAX + 50).unwrap();
     let found = fixture.store().enqueue((0..many).map(|_| job("a")).collect()).await.unwrap();
     let Some(Enqueued::Created(last)) = found.last() else { panic!("{found:?}") };
     assert_eq!(fixture.job(*last).await.position, Some(Job::COUNTED_MAX + 49));
