@@ -55,7 +55,7 @@ impl Caller {
 }
 
 /// What the holder of the key with this name is known as.
-fn id_of(name: &str) -> String {
+pub(crate) fn id_of(name: &str) -> String {
     let digest = Sha256::new().chain_update("flotilla caller\0").chain_update(name.as_bytes());
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -146,6 +146,13 @@ impl Keys {
         let key = presented(headers).ok_or(Unauthorized::Missing)?;
         let holder = matching(&self.current.load(), key.as_bytes());
         holder.map(Caller::Named).ok_or(Unauthorized::Unknown)
+    }
+
+    /// The name of the key whose holder is known as that, if there is one.
+    pub(crate) fn name_of(&self, id: &str) -> Option<String> {
+        let keys = self.current.load();
+        let mut names = keys.iter().map(|it| &it.holder.name);
+        names.find(|name| id_of(name) == id).cloned()
     }
 
     /// How many jobs those callers may have running who are not bounded as everybody is.

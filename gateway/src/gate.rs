@@ -30,6 +30,27 @@ pub(crate) async fn for_callers(
     gate(&[Role::Submit], request, next).await
 }
 
+/// Middleware of what callers do with their own, and operators with everybody's.
+pub(crate) async fn for_owners(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    gate(&[Role::Submit, Role::Admin], request, next).await
+}
+
+/// Within such, middleware of what operators have no part in.
+pub(crate) async fn callers_alone(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let may = request.extensions().get::<Caller>().is_some_and(|it| it.may(Role::Submit));
+    if may {
+        next.call(request).await
+    } else {
+        Ok(request.error_response(ApiError::Forbidden(&[Role::Submit])))
+    }
+}
+
 /// Middleware of what workers do.
 pub(crate) async fn for_workers(
     request: ServiceRequest,

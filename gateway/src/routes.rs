@@ -46,25 +46,11 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .default_service(web::route().to(not_found))
                 .wrap(from_fn(gate::for_operators)),
         )
+        .configure(job_paths)
         .service(
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
                 .service(post("/validate", execute::validate))
-                .service(
-                    web::resource("/jobs")
-                        .route(web::route().guard(Any(Get()).or(Head())).to(jobs::list))
-                        .route(web::post().to(jobs::submit))
-                        .default_service(web::route().to(|| method("GET, HEAD, POST"))),
-                )
-                .service(
-                    web::resource("/jobs/{id}")
-                        .route(web::route().guard(Any(Get()).or(Head())).to(jobs::one))
-                        .route(web::delete().to(jobs::cancel))
-                        .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
-                )
-                .service(get("/jobs/{id}/events", jobs::follow))
-                .service(post("/jobs/{id}/redrive", jobs::redrive))
-                .service(get("/queue", jobs::queue))
                 .service(get("/callbacks", jobs::callbacks))
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))
@@ -83,6 +69,30 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .wrap(from_fn(gate::for_callers)),
         )
         .default_service(web::route().to(not_found));
+}
+
+/// Jobs, for those whose they are and for operators.
+fn job_paths(app: &mut ServiceConfig) {
+    app.service(
+        web::scope("/v1/jobs")
+            .service(
+                web::resource("")
+                    .route(web::route().guard(Any(Get()).or(Head())).to(jobs::list))
+                    .route(web::post().to(jobs::submit).wrap(from_fn(gate::callers_alone)))
+                    .default_service(web::route().to(|| method("GET, HEAD, POST"))),
+            )
+            .service(
+                web::resource("/{id}")
+                    .route(web::route().guard(Any(Get()).or(Head())).to(jobs::one))
+                    .route(web::delete().to(jobs::cancel))
+                    .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
+            )
+            .service(get("/{id}/events", jobs::follow))
+            .service(post("/{id}/redrive", jobs::redrive))
+            .default_service(web::route().to(not_found))
+            .wrap(from_fn(gate::for_owners)),
+    )
+    .service(get("/v1/queue", jobs::queue).wrap(from_fn(gate::for_owners)));
 }
 
 /// The message queue, for front-ends and for machines that only call out.

@@ -264,6 +264,8 @@ async fn keys_do_what_their_roles_say_and_it_is_written_down() {
         ("POST", "/v1/worker/poll", sam),
         ("GET", "/v1/workers", sam),
         ("POST", "/v1/jobs", wanda),
+        ("GET", "/v1/jobs", wanda),
+        ("POST", "/v1/jobs", ada),
         ("GET", "/v1/workers", wanda),
         ("POST", "/v1/execute", ada),
         ("POST", "/v1/worker/complete", ada),
@@ -332,7 +334,22 @@ async fn a_key_has_so_much_at_a_time(gateway: &Server) {
     submit(sleep).await.is_problem(429, "queue_full").unwrap();
     let queue = ask("/v1/queue", sam).await.body;
     assert_eq!(queue["languages"][0]["leased"], 1, "two slots, and one program: {queue}");
-    ask(&path, ada).await.is_problem(403, "forbidden").unwrap();
+    // An operator sees everybody's, and ends them.
+    assert_eq!(ask(&path, ada).await.body["id"], first.as_str());
+    for (wanted, key, count) in [("*", ada, 3), ("sam", ada, 3), ("wanda", ada, 0), ("sam", sam, 3)]
+    {
+        let listed = ask(&format!("/v1/jobs?caller={wanted}"), key).await.body;
+        let listed = listed["jobs"].as_array().unwrap().clone();
+        assert_eq!(listed.len(), count, "{wanted}: {listed:?}");
+        assert!(listed.iter().all(|it| it["caller"] == "sam"), "{listed:?}");
+    }
+    assert_eq!(ask("/v1/jobs", ada).await.body["jobs"], json!([]), "its own");
+    for wanted in ["*", "ada"] {
+        let refused = ask(&format!("/v1/jobs?caller={wanted}"), sam).await;
+        refused.is_problem(403, "forbidden").unwrap();
+    }
+    let ended = whole(client().delete(gateway.url(&path)).bearer_auth(ada)).await;
+    assert_eq!(ended.status, 202, "{}", ended.body);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(crate) enum Role {
     Submit,
     /// Taking jobs to run them elsewhere.
     Work,
-    /// Looking at workers, and telling them to drain.
+    /// Looking at workers and everybody's jobs, and telling them to end.
     Admin,
 }
 

@@ -1,5 +1,6 @@
 //! `/v1/jobs` and `/v1/queue`.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admission::check_media_type;
-use crate::auth::Caller;
+use crate::auth::{Caller, Role, id_of as id_of_key};
 use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
 use crate::events;
@@ -198,6 +199,8 @@ pub(crate) async fn redrive(
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
+    /// The name of a key, or `*` for everybody's: for operators.
+    caller: Option<String>,
     state: Option<String>,
     language: Option<String>,
     since: Option<String>,
@@ -221,7 +224,7 @@ pub(crate) async fn list(
         Some(Err(_)) => Err(ApiError::invalid(name, "must be a time such as 2027-01-31T08:00:00Z")),
     };
     let filter = Filter {
-        caller: Some(caller(&request)),
+        caller: whose(wanted.caller.as_deref(), &request)?,
         state: match wanted.state.map(|it| it.parse::<State>()) {
             None => None,
             Some(Ok(state)) => Some(state),
@@ -240,7 +243,33 @@ pub(crate) async fn list(
         return Err(ApiError::invalid("/limit", format!("must be from 1 to {PAGE_MAX}")));
     }
     let Page { jobs: found, next } = jobs.store.list(filter, from, limit).await?;
-    Ok(HttpResponse::Ok().json(json!({ "jobs": found, "next": next.map(|it| it.to_string()) })))
+    let mut names = HashMap::new();
+    let told = found.iter().map(|job| {
+        let name = names.entry(job.caller.as_str());
+        let name = name.or_insert_with(|| shared.keys.name_of(&job.caller));
+        view::Listed { job, caller: name.clone() }
+    });
+    let told: Vec<view::Listed<'_>> = told.collect();
+    Ok(HttpResponse::Ok().json(json!({ "jobs": told, "next": next.map(|it| it.to_string()) })))
+}
+
+/// Whose jobs are meant: one's own, unless an operator says otherwise. None is everybody's.
+fn whose(wanted: Option<&str>, request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let own = caller(request);
+    let named = match wanted {
+        None => return Ok(Some(own)),
+        Some("*") => None,
+        Some(name) => Some(id_of_key(name)),
+    };
+    if named.as_ref() == Some(&own) || may_see_all(request) {
+        return Ok(named);
+    }
+    Err(ApiError::Forbidden(&[Role::Admin]))
+}
+
+/// Whether it is an operator who asks.
+fn may_see_all(request: &HttpRequest) -> bool {
+    request.extensions().get::<Caller>().is_some_and(|it| it.may(Role::Admin))
 }
 
 /// `GET /v1/callbacks`
@@ -307,10 +336,10 @@ pub(crate) fn waiting_max(request: &HttpRequest) -> Option<u64> {
     request.extensions().get::<Caller>().and_then(Caller::holder).and_then(|it| it.waiting)
 }
 
-/// A job of the caller's own. Others' are not there.
+/// A job of the caller's own, or anybody's for an operator. Others' are not there.
 async fn own_job(jobs: &Jobs, id: JobId, request: &HttpRequest) -> Result<Job, ApiError> {
-    let job = jobs.store.job(id).await?.filter(|it| it.caller == caller(request));
-    job.ok_or(ApiError::NoJob)
+    let is_seen = |job: &Job| job.caller == caller(request) || may_see_all(request);
+    jobs.store.job(id).await?.filter(is_seen).ok_or(ApiError::NoJob)
 }
 
 /// A job, and what is known of it.

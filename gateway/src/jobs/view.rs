@@ -18,6 +18,16 @@ pub(crate) struct Shown {
     result: Option<Box<RawValue>>,
 }
 
+/// A job in a list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Listed<'a> {
+    #[serde(flatten)]
+    pub(crate) job: &'a Job,
+    /// The name of the key that it came with, if it is one of today's.
+    pub(crate) caller: Option<String>,
+}
+
 /// A job as it is told.
 pub(crate) async fn shown(
     store: &dyn JobStore,

@@ -196,9 +196,10 @@ impl Workers {
         }
         let text = serde_json::to_string(&order).or(Err(ApiError::Internal))?;
         let board = board.ok_or(ApiError::UnknownWorker)?;
-        match board.order(id.to_owned(), text).await? {
-            true => Ok(view),
-            false => Err(ApiError::UnknownWorker),
+        if board.order(id.to_owned(), text).await? {
+            Ok(view)
+        } else {
+            Err(ApiError::UnknownWorker)
         }
     }
 
@@ -221,9 +222,7 @@ impl Workers {
 
     /// What others have not been told yet of workers that were heard here.
     pub(super) fn news(&self) -> Vec<(String, Told)> {
-        let news =
-            self.lock().values().filter_map(|it| Some((it.id.clone(), it.news_of()?))).collect();
-        news
+        self.lock().values().filter_map(|it| Some((it.id.clone(), it.news_of()?))).collect()
     }
 
     /// Notes what gateways told, this one included.

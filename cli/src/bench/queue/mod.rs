@@ -104,7 +104,7 @@ pub(crate) async fn measure(
         pickup,
         enqueued_per_second: rate(count, time.as_secs_f64()),
         acknowledged,
-        bytes_per_job: full.bytes.saturating_sub(empty.bytes) as f64 / jobs as f64,
+        bytes_per_job: full.bytes.saturating_sub(empty.bytes) / jobs,
         claims,
         before_a_newcomer,
         cycles_per_second: rate(cycles, cycles_time.as_secs_f64()),

@@ -20,7 +20,7 @@ pub(in crate::bench) struct QueueReport {
     /// How long each acknowledgement took.
     pub(in crate::bench) acknowledged: Summary,
     /// What the store takes more for each job that waits.
-    pub(in crate::bench) bytes_per_job: f64,
+    pub(in crate::bench) bytes_per_job: u64,
     /// Claims of one job, by how many wait.
     pub(in crate::bench) claims: Vec<ClaimCost>,
     /// With a long backlog of one caller, how many of its jobs were started before the job of another
@@ -65,7 +65,7 @@ pub(in crate::bench) fn page(report: &QueueReport) -> String {
     let last = format!(
         "started before the job of a caller who comes along: {middle} of a backlog (median), {most} at most\n\
          claimed, accepted and completed: {cycles_per_second:.0} jobs/s\n\
-         a job of 1 KB that waits: {bytes_per_job:.0} bytes of the store\n"
+         a job of 1 KB that waits: {bytes_per_job} bytes of the store\n"
     );
     [head, claims.collect(), last].concat()
 }
