@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{
+    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL,
+};
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
@@ -17,6 +21,9 @@ pub(crate) use entry::{Holder, Role};
 
 /// The header of those who cannot set `Authorization`.
 const KEY_HEADER: &str = "x-api-key";
+/// How a page in a browser brings its key to a socket, where it can set no header: as one of the
+/// protocols that it offers, the key in URL-safe Base64 without padding. A URL would be logged.
+const KEY_PROTOCOL: &str = "flotilla.key.";
 /// Keys at most: each is compared with what every request brings.
 const KEYS_MAX: u32 = 10_000;
 /// Largest key file, in bytes.
@@ -155,6 +162,11 @@ impl Keys {
         names.find(|name| id_of(name) == id).cloned()
     }
 
+    /// Who asks for a socket, or holds it.
+    pub(crate) fn authenticate_socket(&self, headers: &HeaderMap) -> Result<Caller, Unauthorized> {
+        self.authenticate(&credentials(headers))
+    }
+
     /// How many jobs those callers may have running who are not bounded as everybody is.
     pub(crate) fn running_max_of(&self) -> Vec<(String, u64)> {
         let keys = self.current.load();
@@ -241,6 +253,38 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
     headers.get(KEY_HEADER)?.to_str().ok().map(str::trim)
 }
 
+/// Only those headers that say who asks for a socket: to be looked at again for as long as it is open,
+/// since keys are withdrawn.
+pub(crate) fn credentials(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in [AUTHORIZATION, HeaderName::from_static(KEY_HEADER)] {
+        if let Some(value) = headers.get(&name) {
+            kept.insert(name, secret(value.clone()));
+        }
+    }
+    if kept.is_empty()
+        && let Some(key) = offered_key(headers)
+    {
+        kept.insert(AUTHORIZATION, secret(key));
+    }
+    kept
+}
+
+/// The key among the protocols that a socket is asked to speak, as a header.
+fn offered_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|it| it.to_str().ok());
+    let mut offers = offers.flat_map(|it| it.split(','));
+    let key = offers.find_map(|it| it.trim().strip_prefix(KEY_PROTOCOL))?;
+    let key = BASE64_URL_SAFE_NO_PAD.decode(key).ok()?;
+    HeaderValue::from_bytes(&[b"Bearer ", key.as_slice()].concat()).ok()
+}
+
+/// Keeps a value out of whatever prints it.
+fn secret(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
 /// The holder of the key that matches. Every key is compared, whichever matches.
 fn matching(keys: &[Key], presented: &[u8]) -> Option<Arc<Holder>> {
     let digest: [u8; 32] = Sha256::digest(presented).into();
@@ -255,8 +299,6 @@ fn matching(keys: &[Key], presented: &[u8]) -> Option<Arc<Holder>> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
-
     use super::*;
 
     const ALICE: &str = "alice-0123456789";
@@ -283,6 +325,25 @@ mod tests {
         check(Some(("authorization", &format!("Bearer {ALICE}"))), Ok("alice"));
         check(Some(("authorization", &format!("bearer {BOB}"))), Ok("bob"));
         check(Some(("x-api-key", BOB)), Ok("bob"));
+    }
+
+    #[test]
+    fn a_page_brings_its_key_to_a_socket_among_the_protocols() {
+        let keys = keys(&format!("alice:{ALICE}")).unwrap();
+        let by = |offered: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(offered).unwrap());
+            assert_eq!(keys.authenticate(&headers), Err(Unauthorized::Missing), "only there");
+            assert!(!format!("{:?}", credentials(&headers)).contains(ALICE));
+            keys.authenticate_socket(&headers)
+        };
+        let key = BASE64_URL_SAFE_NO_PAD.encode(ALICE);
+        let alice = Caller::Named(Arc::new(Holder::named("alice")));
+        assert_eq!(by(&format!("flotilla.queue.v1, {KEY_PROTOCOL}{key}")), Ok(alice));
+        let bob = BASE64_URL_SAFE_NO_PAD.encode(BOB);
+        assert_eq!(by(&format!("{KEY_PROTOCOL}{bob}")), Err(Unauthorized::Unknown));
+        assert_eq!(by(&format!("{KEY_PROTOCOL}Cg")), Err(Unauthorized::Missing), "no header");
+        assert_eq!(by("flotilla.queue.v1"), Err(Unauthorized::Missing));
     }
 
     #[test]

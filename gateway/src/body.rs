@@ -20,13 +20,31 @@ const REFUSED_BYTES_MAX: usize = 64 << 20;
 const REFUSED_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Memory for all bodies at the same time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<Semaphore>);
 
 impl Budget {
     /// A budget of that many MiB.
     pub(crate) fn new(mb: usize) -> Self {
         Self(Arc::new(Semaphore::new((mb << 20) / UNIT)))
+    }
+
+    /// Has `memory` be enough for so many bytes.
+    pub(crate) fn hold(
+        &self,
+        memory: &mut Option<OwnedSemaphorePermit>,
+        bytes: usize,
+    ) -> Result<(), AdmissionError> {
+        let held = memory.as_ref().map_or(0, |it| it.num_permits() * UNIT);
+        if bytes <= held {
+            return Ok(());
+        }
+        let more = self.take(bytes - held)?;
+        match memory {
+            Some(memory) => memory.merge(more),
+            None => *memory = Some(more),
+        }
+        Ok(())
     }
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, AdmissionError> {

@@ -1,6 +1,7 @@
 //! The one table from what went wrong to a status and a code. No other file names a status of a
 //! fault.
 
+use actix_http::ws::HandshakeError;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -87,6 +88,21 @@ pub(crate) enum ApiError {
     /// There are too many workers.
     #[error("there are {0} workers already")]
     TooManyWorkers(usize),
+    /// A page of another origin asks for a socket.
+    #[error(
+        "pages of this origin may not open a socket here; an operator can allow it by \
+         GATEWAY_CORS_ORIGINS"
+    )]
+    ForeignOrigin,
+    /// The request does not ask for a socket.
+    #[error("this path takes WebSockets only: {0}")]
+    NoHandshake(HandshakeError),
+    /// Too many sockets are open.
+    #[error("{0} sockets are open already; use one for many tasks")]
+    TooManySockets(usize),
+    /// A socket waits for too many results.
+    #[error("this socket waits for {0} results already; wait for some, or open another one")]
+    TooManyWaits(usize),
     /// A worker speaks other versions of the protocol only.
     #[error(
         "this gateway speaks version {PROTOCOL} of the workers' protocol, and the worker {oldest} to \
@@ -166,6 +182,10 @@ impl ApiError {
             Self::UnknownWorker => (S::NOT_FOUND, "unknown_worker"),
             Self::WorkerReplaced => (S::CONFLICT, "worker_replaced"),
             Self::TooManyWorkers(_) => (S::SERVICE_UNAVAILABLE, "too_many_workers"),
+            Self::ForeignOrigin => (S::FORBIDDEN, "foreign_origin"),
+            Self::NoHandshake(_) => (S::UPGRADE_REQUIRED, "no_handshake"),
+            Self::TooManySockets(_) => (S::TOO_MANY_REQUESTS, "too_many_sockets"),
+            Self::TooManyWaits(_) => (S::TOO_MANY_REQUESTS, "too_many_waits"),
             Self::Protocol { .. } => (S::UPGRADE_REQUIRED, "protocol_version"),
             Self::NotFound => (S::NOT_FOUND, "not_found"),
             Self::NotServed(_) => (S::NOT_FOUND, "not_served"),
@@ -198,6 +218,10 @@ impl ApiError {
             Self::Method(allowed) => {
                 response.insert_header((header::ALLOW, HeaderValue::from_static(allowed)));
             }
+            Self::NoHandshake(_) => {
+                response.insert_header((header::UPGRADE, "websocket"));
+                response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+            }
             Self::Unauthorized(_) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"flotilla\""));
             }
@@ -225,13 +249,16 @@ impl ApiError {
         }
     }
 
-    fn retry_seconds(&self) -> Option<u64> {
+    /// When to come back, if that may help.
+    pub(crate) fn retry_seconds(&self) -> Option<u64> {
         match self {
             Self::RateLimited(limited) => Some(limited.retry_seconds),
             Self::NoChoice(NoChoice::NoLiveExecutor { .. })
             | Self::Admission(AdmissionError::Overloaded)
             | Self::Store(_)
             | Self::QueueFull { .. }
+            | Self::TooManySockets(_)
+            | Self::TooManyWaits(_)
             | Self::TooManyRunning(_)
             | Self::NoResult
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),

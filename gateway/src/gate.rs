@@ -5,21 +5,32 @@ use std::net::IpAddr;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, web};
 
-use crate::auth::{Caller, Role};
+use crate::auth::{Caller, Keys, Role, Unauthorized};
 use crate::error::ApiError;
-use crate::rate_limit::{self, Allowance};
+use crate::rate_limit::{self, Allowance, Subject};
 use crate::shared::Shared;
+
+/// How it is found out who asks.
+type Authenticate = fn(&Keys, &HeaderMap) -> Result<Caller, Unauthorized>;
 
 /// Middleware of what any key may look at.
 pub(crate) async fn for_all(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    gate(&[Role::Submit, Role::Work, Role::Admin], request, next).await
+    gate(&[Role::Submit, Role::Work, Role::Admin], Keys::authenticate, request, next).await
+}
+
+/// Middleware of sockets, where each message is for one of these.
+pub(crate) async fn for_sockets(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    gate(&[Role::Submit, Role::Work], Keys::authenticate_socket, request, next).await
 }
 
 /// Middleware of what callers do.
@@ -27,7 +38,7 @@ pub(crate) async fn for_callers(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    gate(&[Role::Submit], request, next).await
+    gate(&[Role::Submit], Keys::authenticate, request, next).await
 }
 
 /// Middleware of what callers do with their own, and operators with everybody's.
@@ -35,7 +46,7 @@ pub(crate) async fn for_owners(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    gate(&[Role::Submit, Role::Admin], request, next).await
+    gate(&[Role::Submit, Role::Admin], Keys::authenticate, request, next).await
 }
 
 /// Within such, middleware of what operators have no part in.
@@ -56,7 +67,7 @@ pub(crate) async fn for_workers(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    gate(&[Role::Work], request, next).await
+    gate(&[Role::Work], Keys::authenticate, request, next).await
 }
 
 /// Middleware of what operators do.
@@ -64,18 +75,19 @@ pub(crate) async fn for_operators(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    gate(&[Role::Admin], request, next).await
+    gate(&[Role::Admin], Keys::authenticate, request, next).await
 }
 
 async fn gate(
     roles: &'static [Role],
+    by: Authenticate,
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(shared) = request.app_data::<web::Data<Shared>>().cloned() else {
         return Ok(request.error_response(ApiError::Internal));
     };
-    let caller = match authenticate(&shared, &request) {
+    let caller = match authenticate(&shared, by, &request) {
         Ok(caller) => caller,
         Err(error) => return Ok(request.error_response(error)),
     };
@@ -116,8 +128,12 @@ async fn let_in(
     Ok(response)
 }
 
-fn authenticate(shared: &Shared, request: &ServiceRequest) -> Result<Caller, ApiError> {
-    match shared.keys.authenticate(request.headers()) {
+fn authenticate(
+    shared: &Shared,
+    by: Authenticate,
+    request: &ServiceRequest,
+) -> Result<Caller, ApiError> {
+    match by(&shared.keys, request.headers()) {
         Ok(caller) => Ok(caller),
         Err(unauthorized) => {
             // Guessing keys is limited by address.
@@ -135,13 +151,22 @@ fn allowance(
 ) -> Result<Allowance, ApiError> {
     let trusts = shared.settings.trust_forwarded_for;
     let subject = rate_limit::subject(caller, address(request), request.headers(), trusts);
+    take(shared, caller, &subject)
+}
+
+/// Takes one request, or one message over a socket, out of its caller's bucket.
+pub(crate) fn take(
+    shared: &Shared,
+    caller: &Caller,
+    subject: &Subject,
+) -> Result<Allowance, ApiError> {
     let rate = match caller.holder() {
         Some(holder) => holder.per_minute.or_else(|| rate_of_workers(holder.may(Role::Work))),
         None => None,
     };
     Ok(match rate {
-        Some(per_minute) => shared.rate_limit.take_of(&subject, per_minute)?,
-        None => shared.rate_limit.take(&subject)?,
+        Some(per_minute) => shared.rate_limit.take_of(subject, per_minute)?,
+        None => shared.rate_limit.take(subject)?,
     })
 }
 

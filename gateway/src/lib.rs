@@ -29,5 +29,6 @@ mod routing;
 mod running;
 mod settings;
 mod shared;
+mod socket;
 
 pub use settings::{Executors, InvalidSettings, Settings};

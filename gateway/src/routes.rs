@@ -106,6 +106,12 @@ fn message_queue_paths(app: &mut ServiceConfig) {
                     .route(web::post().to(message_queue::submit).wrap(from_fn(gate::for_callers)))
                     .default_service(web::route().to(|| method("GET, POST"))),
             )
+            .service(
+                web::resource("/ws")
+                    .route(web::get().to(message_queue::socket::open))
+                    .default_service(web::route().to(|| method("GET")))
+                    .wrap(from_fn(gate::for_sockets)),
+            )
             .service(post("/results", message_queue::tell).wrap(from_fn(gate::for_workers)))
             .service(get("/results/{id}", message_queue::result).wrap(from_fn(gate::for_callers)))
             .service(post("/heartbeat", message_queue::beat).wrap(from_fn(gate::for_workers)))

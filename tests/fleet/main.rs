@@ -45,6 +45,7 @@ mod resources;
 mod selftest;
 mod semantics;
 mod shortcuts;
+mod sockets;
 mod stores;
 mod typescript_client;
 mod worker_protocol;

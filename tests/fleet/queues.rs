@@ -12,15 +12,15 @@ use crate::workers::{answering, lonely};
 
 pub(crate) const KEYS: &str = "api:submit-0123456789,other:submit-9876543210,vm:work-0123456789ab role=work,\
                     vm2:work-ba9876543210 role=work,ops:admin-0123456789a role=admin";
-const API: &str = "submit-0123456789";
-const OTHER: &str = "submit-9876543210";
-const VM: &str = "work-0123456789ab";
-const VM_2: &str = "work-ba9876543210";
-const OPS: &str = "admin-0123456789a";
+pub(crate) const API: &str = "submit-0123456789";
+pub(crate) const OTHER: &str = "submit-9876543210";
+pub(crate) const VM: &str = "work-0123456789ab";
+pub(crate) const VM_2: &str = "work-ba9876543210";
+pub(crate) const OPS: &str = "admin-0123456789a";
 
 /// One of the queues, with somebody's key.
 #[derive(Clone, Copy)]
-struct Queue<'a> {
+pub(crate) struct Queue<'a> {
     gateway: &'a Server,
     prefix: &'static str,
     /// How a key is brought.
@@ -28,7 +28,7 @@ struct Queue<'a> {
 }
 
 impl<'a> Queue<'a> {
-    fn message_queue(gateway: &'a Server) -> Self {
+    pub(crate) fn message_queue(gateway: &'a Server) -> Self {
         Self { gateway, prefix: "/dialects/message-queue", header: "authorization" }
     }
 
@@ -40,12 +40,12 @@ impl<'a> Queue<'a> {
         if self.header == "authorization" { format!("Bearer {key}") } else { key.to_owned() }
     }
 
-    async fn get(&self, key: &str, path: &str) -> Answer {
+    pub(crate) async fn get(&self, key: &str, path: &str) -> Answer {
         let request = client().get(self.gateway.url(&format!("{}{path}", self.prefix)));
         whole(request.header(self.header, self.key(key))).await
     }
 
-    async fn post(&self, key: &str, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, key: &str, path: &str, body: &Value) -> Answer {
         let request = client().post(self.gateway.url(&format!("{}{path}", self.prefix)));
         let request = request.header(self.header, self.key(key)).body(body.to_string());
         whole(request.header("content-type", "application/json")).await
@@ -65,7 +65,8 @@ impl<'a> Queue<'a> {
     }
 }
 
-async fn served(directory: &tempfile::TempDir, more: &[(&str, &str)]) -> Server {
+/// A gateway that serves the queues, and nobody of its own to run their tasks.
+pub(crate) async fn served(directory: &tempfile::TempDir, more: &[(&str, &str)]) -> Server {
     let settings = [
         ("GATEWAY_KEYS", KEYS),
         ("GATEWAY_MESSAGE_QUEUE", "true"),

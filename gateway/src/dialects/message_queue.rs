@@ -1,6 +1,13 @@
 //! The message queue: front-ends leave tasks and ask for results, and virtual machines that can only
 //! call out poll for several tasks at a time and bring results. The `task_id` that such a machine gets
-//! is its lease: it need not bring anything else back, and nobody without it can.
+//! is its lease: it need not bring anything else back, and nobody without it can. Over a socket both
+//! do the same without polling.
+
+mod acts;
+mod hand;
+mod messages;
+mod results;
+pub(crate) mod socket;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,17 +16,20 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use protocol::Status;
-use queue::Lease;
+use queue::{Job, JobId, Lease};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::condition;
-use super::tasks::{self, Report, Task, Wish};
+use super::owner::Owner;
+use super::tasks::{self, Granted, Report, Task, Wish};
 use crate::error::ApiError;
 use crate::handlers::execute::body_bytes_max;
 use crate::handlers::worker::{JOBS_MAX, SMALL_BYTES_MAX, answer, key, read};
 use crate::jobs::Jobs;
+use crate::settings::Settings;
 use crate::shared::Shared;
+use crate::socket::Sockets;
 
 /// Machines that are remembered at most.
 const VMS_MAX: usize = 1000;
@@ -29,12 +39,17 @@ const INFO_BYTES_MAX: usize = 4096;
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// Who has not been heard of for so long is forgotten.
 const FORGET: Duration = Duration::from_mins(10);
+/// Longest name of a language, in bytes.
+const LANGUAGE_BYTES_MAX: usize = 128;
 /// Tasks of one poll, unless it asks for more or fewer.
 const TASKS: usize = 10;
 
-/// What the queue keeps track of: the machines that it has heard of.
+/// What the queue keeps track of: the machines that it has heard of, and open sockets.
 #[derive(Debug, Default)]
-pub(crate) struct MessageQueue(Mutex<HashMap<String, Vm>>);
+pub(crate) struct MessageQueue {
+    vms: Mutex<HashMap<String, Vm>>,
+    sockets: Sockets,
+}
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -108,7 +123,7 @@ impl MessageQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vm>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.vms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,6 +145,31 @@ struct Asked {
     priority: Option<Value>,
 }
 
+impl Asked {
+    /// The task that it is.
+    fn task(self, settings: &Settings) -> Result<Task, ApiError> {
+        if let Some(name) = &self.task_id {
+            tasks::check_name("/task_id", name)?;
+        }
+        let own = tasks::own(settings.message_queue_language.as_ref());
+        let mut fields = Map::new();
+        fields.insert("code".to_owned(), self.code);
+        fields.insert("language".to_owned(), json!(self.language.as_ref().unwrap_or(&own)));
+        fields.extend(self.timeout.map(|it| ("timeout".to_owned(), it)));
+        fields.extend(self.priority.map(|it| ("priority".to_owned(), it)));
+        let age = Duration::from_hours(settings.message_queue_task_age_hours);
+        Ok(Task { name: self.task_id, fields, own, age })
+    }
+}
+
+/// Keeps a task: the job that it is, and what its owner calls it.
+async fn leave(shared: &Shared, owner: &Owner, asked: Asked) -> Result<(JobId, String), ApiError> {
+    let task = asked.task(&shared.settings)?;
+    let name = task.name.clone();
+    let id = tasks::submit(shared, owner, task).await?;
+    Ok((id, name.unwrap_or_else(|| id.to_string())))
+}
+
 /// `POST /tasks`
 pub(crate) async fn submit(
     request: HttpRequest,
@@ -139,21 +179,7 @@ pub(crate) async fn submit(
     parts(&shared)?;
     let snapshot = shared.snapshot_for_jobs();
     let asked: Asked = read(&request, payload, &shared, body_bytes_max(&snapshot)).await?;
-    if let Some(name) = &asked.task_id {
-        tasks::check_name("/task_id", name)?;
-    }
-    let settings = &shared.settings;
-    let own = tasks::own(settings.message_queue_language.as_ref());
-    let language = asked.language.unwrap_or_else(|| own.clone());
-    let mut fields = Map::new();
-    fields.insert("code".to_owned(), asked.code);
-    fields.insert("language".to_owned(), json!(language));
-    fields.extend(asked.timeout.map(|it| ("timeout".to_owned(), it)));
-    fields.extend(asked.priority.map(|it| ("priority".to_owned(), it)));
-    let age = Duration::from_hours(settings.message_queue_task_age_hours);
-    let task = Task { name: asked.task_id.clone(), fields, own, age };
-    let id = tasks::submit(&shared, &request, task).await?;
-    let task_id = asked.task_id.unwrap_or_else(|| id.to_string());
+    let (_, task_id) = leave(&shared, &Owner::of(&request), asked).await?;
     Ok(HttpResponse::Ok().json(json!({ "task_id": task_id, "status": "queued" })))
 }
 
@@ -182,22 +208,32 @@ pub(crate) async fn poll(
     let wait = Wish::wait(wanted.wait)?;
     let sender = Sender { vm_id: wanted.vm_id, ..Sender::default() };
     let worker = queue.hear(&key(&request), sender, Instant::now())?;
-    let language = match wanted.language {
-        None => tasks::own(shared.settings.message_queue_language.as_ref()),
-        Some(word) => tasks::known(&shared.snapshot_for_jobs(), &word).unwrap_or(word),
-    };
+    let language = language(&shared, wanted.language)?;
     let wish = Wish { worker, language, most, wait };
     let granted = tasks::claim(&shared, &wish, &[]).await?;
-    let told = granted.into_iter().map(|it| {
-        json!({
-            "task_id": receipt(it.lease),
-            "code": it.plain.code,
-            "language": it.language,
-            "timeout": it.plain.timeout,
-            "attempt": it.attempt,
-        })
-    });
-    Ok(answer(&json!({ "tasks": told.collect::<Vec<Value>>() })))
+    Ok(answer(&json!({ "tasks": granted.iter().map(told).collect::<Vec<Value>>() })))
+}
+
+/// The language that a machine runs, by the word for it.
+fn language(shared: &Shared, word: Option<String>) -> Result<String, ApiError> {
+    let Some(word) = word else {
+        return Ok(tasks::own(shared.settings.message_queue_language.as_ref()));
+    };
+    if word.len() > LANGUAGE_BYTES_MAX || word.contains(char::is_control) {
+        return Err(ApiError::invalid("/language", "must be the name of a language"));
+    }
+    Ok(tasks::known(&shared.snapshot_for_jobs(), &word).unwrap_or(word))
+}
+
+/// A task as a machine is told of it.
+fn told(task: &Granted) -> Value {
+    json!({
+        "task_id": receipt(task.lease),
+        "code": task.plain.code,
+        "language": task.language,
+        "timeout": task.plain.timeout,
+        "attempt": task.attempt,
+    })
 }
 
 /// What a machine knows a task as.
@@ -206,9 +242,13 @@ fn receipt(lease: Lease) -> String {
 }
 
 /// The lease that it is.
-fn lease(receipt: &str) -> Option<Lease> {
-    let (id, token) = receipt.split_once('.')?;
-    Some(Lease { id: id.parse().ok()?, token: token.parse().ok()? })
+fn lease(receipt: &str) -> Result<Lease, ApiError> {
+    let parse = || {
+        let (id, token) = receipt.split_once('.')?;
+        Some(Lease { id: id.parse().ok()?, token: token.parse().ok()? })
+    };
+    parse()
+        .ok_or_else(|| ApiError::invalid("/task_id", "must be the `task_id` that you were given"))
 }
 
 /// What a machine tells of a task. What else it says is passed over.
@@ -249,15 +289,24 @@ pub(crate) async fn tell(
 ) -> Result<HttpResponse, ApiError> {
     let (queue, jobs) = parts(&shared)?;
     let bytes_max = shared.settings.answer_mb << 20;
-    let mut told: Told = read(&request, payload, &shared, bytes_max).await?;
-    let problem = "must be the `task_id` that a poll gave";
-    let lease = lease(&told.task_id).ok_or_else(|| ApiError::invalid("/task_id", problem))?;
+    let told: Told = read(&request, payload, &shared, bytes_max).await?;
+    record(queue, jobs, &key(&request), told).await?;
+    Ok(answer(&json!({ "status": "recorded" })))
+}
+
+/// Records what a machine of a key tells.
+async fn record(
+    queue: &MessageQueue,
+    jobs: &Jobs,
+    key: &str,
+    mut told: Told,
+) -> Result<(), ApiError> {
+    let lease = lease(&told.task_id)?;
     let sender = std::mem::take(&mut told.sender);
-    let worker = queue.hear(&key(&request), sender, Instant::now())?;
+    let worker = queue.hear(key, sender, Instant::now())?;
     let report = told.report(worker);
     let took = Duration::try_from_secs_f64(report.execution_time).unwrap_or_default();
-    tasks::complete(jobs, lease, &report, took).await?;
-    Ok(answer(&json!({ "status": "recorded" })))
+    tasks::complete(jobs, lease, &report, took).await
 }
 
 /// `GET /results/{id}`
@@ -266,15 +315,21 @@ pub(crate) async fn result(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    parts(&shared)?;
-    let (job, report) = tasks::find(&shared, &request, &id).await?;
+    let (_, jobs) = parts(&shared)?;
+    let job = tasks::find(jobs, &Owner::of(&request), &id).await?;
     if !job.state.is_final() {
         return Err(ApiError::NoResult);
     }
+    Ok(HttpResponse::Ok().json(outcome(jobs, &job, &id).await?))
+}
+
+/// What came of a task that is over.
+async fn outcome(jobs: &Jobs, job: &Job, name: &str) -> Result<Value, ApiError> {
+    let report = tasks::report(jobs, job).await?;
     let is_success = report.as_ref().is_some_and(|it| it.status.is_pass());
-    let error = report.as_ref().map(|it| it.error.clone()).or_else(|| tasks::why(&job));
-    Ok(HttpResponse::Ok().json(json!({
-        "task_id": *id,
+    let error = report.as_ref().map(|it| it.error.clone()).or_else(|| tasks::why(job));
+    Ok(json!({
+        "task_id": name,
         "status": tasks::status(job.state),
         "success": is_success,
         "output": report.as_ref().map_or("", |it| &it.output),
@@ -282,7 +337,7 @@ pub(crate) async fn result(
         "result": report.as_ref().map(|it| it.status),
         "exit_code": report.as_ref().and_then(|it| it.exit_code),
         "execution_time": report.as_ref().map(|it| it.execution_time),
-    })))
+    }))
 }
 
 /// `POST /heartbeat`
@@ -376,7 +431,7 @@ mod tests {
         let text = format!("{id}.{}", "0a".repeat(16));
         assert_eq!(receipt(lease(&text).unwrap()), text);
         for wrong in [id, "", ".", &format!("{id}.{}", "0".repeat(31))] {
-            assert!(lease(wrong).is_none(), "{wrong}");
+            assert!(lease(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod condition;
 pub(crate) mod job_api;
 pub(crate) mod message_queue;
+mod owner;
 pub(crate) mod queue_service;
 mod tasks;
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::condition;
+use super::owner::Owner;
 use super::tasks::{self, Granted, Report, Task, Wish};
 use crate::error::ApiError;
 use crate::handlers::execute::body_bytes_max;
@@ -137,7 +138,7 @@ pub(crate) async fn submit(
     fields.insert("env".to_owned(), json!({EVAL_ID: asked.eval_id, EVAL_ENGINE: engine}));
     fields.extend(asked.priority.map(|it| ("priority".to_owned(), it)));
     let task = Task { name: Some(asked.eval_id.clone()), fields, own, age: AGE };
-    tasks::submit(&shared, &request, task).await?;
+    tasks::submit(&shared, &Owner::of(&request), task).await?;
     Ok(HttpResponse::Ok().json(json!({ "eval_id": asked.eval_id, "status": "queued" })))
 }
 
@@ -271,8 +272,9 @@ pub(crate) async fn one(
     eval_id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    parts(&shared)?;
-    let (job, report) = tasks::find(&shared, &request, &eval_id).await?;
+    let (_, jobs) = parts(&shared)?;
+    let job = tasks::find(jobs, &Owner::of(&request), &eval_id).await?;
+    let report = tasks::report(jobs, &job).await?;
     let error = report.as_ref().map(|it| it.error.clone()).or_else(|| tasks::why(&job));
     let result = report.as_ref().map(|it| it.status);
     let output = report.map(|it| it.answer.unwrap_or(Value::String(it.output)));

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use actix_web::HttpRequest;
 use jiff::Timestamp;
 use protocol::Status;
 use queue::{
@@ -16,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::owner::Owner;
 use crate::error::ApiError;
-use crate::handlers::jobs::{caller, waiting_max};
 use crate::handlers::worker::WAIT_MAX;
 use crate::jobs::{GRANT, Jobs, LOOK, Terms, id_of, take_in};
 use crate::routing::{self, Snapshot};
@@ -79,17 +78,13 @@ pub(super) fn id_of_name(caller: &str, name: &str) -> JobId {
     JobId::of_digest(half.try_into().unwrap_or_default())
 }
 
-/// Keeps a task as a job of the caller.
-pub(super) async fn submit(
-    shared: &Shared,
-    request: &HttpRequest,
-    task: Task,
-) -> Result<JobId, ApiError> {
+/// Keeps a task as a job of its owner.
+pub(super) async fn submit(shared: &Shared, owner: &Owner, task: Task) -> Result<JobId, ApiError> {
     let jobs = shared.jobs()?;
     let Task { name, mut fields, own, age } = task;
     let terms = Terms {
-        caller: caller(request),
-        waiting_max: waiting_max(request),
+        caller: owner.caller.clone(),
+        waiting_max: owner.waiting_max,
         snapshot: shared.snapshot_for_jobs(),
         allowance: seconds(shared.settings.allowance_seconds),
         queues: BTreeSet::new(),
@@ -160,24 +155,21 @@ impl Report {
     }
 }
 
-/// A caller's own task, by its name or that of its job, and what was told of it.
-pub(super) async fn find(
-    shared: &Shared,
-    request: &HttpRequest,
-    name: &str,
-) -> Result<(Job, Option<Report>), ApiError> {
-    let jobs = shared.jobs()?;
-    let caller = caller(request);
-    let mut found = jobs.store.job(id_of_name(&caller, name)).await?;
-    if let (None, Ok(id)) = (&found, name.parse()) {
-        found = jobs.store.job(id).await?;
+/// An owner's own task, by its name or that of its job.
+pub(super) async fn find(jobs: &Jobs, owner: &Owner, name: &str) -> Result<Job, ApiError> {
+    match (owner.job(jobs, id_of_name(&owner.caller, name)).await, name.parse()) {
+        (Err(ApiError::NoJob), Ok(id)) => owner.job(jobs, id).await,
+        (found, _) => found,
     }
-    let job = found.filter(|it| it.caller == caller).ok_or(ApiError::NoJob)?;
+}
+
+/// What was told of a task, if anything was.
+pub(super) async fn report(jobs: &Jobs, job: &Job) -> Result<Option<Report>, ApiError> {
     let result = match job.state {
         State::Succeeded | State::Cancelled => jobs.store.result(job.id).await?,
         _ => None,
     };
-    Ok((job, result.and_then(|it| serde_json::from_slice(&it.body).ok())))
+    Ok(result.and_then(|it| serde_json::from_slice(&it.body).ok()))
 }
 
 /// Where a task is, in a word.
@@ -294,18 +286,33 @@ async fn claim_now(
     if leases.is_empty() {
         return Ok((Vec::new(), is_passed_over));
     }
-    let extended = jobs.store.extend(leases, ATTEMPT_MAX).await?;
-    let mut granted = Vec::new();
-    for (task, extended) in offered.into_iter().zip(extended) {
-        match extended {
-            Extended::Held { cancel: false, time } => {
-                granted.push(Granted { until: Instant::now() + time, ..task });
+    let accepted = accept(jobs, leases).await?;
+    let granted = offered
+        .into_iter()
+        .zip(accepted)
+        .filter_map(|(task, time)| Some(Granted { until: Instant::now() + time?, ..task }));
+    Ok((granted.collect(), is_passed_over))
+}
+
+/// Has a worker that does not beat have tasks from now on: for how long each, if it may start it. What
+/// is not wanted any more ends here.
+pub(super) async fn accept(
+    jobs: &Jobs,
+    leases: Vec<Lease>,
+) -> Result<Vec<Option<Duration>>, ApiError> {
+    let extended = jobs.store.extend(leases.clone(), ATTEMPT_MAX).await?;
+    let mut times = Vec::with_capacity(leases.len());
+    for (lease, extended) in leases.into_iter().zip(extended) {
+        times.push(match extended {
+            Extended::Held { cancel: false, time } => Some(time),
+            Extended::Held { cancel: true, .. } => {
+                fail(jobs, lease, "cancelled").await?;
+                None
             }
-            Extended::Held { cancel: true, .. } => fail(jobs, task.lease, "cancelled").await?,
-            Extended::Lost => {}
-        }
+            Extended::Lost => None,
+        });
     }
-    Ok((granted, is_passed_over))
+    Ok(times)
 }
 
 /// Tasks for a worker that has yet to accept them, and whether some jobs were passed over: those

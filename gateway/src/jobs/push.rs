@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use queue::{
-    Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lane, Lease, StoreError,
+    Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lane, Lease, StoreError, Waiter,
 };
 use reqwest::Client;
 use sha2::{Digest as _, Sha256};
@@ -87,15 +87,15 @@ impl Push {
         }
         let mut runs = JoinSet::new();
         let beat = tokio::spawn(Arc::clone(&self).beat());
-        let waiter = self.store.wakes().waiter(Vec::new());
         loop {
+            let waiter = self.waiter();
             tokio::select! {
                 () = self.shared.drain.begun() => break,
                 () = self.claim_all(&mut runs) => {}
             }
             tokio::select! {
                 () = self.shared.drain.begun() => break,
-                () = waiter.work() => {}
+                () = work(waiter.as_ref()) => {}
                 () = self.freed.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -107,6 +107,17 @@ impl Push {
             while runs.join_next().await.is_some() {}
         }
         beat.abort();
+    }
+
+    /// A place among those who wait for jobs that live executors run, while there are any. Whoever waits
+    /// for others' jobs, too, is woken in the place of somebody who could run them.
+    fn waiter(&self) -> Option<Waiter> {
+        let queues = &self.shared.settings.jobs_push_queues;
+        let snapshot = self.shared.fleet.snapshot(&self.shared.fleet.members(), Instant::now());
+        let live = snapshot.candidates.iter().filter(|it| it.is_live);
+        let infos = live.filter_map(|it| it.info.as_deref());
+        let run: BTreeSet<Lane> = infos.flat_map(|it| lanes(it, queues)).collect();
+        (!run.is_empty()).then(|| self.store.wakes().waiter(run.into_iter().collect()))
     }
 
     /// Claims as much as executors have room for.
@@ -302,6 +313,13 @@ fn was_cut_short(document: &Document) -> bool {
     }
     let peek = serde_json::from_slice::<Peek>(&document.body);
     peek.is_ok_and(|it| it.status == protocol::Status::Cancelled)
+}
+
+async fn work(waiter: Option<&Waiter>) {
+    match waiter {
+        Some(waiter) => waiter.work().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn cancelled() -> Outcome {
