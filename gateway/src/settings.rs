@@ -171,10 +171,13 @@ pub enum InvalidSettings {
     },
 }
 
+/// Fields that are lists.
+const LISTS: &[&str] = &["cors_origins", "jobs_queues", "jobs_push_queues"];
+
 impl Settings {
     /// Reads the environment and the settings file.
     pub fn load() -> Result<Self, InvalidSettings> {
-        let loaded = ::settings::load("GATEWAY", &["cors_origins"]);
+        let loaded = ::settings::load("GATEWAY", LISTS);
         let mut settings: Self = loaded.map_err(|it| InvalidSettings::Load(Box::new(it)))?;
         if let Some(port) = ::settings::variable("PORT") {
             let Ok(number) = port.parse() else { return Err(InvalidSettings::Port(port)) };

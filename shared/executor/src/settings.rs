@@ -155,7 +155,7 @@ impl Default for Settings {
 impl Settings {
     /// Loads the settings, and refuses those that contradict each other.
     pub(crate) fn load() -> anyhow::Result<Self> {
-        let mut settings: Self = ::settings::load("EXECUTOR", &["refused_modules"])?;
+        let mut settings: Self = ::settings::load("EXECUTOR", &["refused_modules", "pull_queues"])?;
         if let Some(port) = ::settings::variable("PORT") {
             settings.port = port
                 .parse()
