@@ -23,6 +23,11 @@ use crate::shared::Shared;
 
 /// How long a job waits whose executor has no room though it said so.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What an executor calls a run whose supervisor died: unlike with others that it tells as
+/// unavailable, something of it may have been run.
+const RUN_LOST: &str = "run_lost";
+/// How long a store that cannot be written to is told again what came of a job.
+const TELL: Duration = Duration::from_mins(2);
 
 /// Runs jobs.
 pub(crate) struct Push {
@@ -199,23 +204,43 @@ impl Push {
         }
     }
 
-    /// Tells the store what came of a lease.
+    /// Tells the store what came of a lease. One that was away for a while hears of it: what has run
+    /// need not run again.
     async fn tell(&self, lease: Lease, outcome: Outcome) -> Result<(), StoreError> {
+        if matches!(outcome, Outcome::NotNow) {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let until = Instant::now() + TELL;
+        loop {
+            let told = self.tell_once(lease, &outcome).await;
+            if told.is_ok() || Instant::now() >= until {
+                return told;
+            }
+            tokio::select! {
+                () = self.shared.drain.begun() => return self.tell_once(lease, &outcome).await,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn tell_once(&self, lease: Lease, outcome: &Outcome) -> Result<(), StoreError> {
         match outcome {
             Outcome::Done(document, run_time) => {
                 let digest = Sha256::digest(&document.body).into();
-                let body = document.body.to_vec();
+                let (body, run_time) = (document.body.to_vec(), *run_time);
                 let completion = Completion { lease, body, digest, was_cancelled: false, run_time };
                 self.store.complete(vec![completion]).await.map(drop)
             }
             Outcome::Failed { reason, is_retryable, may_have_run } => {
-                let failure = Failure { lease, reason, is_retryable, may_have_run };
+                let failure = Failure {
+                    lease,
+                    reason: reason.clone(),
+                    is_retryable: *is_retryable,
+                    may_have_run: *may_have_run,
+                };
                 self.store.fail(vec![failure]).await.map(drop)
             }
-            Outcome::NotNow => {
-                tokio::time::sleep(PAUSE).await;
-                self.store.release(vec![lease]).await.map(drop)
-            }
+            Outcome::NotNow => self.store.release(vec![lease]).await.map(drop),
             Outcome::Lost => Ok(()),
         }
     }
@@ -278,10 +303,14 @@ fn outcome(answer: Result<Answer, ApiError>, run_time: Duration) -> Outcome {
         Ok(Answer::Whole(document, _)) if is_ok(document.status) => {
             Outcome::Done(document, run_time)
         }
-        Ok(Answer::Whole(document, _)) if is_overloaded(document.status) => Outcome::NotNow,
+        // Nothing of it was run, unless it says so.
+        Ok(Answer::Whole(document, _))
+            if is_overloaded(document.status) && code_of(&document) != RUN_LOST =>
+        {
+            Outcome::NotNow
+        }
         Ok(Answer::Whole(document, _)) => {
-            let problem = serde_json::from_slice::<protocol::Problem>(&document.body);
-            let reason = problem.map_or_else(|_| "bad_executor_answer".to_owned(), |it| it.code);
+            let reason = code_of(&document);
             // What an executor refuses it has not run, and will refuse again.
             let is_refused = is_refusal(document.status);
             failed(&reason, !is_refused, !is_refused)
@@ -292,6 +321,12 @@ fn outcome(answer: Result<Answer, ApiError>, run_time: Duration) -> Outcome {
         }
         Err(error) => failed(error.code(), true, true),
     }
+}
+
+/// What an executor calls its problem.
+fn code_of(document: &Document) -> String {
+    let problem = serde_json::from_slice::<protocol::Problem>(&document.body);
+    problem.map_or_else(|_| "bad_executor_answer".to_owned(), |it| it.code)
 }
 
 /// Whether a run was ended before its program was.
