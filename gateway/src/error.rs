@@ -282,7 +282,7 @@ pub(crate) fn is_refusal(status: u16) -> bool {
     passed_on(status).is_client_error()
 }
 
-/// Whether an executor has no room now, and has run nothing.
+/// Whether an executor has no room now, and has run nothing, but for a run that is lost.
 pub(crate) fn is_overloaded(status: u16) -> bool {
     StatusCode::SERVICE_UNAVAILABLE == status
 }

@@ -42,7 +42,7 @@ pub(crate) struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoChoice {
     /// Nobody ever ran this language.
-    #[error("there is no language `{language}`; there are: {}", list(.known))]
+    #[error("there is no language `{language}`; there are: {}", .known.join(", "))]
     UnknownLanguage {
         /// What was asked for.
         language: String,
@@ -136,11 +136,11 @@ fn why_none(snapshot: &Snapshot, language: &str) -> NoChoice {
     }
     let ids = infos().flat_map(|info| info.languages.iter().map(|it| &it.id));
     let known: BTreeSet<String> = ids.chain(unseen()).cloned().collect();
+    if known.is_empty() {
+        // Nobody has said yet what it runs, as after the start of a gateway that has only workers.
+        return NoChoice::NoLiveExecutor { language };
+    }
     NoChoice::UnknownLanguage { language, known: known.into_iter().collect() }
-}
-
-fn list(known: &[String]) -> String {
-    if known.is_empty() { "none yet".to_owned() } else { known.join(", ") }
 }
 
 #[cfg(test)]
@@ -211,6 +211,12 @@ mod tests {
         let known = vec!["alpha".to_owned(), "beta".to_owned()];
         let unknown = NoChoice::UnknownLanguage { language: "x".to_owned(), known };
         check(&fleet, "x", &Err(unknown));
+    }
+
+    #[test]
+    fn no_language_is_unknown_to_who_knows_none() {
+        let none = NoChoice::NoLiveExecutor { language: "alpha".to_owned() };
+        check(&snapshot(Vec::new()), "alpha", &Err(none));
     }
 
     #[test]

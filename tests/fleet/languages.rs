@@ -8,7 +8,7 @@ use crate::target::Target;
 use crate::{contract, endings, fields, files, output, programs, validation};
 
 /// Whether a missing toolchain is a fault: `scripts/test` brings them all.
-const REQUIRE: &str = "REQUIRE_RUNTIMES";
+pub(crate) const REQUIRE: &str = "REQUIRE_RUNTIMES";
 
 /// Starts an executor, or says why its language is skipped.
 pub(crate) async fn start(folder: &str, settings: &[(&str, &str)]) -> Option<Server> {

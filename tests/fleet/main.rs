@@ -11,12 +11,15 @@
     reason = "tests fail by panicking, start processes, and say what they skip"
 )]
 
+mod between;
 mod checks;
 mod jobs;
 mod language;
+mod player;
 mod processes;
 mod programs;
 mod raw;
+mod stopped;
 mod target;
 
 mod contract;
@@ -29,13 +32,16 @@ mod validation;
 mod access;
 mod bench;
 mod cache;
+mod callbacks;
 mod command_line;
 mod compatibility;
 mod connections;
+mod crash_points;
 mod dialects;
 mod doctor;
 mod faults;
 mod faulty;
+mod full_disk;
 mod gateway;
 mod killed;
 mod load;
@@ -48,6 +54,8 @@ mod shortcuts;
 mod sockets;
 mod stores;
 mod typescript_client;
+mod unknown_outcomes;
+mod worker_crash_points;
 mod worker_protocol;
 mod workers;
 mod zygotes;

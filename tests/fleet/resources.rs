@@ -55,13 +55,19 @@ async fn a_toolchain_that_is_removed_is_missed_and_comes_back() {
 }
 
 /// A small file system of its own, for as long as this lives.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     /// None if this user may not mount.
     fn mount(directory: &Path) -> Option<Self> {
+        Self::mount_of(directory, 48)
+    }
+
+    /// The same of another size.
+    pub(crate) fn mount_of(directory: &Path, megabytes: u32) -> Option<Self> {
+        let size = format!("size={megabytes}m,mode=777");
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=48m,mode=777", "flotilla-test"])
+            .args(["-t", "tmpfs", "-o", &size, "flotilla-test"])
             .arg(directory)
             .output()
             .is_ok_and(|it| it.status.success());
@@ -135,7 +141,7 @@ async fn a_program_that_fills_the_disk_fails_alone() {
 }
 
 /// Writes until nothing fits any more.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = std::fs::File::create(path).unwrap();
     for size in [1 << 20, 1 << 12, 1] {

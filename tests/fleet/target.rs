@@ -117,11 +117,16 @@ impl Target {
 
 /// Sends a request and reads its answer; what is not JSON is a string.
 pub(crate) async fn whole(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
+    try_whole(request).await.unwrap()
+}
+
+/// The same of a server that may be gone before it has answered.
+pub(crate) async fn try_whole(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = response.text().await.unwrap();
+    let text = response.text().await?;
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, headers, body }
+    Ok(Answer { status, headers, body })
 }
 
 /// A path's answer.

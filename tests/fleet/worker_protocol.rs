@@ -3,64 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Server, client};
+use tests::client;
 
 use crate::jobs::{program, submitted};
 use crate::languages::start;
-use crate::target::{Answer, get, whole};
+use crate::player::Player;
+use crate::target::{get, whole};
 use crate::workers::{answering, lonely};
-
-/// A worker that is played by the test.
-struct Player<'a> {
-    gateway: &'a Server,
-    incarnation: &'static str,
-    polls: u32,
-}
-
-impl<'a> Player<'a> {
-    async fn register(gateway: &'a Server, info: &Value, incarnation: &'static str) -> Self {
-        let player = Self { gateway, incarnation, polls: 0 };
-        let told = json!({"worker": "played", "incarnation": incarnation, "isFresh": true,
-            "version": "1", "protocol": [1, 1], "info": info, "somethingNew": 1});
-        let answer = player.call("register", &told).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        player
-    }
-
-    async fn call(&self, name: &str, body: &Value) -> Answer {
-        let request = client().post(self.gateway.url(&format!("/v1/worker/{name}")));
-        whole(request.header("content-type", "application/json").body(body.to_string())).await
-    }
-
-    /// The jobs that a new poll gives.
-    async fn poll(&mut self, free: usize, holding: &[Value]) -> Vec<Value> {
-        self.polls += 1;
-        self.poll_again(free, holding).await
-    }
-
-    /// Those that the last poll gives when it comes again.
-    async fn poll_again(&self, free: usize, holding: &[Value]) -> Vec<Value> {
-        let body = json!({"worker": "played", "incarnation": self.incarnation, "free": free,
-            "poll": self.polls.to_string(), "waitMs": 100, "holding": holding});
-        let answer = self.call("poll", &body).await;
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let leases = answer.body["jobs"].as_array().unwrap().iter();
-        leases.map(|it| json!({"id": it["id"], "token": it["token"]})).collect()
-    }
-
-    /// What becomes of leases that it says to have.
-    async fn beat(&self, holding: &[Value]) -> Value {
-        let body = json!({"worker": "played", "incarnation": self.incarnation, "holding": holding});
-        self.call("beat", &body).await.body["leases"].clone()
-    }
-
-    async fn complete(&self, lease: &Value, output: &str) -> Value {
-        let result = json!({"id": lease["id"], "token": lease["token"], "runMs": 5,
-            "report": {"status": "success", "output": output}});
-        let answer = self.call("complete", &json!({ "results": [result] })).await;
-        answer.body["results"][0].clone()
-    }
-}
 
 #[tokio::test]
 async fn what_workers_say_is_held_against_their_leases() {
@@ -125,7 +74,7 @@ async fn a_worker_s_words_are_bounded_and_checked() {
     let info = get(&executor, "/info").await.body;
     let directory = tempfile::tempdir().unwrap();
     let gateway = answering(lonely(directory.path(), &[])).await;
-    let player = Player { gateway: &gateway, incarnation: "a", polls: 0 };
+    let player = Player::new(&gateway, "a");
     let told = |name: &str, protocol: Value| {
         json!({"worker": name, "incarnation": "a", "isFresh": true, "version": "1",
             "protocol": protocol, "info": info})

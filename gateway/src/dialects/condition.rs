@@ -8,7 +8,7 @@ use protocol::HealthStatus;
 use serde_json::json;
 
 use crate::error::{ApiError, of_health};
-use crate::jobs::Jobs;
+use crate::jobs::{Condition, Jobs};
 use crate::shared::Shared;
 
 /// The jobs of a store, as a queue counts them.
@@ -38,10 +38,10 @@ pub(super) async fn numbers(jobs: &Jobs) -> Result<Numbers, ApiError> {
 
 /// How a queue is that so many tasks wait in, for so many workers.
 pub(super) fn health(jobs: &Jobs, waiting: u64, workers: usize) -> HealthStatus {
-    match jobs.is_well() {
-        true if waiting == 0 || workers > 0 => HealthStatus::Pass,
-        true => HealthStatus::Warn,
-        false => HealthStatus::Fail,
+    match jobs.condition() {
+        Condition::Well if waiting == 0 || workers > 0 => HealthStatus::Pass,
+        Condition::Well | Condition::Full => HealthStatus::Warn,
+        Condition::Away => HealthStatus::Fail,
     }
 }
 

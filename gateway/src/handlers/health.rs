@@ -5,10 +5,12 @@ use std::time::Instant;
 use actix_web::http::header;
 use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use protocol::{HealthStatus, Level};
+use queue::StoreError;
 use serde::Serialize;
 
 use crate::error::of_health;
 use crate::fleet::{Circuit, View};
+use crate::jobs::Condition;
 use crate::shared::Shared;
 
 /// The content type of health.
@@ -53,9 +55,13 @@ pub(crate) async fn aggregate(shared: web::Data<Shared>) -> HttpResponse {
     let views = shared.fleet.views(Instant::now());
     let workers = shared.jobs.as_ref().map_or(0, |it| it.workers.live());
     let (mut status, mut output) = overall(&views, workers);
-    if shared.jobs.as_ref().is_some_and(|it| !it.is_well()) && status == HealthStatus::Pass {
-        status = HealthStatus::Warn;
-        output = Some("jobs cannot be kept now".to_owned());
+    let trouble = match shared.jobs.as_ref().map(Jobs::condition) {
+        None | Some(Condition::Well) => None,
+        Some(Condition::Full) => Some(StoreError::NoRoom.to_string()),
+        Some(Condition::Away) => Some("jobs cannot be kept now".to_owned()),
+    };
+    if trouble.is_some() && status == HealthStatus::Pass {
+        (status, output) = (HealthStatus::Warn, trouble);
     }
     answer(&FleetHealth {
         status,

@@ -10,7 +10,9 @@ use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use jiff::Timestamp as Time;
 use protocol::{ExecutorInfo, HealthStatus};
-use queue::{Cancelled, Enqueued, Filter, Job, JobId, Lane, Page, QueueStats, State, Timestamp};
+use queue::{
+    Cancelled, Enqueued, Filter, Job, JobId, Lane, Page, QueueStats, State, StoreError, Timestamp,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,7 +23,7 @@ use crate::error::ApiError;
 use crate::events;
 use crate::handlers::execute::{body_bytes_max, content_type};
 use crate::jobs::view::{self, Shown};
-use crate::jobs::{Jobs, Terms, id_of, is_key, lanes, take_in};
+use crate::jobs::{Condition, Jobs, Terms, id_of, is_key, lanes, take_in};
 use crate::settings::seconds;
 use crate::shared::Shared;
 
@@ -302,8 +304,12 @@ pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, Api
 
 /// How the queue is: jobs that wait need somebody to run them.
 fn condition(shared: &Shared, jobs: &Jobs, stats: &QueueStats) -> (HealthStatus, Option<String>) {
-    if !jobs.is_well() {
-        return (HealthStatus::Fail, Some("the store does not answer".to_owned()));
+    match jobs.condition() {
+        Condition::Well => {}
+        Condition::Full => return (HealthStatus::Warn, Some(StoreError::NoRoom.to_string())),
+        Condition::Away => {
+            return (HealthStatus::Fail, Some("the store does not answer".to_owned()));
+        }
     }
     let waiting = stats.lanes.iter().filter(|it| it.ready > 0);
     let stuck = waiting.map(|it| &it.lane).find(|it| capacity(shared, Some(it)).0 == 0);

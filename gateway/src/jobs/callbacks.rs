@@ -11,6 +11,7 @@ use queue::{Callback, CallbackOutcome, JobStore, StoreError};
 use reqwest::{Client, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
+use tokio::task::JoinSet;
 
 use super::address::is_public;
 use super::view;
@@ -57,20 +58,28 @@ enum Fault {
 }
 
 impl Callbacks {
-    /// Sends what is due, until it is dropped.
+    /// Sends what is due, until it is dropped. A receiver that is slow holds up nobody else's.
     pub(crate) async fn send_all(self) {
+        let callbacks = Arc::new(self);
+        let mut sending = JoinSet::new();
         loop {
-            match self.store.due_callbacks(AT_ONCE, CLAIM).await {
-                Ok(due) => {
-                    let is_full = due.len() == AT_ONCE;
-                    futures::future::join_all(due.iter().map(|it| self.send(it))).await;
-                    if is_full {
-                        continue;
-                    }
-                }
-                Err(error) => tracing::error!("callbacks cannot be looked for: {error}"),
+            while sending.try_join_next().is_some() {}
+            let most = AT_ONCE.saturating_sub(sending.len());
+            let due = callbacks.store.due_callbacks(most, CLAIM).await.unwrap_or_else(|error| {
+                tracing::error!("callbacks cannot be looked for: {error}");
+                Vec::new()
+            });
+            let is_full = due.len() == most;
+            for callback in due {
+                let callbacks = Arc::clone(&callbacks);
+                sending.spawn(async move { callbacks.send(&callback).await });
             }
-            tokio::time::sleep(LOOK).await;
+            if is_full {
+                // There may be more, for as soon as one of these is over.
+                drop(sending.join_next().await);
+            } else {
+                tokio::time::sleep(LOOK).await;
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What time does to jobs is done once a second.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use queue::{JobStore, StoreError};
@@ -13,13 +13,58 @@ const STEP: usize = 500;
 /// Steps in one go.
 const STEPS_MAX: usize = 100;
 
-/// Keeps a store clean until it is dropped, and notes whether it answers. What has been kept for long
-/// enough is deleted each `cleanup`.
-pub(crate) async fn keep(store: Arc<dyn JobStore>, cleanup: Duration, is_well: Arc<AtomicBool>) {
+/// How a store was when it was last swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// It takes jobs.
+    Well,
+    /// It has room only for what is there.
+    Full,
+    /// It does not answer.
+    Away,
+}
+
+/// The same, for whoever asks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Noted(Arc<AtomicU8>);
+
+impl Noted {
+    pub(crate) fn condition(&self) -> Condition {
+        match self.0.load(Ordering::Acquire) {
+            0 => Condition::Well,
+            1 => Condition::Full,
+            _ => Condition::Away,
+        }
+    }
+
+    /// Notes it, and says whether it is another one than before.
+    fn note(&self, condition: Condition) -> bool {
+        let number = match condition {
+            Condition::Well => 0,
+            Condition::Full => 1,
+            Condition::Away => 2,
+        };
+        self.0.swap(number, Ordering::AcqRel) != number
+    }
+}
+
+/// Keeps a store clean until it is dropped, and notes how it is. What has been kept for long enough is
+/// deleted each `cleanup`.
+pub(crate) async fn keep(store: Arc<dyn JobStore>, cleanup: Duration, noted: Noted) {
     let mut due = Instant::now();
     loop {
-        let swept = sweep(&*store).await;
-        is_well.store(swept.is_ok(), Ordering::Release);
+        let swept = match sweep(&*store).await {
+            Ok(()) => store.has_room().await,
+            Err(error) => Err(error),
+        };
+        let condition = match &swept {
+            Ok(true) => Condition::Well,
+            Ok(false) | Err(StoreError::NoRoom) => Condition::Full,
+            Err(_) => Condition::Away,
+        };
+        if noted.note(condition) && condition == Condition::Full {
+            tracing::error!("no jobs are taken: {}", StoreError::NoRoom);
+        }
         if let Err(error) = swept {
             tracing::error!("the jobs cannot be swept: {error}");
         }

@@ -13,7 +13,6 @@ pub(crate) mod view;
 pub(crate) mod workers;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -26,6 +25,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use callbacks::Callbacks;
 pub(crate) use intake::{Terms, id_of, take_in};
+pub(crate) use janitor::Condition;
+use janitor::Noted;
 use push::Push;
 pub(crate) use submission::is_key;
 use workers::Workers;
@@ -62,7 +63,7 @@ pub(crate) struct Jobs {
     pub(crate) workers: Arc<Workers>,
     push: OnceLock<Arc<Push>>,
     stats: Mutex<Option<(Instant, Arc<QueueStats>)>>,
-    is_well: Arc<AtomicBool>,
+    noted: Noted,
 }
 
 /// What runs jobs and keeps the store clean.
@@ -89,7 +90,7 @@ impl Jobs {
             workers: Arc::default(),
             push: OnceLock::new(),
             stats: Mutex::default(),
-            is_well: Arc::new(AtomicBool::new(true)),
+            noted: Noted::default(),
         }))
     }
 
@@ -102,7 +103,7 @@ impl Jobs {
         let push = Arc::clone(self.push.get_or_init(|| push));
         let mut others = JoinSet::new();
         let cleanup = Duration::from_secs(shared.settings.jobs_cleanup_seconds);
-        others.spawn(janitor::keep(Arc::clone(&self.store), cleanup, Arc::clone(&self.is_well)));
+        others.spawn(janitor::keep(Arc::clone(&self.store), cleanup, self.noted.clone()));
         others.spawn(board::share(Arc::clone(&self.store), Arc::clone(&self.workers)));
         if let Some(secret) = &shared.settings.callback_secret {
             let callbacks = Callbacks {
@@ -136,9 +137,9 @@ impl Jobs {
         set.chain(self.workers.queues()).collect()
     }
 
-    /// Whether the store answered when it was last swept.
-    pub(crate) fn is_well(&self) -> bool {
-        self.is_well.load(Ordering::Acquire)
+    /// How the store was when it was last swept.
+    pub(crate) fn condition(&self) -> Condition {
+        self.noted.condition()
     }
 
     /// Tells whoever runs a job here that it is not wanted any more.

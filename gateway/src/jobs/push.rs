@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use queue::{
-    Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lane, Lease, StoreError, Waiter,
+    Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lane, Lease, StoreError,
 };
 use reqwest::Client;
 use sha2::{Digest as _, Sha256};
@@ -23,6 +23,11 @@ use crate::shared::Shared;
 
 /// How long a job waits whose executor has no room though it said so.
 const PAUSE: Duration = Duration::from_millis(500);
+/// What an executor calls a run whose supervisor died: unlike with others that it tells as
+/// unavailable, something of it may have been run.
+const RUN_LOST: &str = "run_lost";
+/// How long a store that cannot be written to is told again what came of a job.
+const TELL: Duration = Duration::from_mins(2);
 
 /// Runs jobs.
 pub(crate) struct Push {
@@ -87,15 +92,15 @@ impl Push {
         }
         let mut runs = JoinSet::new();
         let beat = tokio::spawn(Arc::clone(&self).beat());
+        let waiter = self.store.wakes().waiter(Vec::new());
         loop {
-            let waiter = self.waiter();
             tokio::select! {
                 () = self.shared.drain.begun() => break,
                 () = self.claim_all(&mut runs) => {}
             }
             tokio::select! {
                 () = self.shared.drain.begun() => break,
-                () = work(waiter.as_ref()) => {}
+                () = waiter.work() => {}
                 () = self.freed.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -107,17 +112,6 @@ impl Push {
             while runs.join_next().await.is_some() {}
         }
         beat.abort();
-    }
-
-    /// A place among those who wait for jobs that live executors run, while there are any. Whoever waits
-    /// for others' jobs, too, is woken in the place of somebody who could run them.
-    fn waiter(&self) -> Option<Waiter> {
-        let queues = &self.shared.settings.jobs_push_queues;
-        let snapshot = self.shared.fleet.snapshot(&self.shared.fleet.members(), Instant::now());
-        let live = snapshot.candidates.iter().filter(|it| it.is_live);
-        let infos = live.filter_map(|it| it.info.as_deref());
-        let run: BTreeSet<Lane> = infos.flat_map(|it| lanes(it, queues)).collect();
-        (!run.is_empty()).then(|| self.store.wakes().waiter(run.into_iter().collect()))
     }
 
     /// Claims as much as executors have room for.
@@ -210,23 +204,43 @@ impl Push {
         }
     }
 
-    /// Tells the store what came of a lease.
+    /// Tells the store what came of a lease. One that was away for a while hears of it: what has run
+    /// need not run again.
     async fn tell(&self, lease: Lease, outcome: Outcome) -> Result<(), StoreError> {
+        if matches!(outcome, Outcome::NotNow) {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let until = Instant::now() + TELL;
+        loop {
+            let told = self.tell_once(lease, &outcome).await;
+            if told.is_ok() || Instant::now() >= until {
+                return told;
+            }
+            tokio::select! {
+                () = self.shared.drain.begun() => return self.tell_once(lease, &outcome).await,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn tell_once(&self, lease: Lease, outcome: &Outcome) -> Result<(), StoreError> {
         match outcome {
             Outcome::Done(document, run_time) => {
                 let digest = Sha256::digest(&document.body).into();
-                let body = document.body.to_vec();
+                let (body, run_time) = (document.body.to_vec(), *run_time);
                 let completion = Completion { lease, body, digest, was_cancelled: false, run_time };
                 self.store.complete(vec![completion]).await.map(drop)
             }
             Outcome::Failed { reason, is_retryable, may_have_run } => {
-                let failure = Failure { lease, reason, is_retryable, may_have_run };
+                let failure = Failure {
+                    lease,
+                    reason: reason.clone(),
+                    is_retryable: *is_retryable,
+                    may_have_run: *may_have_run,
+                };
                 self.store.fail(vec![failure]).await.map(drop)
             }
-            Outcome::NotNow => {
-                tokio::time::sleep(PAUSE).await;
-                self.store.release(vec![lease]).await.map(drop)
-            }
+            Outcome::NotNow => self.store.release(vec![lease]).await.map(drop),
             Outcome::Lost => Ok(()),
         }
     }
@@ -289,10 +303,14 @@ fn outcome(answer: Result<Answer, ApiError>, run_time: Duration) -> Outcome {
         Ok(Answer::Whole(document, _)) if is_ok(document.status) => {
             Outcome::Done(document, run_time)
         }
-        Ok(Answer::Whole(document, _)) if is_overloaded(document.status) => Outcome::NotNow,
+        // Nothing of it was run, unless it says so.
+        Ok(Answer::Whole(document, _))
+            if is_overloaded(document.status) && code_of(&document) != RUN_LOST =>
+        {
+            Outcome::NotNow
+        }
         Ok(Answer::Whole(document, _)) => {
-            let problem = serde_json::from_slice::<protocol::Problem>(&document.body);
-            let reason = problem.map_or_else(|_| "bad_executor_answer".to_owned(), |it| it.code);
+            let reason = code_of(&document);
             // What an executor refuses it has not run, and will refuse again.
             let is_refused = is_refusal(document.status);
             failed(&reason, !is_refused, !is_refused)
@@ -305,6 +323,12 @@ fn outcome(answer: Result<Answer, ApiError>, run_time: Duration) -> Outcome {
     }
 }
 
+/// What an executor calls its problem.
+fn code_of(document: &Document) -> String {
+    let problem = serde_json::from_slice::<protocol::Problem>(&document.body);
+    problem.map_or_else(|_| "bad_executor_answer".to_owned(), |it| it.code)
+}
+
 /// Whether a run was ended before its program was.
 fn was_cut_short(document: &Document) -> bool {
     #[derive(serde::Deserialize)]
@@ -313,13 +337,6 @@ fn was_cut_short(document: &Document) -> bool {
     }
     let peek = serde_json::from_slice::<Peek>(&document.body);
     peek.is_ok_and(|it| it.status == protocol::Status::Cancelled)
-}
-
-async fn work(waiter: Option<&Waiter>) {
-    match waiter {
-        Some(waiter) => waiter.work().await,
-        None => std::future::pending().await,
-    }
 }
 
 fn cancelled() -> Outcome {

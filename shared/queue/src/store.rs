@@ -101,6 +101,10 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// What waits and what goes on.
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>>;
 
+    /// Whether more can be kept. While it cannot, jobs are refused, and those that are there come to
+    /// their end as far as that is possible.
+    fn has_room(&self) -> BoxFuture<'_, Result<bool, StoreError>>;
+
     /// Callbacks that are due. Each is not due again for `time`, so that two senders do not meet.
     fn due_callbacks(
         &self,

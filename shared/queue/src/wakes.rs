@@ -24,12 +24,6 @@ struct Waiting {
     notify: Arc<Notify>,
 }
 
-impl Waiting {
-    fn runs(&self, lane: &Lane) -> bool {
-        self.lanes.is_empty() || self.lanes.contains(lane)
-    }
-}
-
 /// A place among those who wait for jobs to run.
 #[derive(Debug)]
 pub struct Waiter {
@@ -64,11 +58,15 @@ impl Wakes {
         self.lock().entry(id).or_default().subscribe()
     }
 
-    /// Tells that there is a job in each of `lanes`: one waiter each, in turns.
+    /// Tells that there is a job in each of `lanes`: one waiter each, in turns. Those who wait for any
+    /// job are told as well, since they may have nobody now who runs it.
     pub fn tell_of_work_in(&self, lanes: impl IntoIterator<Item = Lane>) {
         let mut workers = self.lock_workers();
         for lane in lanes {
-            let Some(place) = workers.iter().position(|it| it.runs(&lane)) else { continue };
+            workers.iter().filter(|it| it.lanes.is_empty()).for_each(|it| it.notify.notify_one());
+            let Some(place) = workers.iter().position(|it| it.lanes.contains(&lane)) else {
+                continue;
+            };
             if let Some(waiting) = workers.remove(place) {
                 waiting.notify.notify_one();
                 workers.push_back(waiting);
@@ -126,16 +124,19 @@ mod tests {
     fn a_job_wakes_one_of_those_who_can_run_it_in_turns() {
         let lane = |language: &str| Lane::new(language, DEFAULT_QUEUE);
         let wakes = Arc::new(Wakes::default());
-        let [a, b, any] = [vec![lane("a")], vec![lane("b")], vec![]].map(|it| wakes.waiter(it));
+        let waiter =
+            |languages: &[&str]| wakes.waiter(languages.iter().copied().map(lane).collect());
+        let [a, b, both, any] = [&["a"][..], &["b"], &["a", "b"], &[]].map(waiter);
         let tell = |language: &str| wakes.tell_of_work_in([lane(language)]);
         tell("b");
-        assert_eq!([&a, &b, &any].map(is_woken), [false, true, false]);
+        assert_eq!([&a, &b, &both, &any].map(is_woken), [false, true, false, true]);
         tell("b");
-        assert_eq!([&a, &b, &any].map(is_woken), [false, false, true]);
+        assert_eq!([&a, &b, &both, &any].map(is_woken), [false, false, true, true]);
         tell("c");
-        drop(any);
-        tell("c");
-        assert_eq!([&a, &b].map(is_woken), [false, false]);
+        assert_eq!([&a, &b, &both, &any].map(is_woken), [false, false, false, true]);
+        drop(both);
+        tell("b");
+        assert_eq!([&a, &b].map(is_woken), [false, true]);
         wakes.tell_of_work();
         assert_eq!([&a, &b].map(is_woken), [true, true]);
     }

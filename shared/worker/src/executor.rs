@@ -14,6 +14,9 @@ use crate::WorkerError;
 
 /// How long it may take to say how it is.
 const TIME_MAX: Duration = Duration::from_secs(5);
+/// What it calls a run whose supervisor died: unlike with others that it tells as unavailable,
+/// something of it may have been run.
+const RUN_LOST: &str = "run_lost";
 
 /// What runs programs.
 #[derive(Debug)]
@@ -107,15 +110,21 @@ fn outcome(status: StatusCode, body: &[u8]) -> Ran {
                 _ => failed("bad_executor_answer", true, true),
             }
         }
-        StatusCode::SERVICE_UNAVAILABLE => Ran::NotNow,
+        // Nothing of it was run, unless it says so.
+        StatusCode::SERVICE_UNAVAILABLE if code_of(body) != RUN_LOST => Ran::NotNow,
         _ => {
-            let problem = serde_json::from_slice::<Problem>(body);
-            let reason = problem.map_or_else(|_| "bad_executor_answer".to_owned(), |it| it.code);
+            let reason = code_of(body);
             // What an executor refuses it has not run, and will refuse again.
             let is_refused = status.is_client_error();
             failed(&reason, !is_refused, !is_refused)
         }
     }
+}
+
+/// What an executor calls its problem.
+fn code_of(body: &[u8]) -> String {
+    let problem = serde_json::from_slice::<Problem>(body);
+    problem.map_or_else(|_| "bad_executor_answer".to_owned(), |it| it.code)
 }
 
 fn failed(reason: &str, is_retryable: bool, may_have_run: bool) -> Ran {
@@ -147,5 +156,9 @@ mod tests {
         assert!(is_retried(outcome(StatusCode::INTERNAL_SERVER_ERROR, b"")));
         assert!(!is_retried(outcome(StatusCode::UNPROCESSABLE_ENTITY, b"{}")));
         assert!(matches!(outcome(StatusCode::SERVICE_UNAVAILABLE, b""), Ran::NotNow));
+        let lost = Problem::new(503, RUN_LOST, "its supervisor died".to_owned(), "");
+        let lost = serde_json::to_vec(&lost).unwrap();
+        let lost = outcome(StatusCode::SERVICE_UNAVAILABLE, &lost);
+        assert!(matches!(lost, Ran::Failed { is_retryable: true, may_have_run: true, .. }));
     }
 }

@@ -229,13 +229,22 @@ impl Pull {
             })
             .collect();
         // Until they are accepted nothing of them is run.
-        let accepted = self.beat().await;
-        for (job, stopped) in taken {
-            if accepted.is_ok() {
+        if self.beat().await.is_ok() {
+            for (job, stopped) in taken {
                 drop(tokio::spawn(Arc::clone(self).run_one(job, stopped)));
-            } else {
-                self.told_of(&job.id);
             }
+            return;
+        }
+        let leases = taken.into_iter().map(|(job, _)| HeldLease { id: job.id, token: job.token });
+        drop(tokio::spawn(Arc::clone(self).hand_back(leases.collect())));
+    }
+
+    /// Hands back jobs that may be ours, or not: otherwise others had to wait until their leases end,
+    /// and would think that we died of them.
+    async fn hand_back(self: Arc<Self>, leases: Vec<HeldLease>) {
+        self.tell("release", &Releases { leases: leases.clone() }).await;
+        for lease in &leases {
+            self.told_of(&lease.id);
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use protocol::worker::JobResult;
-use tempfile::NamedTempFile;
+use tempfile::Builder;
 
 /// Files at most: more jobs than that are not taken on.
 const FILES_MAX: usize = 1000;
@@ -14,21 +14,30 @@ const FILES_MAX: usize = 1000;
 const BYTES_MAX: u64 = 256 << 20;
 /// How results' files end.
 const SUFFIX: &str = "result";
+/// How they end until they are whole.
+const PART: &str = "part";
 
 /// A directory of results.
 #[derive(Debug)]
 pub(crate) struct Spool(PathBuf);
 
 impl Spool {
-    /// Uses a directory that nobody else may look into, or makes it.
+    /// Uses a directory that nobody else may look into, or makes it. What the last start was killed
+    /// over is no result, and goes.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        for entry in fs::read_dir(path)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|it| it == PART) {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(Self(path.to_owned()))
     }
 
     /// Keeps a result. It is on the disk when this returns.
     pub(crate) fn keep(&self, result: &JobResult) -> io::Result<()> {
-        let mut file = NamedTempFile::new_in(&self.0)?;
+        let mut file = Builder::new().suffix(&format!(".{PART}")).tempfile_in(&self.0)?;
         file.write_all(&serde_json::to_vec(result)?)?;
         file.as_file().sync_all()?;
         file.persist(self.place(result)).map_err(|it| it.error)?;
@@ -95,8 +104,10 @@ mod tests {
             JobResult { id: "../../a".to_owned(), token: "b".to_owned(), run_ms: 1, report };
         spool.keep(&result).unwrap();
         fs::write(path.join("x.result"), "nonsense").unwrap();
+        fs::write(path.join("y.part"), "{\"id\": ").unwrap();
         drop(spool);
         let again = Spool::open(&path).unwrap();
+        assert!(!path.join("y.part").exists());
         let kept = again.all().unwrap();
         assert_eq!(kept.len(), 1);
         assert_eq!((kept[0].id.as_str(), kept[0].report.get()), ("../../a", result.report.get()));

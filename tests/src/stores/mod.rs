@@ -44,10 +44,9 @@ struct Home {
 }
 
 impl Home {
-    fn new() -> Self {
+    fn new(place: &Path) -> Self {
         let user = getuid().is_root().then(ordinary_user);
-        let directory =
-            tempfile::Builder::new().prefix("flotilla-test-store-").tempdir_in("/var/tmp");
+        let directory = tempfile::Builder::new().prefix("flotilla-test-store-").tempdir_in(place);
         let directory = directory.unwrap().keep();
         let data = directory.join("data");
         std::fs::create_dir(&data).unwrap();

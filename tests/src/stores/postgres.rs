@@ -26,7 +26,12 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Starts one that has nothing but what every server has.
     pub fn start() -> Self {
-        let (programs, home) = (programs(), Home::new());
+        Self::start_in(Path::new("/var/tmp"))
+    }
+
+    /// The same below a directory.
+    pub fn start_in(place: &Path) -> Self {
+        let (programs, home) = (programs(), Home::new(place));
         let word = home.directory.join("word");
         std::fs::write(&word, PASSWORD).unwrap();
         let log = home.directory.join("log");
@@ -50,6 +55,11 @@ impl PostgresServer {
     /// The address of a database; `postgres` is there from the start.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The word that must not be shown.

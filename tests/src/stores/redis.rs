@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ impl RedisServer {
 
     /// The same with other settings, by their names in `redis.conf`.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
-        let home = Home::new();
+        let home = Home::new(Path::new("/var/tmp"));
         let standard = [
             ("bind", "127.0.0.1"),
             ("save", ""),
@@ -60,6 +60,11 @@ impl RedisServer {
     /// What a store is opened with.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its process id.

@@ -21,9 +21,9 @@ mod sweep;
 mod table;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -44,6 +44,8 @@ use crate::{
 
 /// How long anybody waits for what only has to be looked up.
 const LOOK: Duration = Duration::from_millis(4_500);
+/// How long a server that refused a job for want of room is taken to have none.
+const FULL: Duration = Duration::from_secs(30);
 
 /// Jobs in a PostgreSQL database, in its schema `flotilla`. Several gateways may use it.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct PostgresStore {
     clock: Clock,
     durability: Durability,
     wakes: Arc<Wakes>,
+    /// When a job was last refused for want of room, if none was taken since.
+    full: Mutex<Option<Instant>>,
     /// Those that tell other gateways and hear of them; they end with this.
     _bus: JoinSet<()>,
 }
@@ -78,8 +82,13 @@ impl PostgresStore {
             clock,
             durability,
             wakes,
+            full: Mutex::default(),
             _bus: tasks,
         })
+    }
+
+    fn full(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has something done, and takes the answer to it.
@@ -134,7 +143,23 @@ impl JobStore for PostgresStore {
             job
         };
         let jobs = jobs.into_iter().map(plain_job).collect();
-        self.ask(Work::Enqueue(jobs), just!(Enqueued))
+        let done = self.ask(Work::Enqueue(jobs), just!(Enqueued));
+        async move {
+            let done = done.await;
+            match &done {
+                Ok(_) => *self.full() = None,
+                Err(StoreError::NoRoom) => *self.full() = Some(Instant::now()),
+                Err(_) => {}
+            }
+            done
+        }
+        .boxed()
+    }
+
+    fn has_room(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
+        // Nobody can ask the server, and to try would take of the little that there is.
+        let is_full = self.full().is_some_and(|it| it.elapsed() < FULL);
+        async move { Ok(!is_full) }.boxed()
     }
 
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Grant>, StoreError>> {

@@ -229,6 +229,17 @@ impl JobStore for RedisStore {
         .boxed()
     }
 
+    fn has_room(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
+        async move {
+            match self.link.run::<()>(&self.call(&scripts::ROOM)).await {
+                Ok(()) => Ok(true),
+                Err(StoreError::NoRoom) => Ok(false),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
     fn redrive(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
         async move {
             let mut call = self.call(&scripts::REDRIVE);

@@ -30,6 +30,7 @@ operations! {
     ABANDON: " flags=allow-oom" "abandon.lua";
     CANCEL: " flags=allow-oom" "cancel.lua";
     SWEEP: " flags=allow-oom" "grace.lua" "sweep.lua";
+    ROOM: "" "room.lua";
     REDRIVE: "" "redrive.lua";
     PURGE: " flags=allow-oom" "purge.lua";
     HELD: " flags=no-writes" "held.lua";

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
+use super::reserve::Reserve;
 use crate::{Bounds, Enqueued, JobId, NewJob, State, Timestamp};
 
 /// What a job of somebody costs who has had none, in seconds.
@@ -12,12 +13,13 @@ const COST: f64 = 1.0;
 pub(super) fn enqueue(
     connection: &Connection,
     job: &NewJob,
-    bounds: &Bounds,
+    (bounds, reserve): (&Bounds, &Reserve),
     now: Timestamp,
 ) -> Result<Enqueued, Fault> {
     if let Some(known) = known(connection, job, now)? {
         return Ok(known);
     }
+    reserve.check()?;
     if let Some(full) = full(connection, job, bounds)? {
         return Ok(full);
     }

@@ -5,23 +5,25 @@ mod claim;
 mod enqueue;
 mod finish;
 mod look;
+mod place;
 mod purge;
+mod reserve;
 mod schema;
 mod sweep;
 mod thread;
 
-use std::fs::{File, TryLockError};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use rusqlite::ffi::SQLITE_FULL;
 use rusqlite::{Connection, ErrorCode};
 
+use self::place::{lock, open_private, told};
+use self::reserve::Reserve;
 use self::thread::Thread;
 use crate::store::CallbackOutcome;
 use crate::{
@@ -37,8 +39,6 @@ const OLDEST: i32 = 3_051_003;
 const BUSY: Duration = Duration::from_secs(5);
 /// After a start, leases of workers that ran on get so much more time.
 const GRACE: Duration = Duration::from_secs(15);
-/// How often a lock that another process has is looked at.
-const LOCK_LOOK: Duration = Duration::from_millis(50);
 /// Threads that read.
 const READERS: usize = 2;
 
@@ -52,6 +52,7 @@ pub struct SqliteStore {
     bounds: Bounds,
     clock: Clock,
     wakes: Arc<Wakes>,
+    reserve: Arc<Reserve>,
 }
 
 /// What kept an operation from being done.
@@ -63,6 +64,11 @@ impl Fault {
     /// Of a machine that has no random numbers.
     fn of_chance(error: getrandom::Error) -> Self {
         Self(rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))
+    }
+
+    /// Of a disk that has room only for what is there.
+    fn of_no_room() -> Self {
+        Self(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(SQLITE_FULL), None))
     }
 }
 
@@ -88,6 +94,8 @@ impl SqliteStore {
             return Err(StoreError::Unavailable(format!("SQLite {version} is too old")));
         }
         let lock = lock(path, bounds.patience)?;
+        // What follows may need room itself.
+        let reserve = Arc::new(Reserve::of(path));
         // Nobody else reads what callers submitted. The log beside it takes the same mode.
         open_private(path).map_err(|it| told(path, &it))?;
         let mut connection = Connection::open(path).map_err(Fault::from)?;
@@ -106,13 +114,14 @@ impl SqliteStore {
         sweep::grant_grace(&connection, now.after(GRACE))?;
         let readers = (0..READERS).map(|_| Thread::reader(path)).collect::<Result<_, _>>()?;
         Ok(Self {
-            writer: Thread::writer(connection, lock)?,
+            writer: Thread::writer(connection, lock, Arc::clone(&reserve))?,
             readers,
             next_reader: AtomicUsize::new(0),
             claims: AtomicU64::new(0),
             bounds,
             clock,
             wakes: Arc::default(),
+            reserve,
         })
     }
 
@@ -153,9 +162,9 @@ impl SqliteStore {
 
 impl JobStore for SqliteStore {
     fn enqueue(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, StoreError>> {
-        let (now, bounds) = (self.clock.now(), self.bounds);
+        let (now, bounds, reserve) = (self.clock.now(), self.bounds, Arc::clone(&self.reserve));
         let work = move |connection: &Connection, job: &NewJob| {
-            enqueue::enqueue(connection, job, &bounds, now)
+            enqueue::enqueue(connection, job, (&bounds, &reserve), now)
         };
         let lanes: Vec<Lane> = jobs.iter().map(|it| it.lane.clone()).collect();
         let done = self.for_each(jobs, |job| job.id, work);
@@ -319,6 +328,11 @@ impl JobStore for SqliteStore {
         self.read(move |connection| look::stats(connection, now))
     }
 
+    fn has_room(&self) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let reserve = Arc::clone(&self.reserve);
+        self.writer.run(move |_| Ok(reserve.has_room())).boxed()
+    }
+
     fn due_callbacks(
         &self,
         limit: usize,
@@ -366,34 +380,5 @@ impl JobStore for SqliteStore {
 
     fn wakes(&self) -> &Arc<Wakes> {
         &self.wakes
-    }
-}
-
-/// Opens a file that nobody else may look into, or makes it.
-fn open_private(path: &Path) -> io::Result<File> {
-    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
-}
-
-fn told(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("{}: {error}", path.display()))
-}
-
-/// Keeps other processes from the file: two that write back its log would harm it, and neither
-/// would hear of the other's jobs.
-fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
-    let until = Instant::now() + patience;
-    let mut place = path.as_os_str().to_owned();
-    place.push(".lock");
-    let place = PathBuf::from(place);
-    let file = open_private(&place).map_err(|it| told(&place, &it))?;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Taken(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(told(&place, &error)),
-        }
-        #[expect(clippy::disallowed_methods, reason = "it is opened on a thread for such work")]
-        std::thread::sleep(LOCK_LOOK);
     }
 }

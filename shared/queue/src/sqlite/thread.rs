@@ -3,11 +3,13 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Fault;
+use super::reserve::Reserve;
 use crate::StoreError;
 
 /// Work that may wait for a thread.
@@ -18,7 +20,7 @@ const BATCH_MAX: usize = 256;
 const VACUUMED_MAX: u32 = 1000;
 
 /// Does its work with a connection, and says whether that went well, and later what came of it.
-type Work = Box<dyn FnOnce(&Connection) -> (bool, Answer) + Send>;
+type Work = Box<dyn FnOnce(&Connection) -> (Result<(), StoreError>, Answer) + Send>;
 /// Told once it is known whether the work is durable.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -36,11 +38,17 @@ pub(super) struct Thread {
 
 impl Thread {
     /// Starts the one that writes. It holds `lock` until its last word is written.
-    pub(super) fn writer(connection: Connection, lock: File) -> Result<Self, StoreError> {
+    pub(super) fn writer(
+        connection: Connection,
+        lock: File,
+        reserve: Arc<Reserve>,
+    ) -> Result<Self, StoreError> {
         Self::start("jobs-writer", move |mut orders| {
             let mut connection = connection;
             while let Some(first) = orders.blocking_recv() {
-                write(&mut connection, first, &mut orders);
+                if !write(&mut connection, first, &mut orders) {
+                    reserve.let_go();
+                }
             }
             empty_log(&connection);
             drop((connection, lock));
@@ -81,11 +89,10 @@ impl Thread {
     ) -> Result<T, StoreError> {
         let (tell, told) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
-            let done = work(connection);
-            let is_done = done.is_ok();
+            let done = work(connection).map_err(StoreError::from);
+            let is_done = done.as_ref().map(drop).map_err(StoreError::clone);
             let answer: Answer = Box::new(move |committed| {
-                let answer = committed.and_then(|()| done.map_err(StoreError::from));
-                drop(tell.send(answer));
+                drop(tell.send(committed.and(done)));
             });
             (is_done, answer)
         });
@@ -102,32 +109,40 @@ impl Thread {
     }
 }
 
-/// Does everything that waits in one transaction, and answers everybody when that is durable.
-fn write(connection: &mut Connection, first: Order, orders: &mut mpsc::Receiver<Order>) {
+/// Does everything that waits in one transaction, and answers everybody when that is durable. False
+/// if there was no room for it.
+fn write(connection: &mut Connection, first: Order, orders: &mut mpsc::Receiver<Order>) -> bool {
     let mut answers = Vec::new();
     let mut tidied = None;
+    let mut has_room = true;
     let committed = (|| {
-        let batch = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let batch = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let batch = batch.map_err(Fault::from)?;
         let mut next = Some(first);
         while let Some(order) = next {
             match order {
                 Order::Work(work) => {
-                    batch.prepare_cached("SAVEPOINT work")?.execute([])?;
+                    run(&batch, "SAVEPOINT work")?;
                     let (is_done, answer) = work(&batch);
                     answers.push(answer);
-                    // Nothing half done stays, and what others asked for does.
-                    if !is_done {
-                        batch.prepare_cached("ROLLBACK TO work")?.execute([])?;
+                    has_room &= !matches!(is_done, Err(StoreError::NoRoom));
+                    // Nothing half done stays, and what others asked for does; unless it was such a
+                    // fault that the whole transaction is undone already.
+                    if is_done.is_err() && batch.is_autocommit() {
+                        return is_done;
                     }
-                    batch.prepare_cached("RELEASE work")?.execute([])?;
+                    if is_done.is_err() {
+                        run(&batch, "ROLLBACK TO work")?;
+                    }
+                    run(&batch, "RELEASE work")?;
                 }
                 Order::Tidy(tell) => tidied = Some(tell),
             }
             next = if answers.len() < BATCH_MAX { orders.try_recv().ok() } else { None };
         }
-        batch.commit()
+        Ok(batch.commit().map_err(Fault::from)?)
     })();
-    let committed = committed.map_err(|it| StoreError::from(Fault::from(it)));
+    has_room &= !matches!(committed, Err(StoreError::NoRoom));
     if let Err(error) = &committed {
         tracing::error!("jobs could not be written: {error}");
     }
@@ -141,6 +156,12 @@ fn write(connection: &mut Connection, first: Order, orders: &mut mpsc::Receiver<
         empty_log(connection);
         tell.send(()).unwrap_or_default();
     }
+    has_room
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<(), Fault> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
 }
 
 /// Gives back pages that are not used: one with each step of the statement.

@@ -1,0 +1,98 @@
+//! Receivers of callbacks that are down, slow or point elsewhere: each is tried again, none is followed,
+//! and nobody else's callback waits for them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::checks::eventually;
+use crate::faults::gateway;
+use crate::jobs::{program, submitted};
+use crate::languages::start;
+use crate::target::get;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A listener, and the URL that is at it.
+async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// Answers everybody with this.
+async fn answer_all(listener: TcpListener, answer: String) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let answer = answer.clone();
+        drop(tokio::spawn(async move {
+            // All of a callback is one packet here.
+            drop(stream.read(&mut [0; 65_536]).await);
+            drop(stream.write_all(answer.as_bytes()).await);
+        }));
+    }
+}
+
+#[tokio::test]
+async fn receivers_that_are_down_slow_or_point_elsewhere_are_tried_again() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let settings = [
+        ("GATEWAY_STORE_URL", store.as_str()),
+        ("GATEWAY_CALLBACK_SECRET", "0123456789abcdef"),
+        ("GATEWAY_CALLBACK_PRIVATE", "true"),
+    ];
+    let gateway = gateway(&[("python", &python)], &settings).await;
+    let (gone, down) = listener().await;
+    drop(gone);
+    let (inner, secret) = listener().await;
+    let (pointing, elsewhere) = listener().await;
+    let redirect = format!(
+        "HTTP/1.1 307 X\r\nlocation: {secret}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    let pointing = tokio::spawn(answer_all(pointing, redirect));
+    // It takes connections, as its system does that for it, and says nothing.
+    let (_silent, slow) = listener().await;
+    for url in [&down, &elsewhere, &slow] {
+        let mut body = program("1");
+        body["callbackUrl"] = json!(url);
+        submitted(&gateway, &body).await;
+    }
+    let open = async |url: &str| -> Value {
+        let list = get(&gateway, "/v1/callbacks").await.body;
+        let mut open = list["callbacks"].as_array().unwrap().iter();
+        open.find(|it| it["url"] == url).cloned().unwrap_or_default()
+    };
+    let is_tried = async |url: &str, reason: &str| {
+        let callback = open(url).await;
+        let told = callback["reason"].as_str().unwrap_or_default().to_owned();
+        told.contains(reason) && !callback["dueAt"].is_null()
+    };
+    eventually("down", PATIENCE, async || is_tried(&down, "error sending").await).await.unwrap();
+    let points = async || is_tried(&elsewhere, "it answered 307").await;
+    eventually("pointing elsewhere", PATIENCE, points).await.unwrap();
+    // The slow one holds up nobody: while it is waited for, another's is delivered.
+    let (taking, good) = listener().await;
+    let ok = "HTTP/1.1 204 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let taking = tokio::spawn(answer_all(taking, ok.to_owned()));
+    let mut body = program("1");
+    body["callbackUrl"] = json!(good);
+    submitted(&gateway, &body).await;
+    let is_taken = async || {
+        let jobs = get(&gateway, "/v1/jobs?state=succeeded").await.body;
+        jobs["jobs"].as_array().unwrap().len() == 4 && open(&good).await.is_null()
+    };
+    eventually("the other's is delivered", PATIENCE, is_taken).await.unwrap();
+    assert!(open(&slow).await["reason"].is_null(), "the slow one was given up before the other's");
+    eventually("the slow one is told of", PATIENCE, async || {
+        open(&slow).await["reason"].as_str().is_some_and(|it| !it.is_empty())
+    })
+    .await
+    .unwrap();
+    let asked = tokio::time::timeout(Duration::from_millis(100), inner.accept()).await;
+    assert!(asked.is_err(), "a redirect was followed");
+    pointing.abort();
+    taking.abort();
+}
