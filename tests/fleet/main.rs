@@ -11,10 +11,11 @@
     reason = "tests fail by panicking, start processes, and say what they skip"
 )]
 
+use tests::processes;
+
 mod checks;
 mod jobs;
 mod language;
-mod processes;
 mod programs;
 mod raw;
 mod target;

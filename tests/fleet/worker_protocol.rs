@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Server, client};
+use tests::{Server, answering, client, lonely};
 
 use crate::jobs::{program, submitted};
 use crate::languages::start;
 use crate::target::{Answer, get, whole};
-use crate::workers::{answering, lonely};
 
 /// A worker that is played by the test.
 struct Player<'a> {

@@ -40,11 +40,13 @@ cd / && rm -rf "$1"
 struct Home {
     directory: PathBuf,
     user: Option<(u32, u32)>,
+    /// What programs here find in their environment.
+    variables: Vec<(String, String)>,
     watcher: Child,
 }
 
 impl Home {
-    fn new() -> Self {
+    fn new(variables: &[(&str, &str)]) -> Self {
         let user = getuid().is_root().then(ordinary_user);
         let directory =
             tempfile::Builder::new().prefix("flotilla-test-store-").tempdir_in("/var/tmp");
@@ -60,7 +62,9 @@ impl Home {
         // What interrupts the tests must not interrupt this.
         watch.process_group(0);
         let watcher = as_user(&mut watch, user).spawn().unwrap();
-        Self { directory, user, watcher }
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables = variables.iter().map(own).collect();
+        Self { directory, user, variables, watcher }
     }
 
     fn data(&self) -> PathBuf {
@@ -71,6 +75,7 @@ impl Home {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.data()).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+        command.envs(self.variables.iter().cloned());
         as_user(&mut command, self.user);
         command
     }
