@@ -76,8 +76,11 @@ pub fn kill(pid: i32) {
 /// What a server holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Holdings {
+    /// Of the server alone.
     pub memory_kib: u64,
+    /// Open ones, of all.
     pub descriptors: usize,
+    /// The server and everybody below it.
     pub processes: usize,
 }
 
