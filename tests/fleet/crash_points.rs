@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::{Server, ServerBuilder, client};
+use tests::{Server, ServerBuilder, answering, client, lonely};
 
 use crate::checks::{Checks, eventually, same, short};
 use crate::jobs::{program, submit};
@@ -18,7 +18,6 @@ use crate::languages::start;
 use crate::player::{Player, completion, leases};
 use crate::stopped::{Fate, at_call, can_trace, most_calls, noted};
 use crate::target::{Answer, get, try_whole, whole};
-use crate::workers::{answering, lonely};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Rounds at the same time.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::stores::{PostgresServer, RedisServer};
-use tests::{Server, client};
+use tests::{Server, answering, client, lonely};
 
 use crate::checks::{eventually, same};
 use crate::jobs::{ended, program, submit, submitted};
@@ -15,7 +15,7 @@ use crate::languages::start;
 use crate::player::Player;
 use crate::resources::{SmallDisk, fill};
 use crate::target::{get, whole};
-use crate::workers::{answering, lonely, worker};
+use crate::workers::worker;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What every store says that is full.
@@ -167,7 +167,7 @@ async fn a_full_disk_below_postgresql_refuses_new_jobs_and_forgets_none() {
     let Some((_mounted, disk)) = small_disk(directory.path(), 160) else { return };
     let Some(info) = info().await else { return };
     let place = disk.clone();
-    let server = tokio::task::spawn_blocking(move || PostgresServer::start_in(&place));
+    let server = tokio::task::spawn_blocking(move || PostgresServer::start_in(&place, &[]));
     let server = server.await.unwrap();
     let url = server.url("postgres");
     let gateway = answering(lonely(&disk, &[("GATEWAY_STORE_URL", &url)])).await;

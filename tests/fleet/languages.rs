@@ -1,30 +1,11 @@
 //! Every language through its executor.
 
-use tests::{Server, ServerBuilder};
+pub(crate) use tests::start_executor as start;
 
 use crate::checks::Checks;
 use crate::language::{LANGUAGES, Language};
 use crate::target::Target;
 use crate::{contract, endings, fields, files, output, programs, validation};
-
-/// Whether a missing toolchain is a fault: `scripts/test` brings them all.
-pub(crate) const REQUIRE: &str = "REQUIRE_RUNTIMES";
-
-/// Starts an executor, or says why its language is skipped.
-pub(crate) async fn start(folder: &str, settings: &[(&str, &str)]) -> Option<Server> {
-    let mut builder = ServerBuilder::new(&format!("executor-{folder}"));
-    for (name, value) in settings {
-        builder = builder.set(name, value);
-    }
-    match builder.try_start().await {
-        Ok(server) => Some(server),
-        Err(log) if log.contains("no toolchain was found") && std::env::var(REQUIRE).is_err() => {
-            println!("SKIPPED: {folder} has no toolchain on this machine");
-            None
-        }
-        Err(log) => panic!("executor-{folder} ended:\n{log}"),
-    }
-}
 
 /// Everything that is asked of a language.
 fn everything<'a>(language: &'static Language, target: &'a Target) -> Vec<Checks<'a>> {

@@ -11,12 +11,13 @@
     reason = "tests fail by panicking, start processes, and say what they skip"
 )]
 
+use tests::processes;
+
 mod between;
 mod checks;
 mod jobs;
 mod language;
 mod player;
-mod processes;
 mod programs;
 mod raw;
 mod stopped;

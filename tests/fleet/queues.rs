@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Server, client};
+use tests::{Server, answering, client, lonely};
 
 use crate::faults::gateway;
 use crate::languages::start;
 use crate::target::{Answer, whole};
-use crate::workers::{answering, lonely};
 
 pub(crate) const KEYS: &str = "api:submit-0123456789,other:submit-9876543210,vm:work-0123456789ab role=work,\
                     vm2:work-ba9876543210 role=work,ops:admin-0123456789a role=admin";

@@ -9,7 +9,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::stores::{PostgresServer, RedisServer};
-use tests::{Server, client};
+use tests::{Server, answering, client, lonely};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -22,7 +22,6 @@ use crate::languages::start;
 use crate::queues::{API, KEYS, OPS, OTHER, Queue, VM, VM_2, served};
 use crate::raw;
 use crate::target::whole;
-use crate::workers::{answering, lonely};
 
 const PATH: &str = "/dialects/message-queue/ws";
 const PROTOCOL: &str = "flotilla.queue.v1";

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::stores::{PostgresServer, RedisServer};
-use tests::{Server, client};
+use tests::{Server, answering, client, lonely};
 
 use crate::faults::gateway;
 use crate::jobs::{ended, program, submitted};
 use crate::languages::start;
 use crate::target::{get, whole};
-use crate::workers::{answering, lonely, seen, worker};
+use crate::workers::{seen, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::stores::{PostgresServer, RedisServer};
-use tests::{Server, client};
+use tests::{Server, answering, client, lonely};
 
 use crate::between::{Between, Deed, Moment, When};
 use crate::checks::{Checks, same, short};
@@ -14,7 +14,6 @@ use crate::jobs::{program, submit};
 use crate::languages::start;
 use crate::player::{Player, completion, leases};
 use crate::target::{Answer, get, whole};
-use crate::workers::{answering, lonely};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

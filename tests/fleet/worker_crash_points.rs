@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::{Server, ServerBuilder};
+use tests::{Server, ServerBuilder, answering, lonely};
 
 use crate::between::{Between, Deed, Moment, When};
 use crate::checks::{Checks, eventually, same, short};
@@ -17,7 +17,7 @@ use crate::languages::start;
 use crate::processes::{below, kill, spawner_and_reapers, with_word};
 use crate::stopped::{Fate, at_call, can_trace};
 use crate::target::get;
-use crate::workers::{answering, lonely, seen, worker};
+use crate::workers::{seen, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::client;
+use tests::{answering, client, lonely};
 
 use crate::jobs::{program, submitted};
 use crate::languages::start;
 use crate::player::Player;
 use crate::target::{get, whole};
-use crate::workers::{answering, lonely};
 
 #[tokio::test]
 async fn what_workers_say_is_held_against_their_leases() {

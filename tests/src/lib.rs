@@ -7,10 +7,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
-    reason = "a test that cannot be set up fails"
+    clippy::print_stdout,
+    reason = "a test that cannot be set up fails, and says what it skips"
 )]
 
+mod gateways;
+pub mod processes;
 mod server;
+mod shifted_clock;
 pub mod stores;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +23,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use server::{Server, ServerBuilder, prepared_directory, toolchain_path};
+pub use gateways::{answering, lonely};
+pub use server::{
+    REQUIRE, Server, ServerBuilder, lasting_port, prepared_directory, start_executor,
+    toolchain_path,
+};
+pub use shifted_clock::ShiftedClock;
 
 /// The repository.
 pub fn repository() -> &'static Path {

@@ -1,10 +1,13 @@
 //! One server process of the workspace.
 
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +16,12 @@ use crate::{binary, repository};
 
 /// Where servers keep what they write. Not below `/tmp`, where a run may have files of its own.
 const ROOT: &str = "/var/tmp";
+
+/// Whether a missing toolchain is a fault: `scripts/test` brings them all.
+pub const REQUIRE: &str = "REQUIRE_RUNTIMES";
+
+/// Ports that no outgoing connection is given, so that a server finds its own free again.
+const LASTING_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// How long a server may take to be well: toolchains are found, and samples run.
 const START_PATIENCE: Duration = Duration::from_mins(5);
@@ -218,8 +227,38 @@ impl Drop for Server {
     }
 }
 
+/// Starts an executor, or says why its language is skipped.
+pub async fn start_executor(folder: &str, settings: &[(&str, &str)]) -> Option<Server> {
+    let builder = ServerBuilder::new(&format!("executor-{folder}"));
+    let builder = settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value));
+    match builder.try_start().await {
+        Ok(server) => Some(server),
+        Err(log) if log.contains("no toolchain was found") && std::env::var(REQUIRE).is_err() => {
+            println!("SKIPPED: {folder} has no toolchain on this machine");
+            None
+        }
+        Err(log) => panic!("executor-{folder} ended:\n{log}"),
+    }
+}
+
+/// A port that is free now, and will be so again after a server that had it has ended. No two tests of
+/// a process are given the same.
+pub fn lasting_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let span = u64::from(LASTING_PORTS.end - LASTING_PORTS.start);
+    for attempt in 0..1000_u32 {
+        let chance = RandomState::new().hash_one(attempt) % span;
+        let port = LASTING_PORTS.start + u16::try_from(chance).unwrap();
+        let is_new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if is_new && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
+}
+
 /// A port that is free now.
-pub(crate) fn free_port() -> u16 {
+fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

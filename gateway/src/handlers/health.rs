@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::error::of_health;
 use crate::fleet::{Circuit, View};
-use crate::jobs::Condition;
+use crate::jobs::{Condition, Jobs};
 use crate::shared::Shared;
 
 /// The content type of health.

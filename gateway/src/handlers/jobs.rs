@@ -24,6 +24,7 @@ use crate::events;
 use crate::handlers::execute::{body_bytes_max, content_type};
 use crate::jobs::view::{self, Shown};
 use crate::jobs::{Condition, Jobs, Terms, id_of, is_key, lanes, take_in};
+use crate::routing::NoChoice;
 use crate::settings::seconds;
 use crate::shared::Shared;
 
@@ -64,7 +65,11 @@ pub(crate) async fn submit(
     };
     let bytes = body.bytes.clone();
     let taken = move || take_in(&bytes, key, &terms);
-    let (new, is_batch) = web::block(taken).await.unwrap_or(Err(ApiError::Internal))?;
+    let taken = web::block(taken).await.unwrap_or(Err(ApiError::Internal));
+    let (new, is_batch) = match taken {
+        Ok(taken) => taken,
+        Err(error) => return Err(not_yet(jobs, error).await),
+    };
     let enqueued = jobs.store.enqueue(new).await?;
     if is_batch {
         let told: Vec<Value> = enqueued.into_iter().map(told_of).collect();
@@ -75,6 +80,19 @@ pub(crate) async fn submit(
     let mut response = HttpResponse::Accepted();
     response.insert_header((header::LOCATION, format!("/v1/jobs/{id}")));
     Ok(response.json(shown(jobs, &shared, job).await?))
+}
+
+/// After a start workers come back by themselves: until then a language that nobody runs is not one
+/// that there is not.
+async fn not_yet(jobs: &Jobs, error: ApiError) -> ApiError {
+    let ApiError::NoChoice(NoChoice::UnknownLanguage { language, known }) = error else {
+        return error;
+    };
+    let had = |stats: Arc<QueueStats>| stats.lanes.iter().any(|it| it.lane.language() == language);
+    if known.is_empty() || jobs.stats().await.is_ok_and(had) {
+        return NoChoice::NoLiveExecutor { language }.into();
+    }
+    NoChoice::UnknownLanguage { language, known }.into()
 }
 
 fn told_of(enqueued: Enqueued) -> Value {

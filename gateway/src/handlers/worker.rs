@@ -10,7 +10,7 @@ use protocol::worker::{
     JobResult, LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState,
     Work, WorkerState,
 };
-use queue::{Claim, Completion, Extended, Failed, Failure, Grant, Lease, Released};
+use queue::{Claim, Completion, Extended, Failed, Failure, Gone, Grant, Lease, Released};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -53,8 +53,8 @@ pub(crate) async fn register(
     let is_fresh = told.is_fresh;
     let (worker, is_known) = jobs.workers.register(&key(&request), told)?;
     if is_fresh && !is_known {
-        // What it had before its start it does not run any more.
-        jobs.store.abandon(worker.id.clone()).await?;
+        // What it had before its start, and did not tell of, it died with.
+        jobs.store.abandon(worker.id.clone(), Gone::Died).await?;
     }
     tracing::info!(worker.id = worker.id, "a worker registered");
     Ok(answer(&Registered {
@@ -212,7 +212,7 @@ pub(crate) async fn leave(
         board.forget(worker.id.clone()).await?;
     }
     // It has nothing; what was on its way to it is for others.
-    jobs.store.abandon(worker.id.clone()).await?;
+    jobs.store.abandon(worker.id.clone(), Gone::Cut).await?;
     tracing::info!(worker.id = worker.id, "a worker left");
     Ok(answer(&Ended::default()))
 }

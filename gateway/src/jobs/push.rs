@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use queue::{
-    Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lane, Lease, StoreError,
+    Claim, Completion, Extended, Failure, Gone, Grant, JobId, JobStore, Lane, Lease, StoreError,
 };
 use reqwest::Client;
 use sha2::{Digest as _, Sha256};
@@ -87,7 +87,7 @@ impl Push {
     /// Runs jobs until the gateway drains, and then lets those that run have `grace` to end.
     pub(crate) async fn run(self: Arc<Self>, grace: Duration) {
         // What ran when this process was last seen does not run any more.
-        if let Err(error) = self.store.abandon(self.name.clone()).await {
+        if let Err(error) = self.store.abandon(self.name.clone(), Gone::Cut).await {
             tracing::error!("the jobs of the last run are not given back: {error}");
         }
         let mut runs = JoinSet::new();

@@ -196,6 +196,20 @@ pub struct Failure {
     pub may_have_run: bool,
 }
 
+/// Beyond so many leases of a job, those count that end because somebody leaves: a worker that always
+/// says so is no reason to run a job for ever.
+pub(crate) const LEASES_FREE: u32 = 30;
+
+impl Failure {
+    /// Why an attempt ends whose worker was asked to leave, and of one whose executor was.
+    pub const DRAINED: [&str; 2] = ["drain", "executor_drained"];
+
+    /// Whether it ended only because somebody was asked to leave: such an attempt is given back.
+    pub(crate) fn is_drain(&self) -> bool {
+        self.is_retryable && Self::DRAINED.contains(&self.reason.as_str())
+    }
+}
+
 /// What came of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failed {

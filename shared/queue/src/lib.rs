@@ -41,7 +41,7 @@ pub use postgres::PostgresStore;
 pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
 pub use store::{
-    Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, JobStore, OpenCallback,
-    StoreError, Swept, open,
+    Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, Gone, JobStore,
+    OpenCallback, StoreError, Swept, open,
 };
 pub use wakes::{Waiter, Wakes};

@@ -25,8 +25,8 @@ use crate::{
 /// 6. A late result whose token is still the job's is taken. Only sweeping and cancelling end leases.
 /// 7. The same result again is a duplicate, and no error.
 /// 8. What a sweep changes is still as it saw it.
-/// 9. An attempt is spent when a job is claimed, and given back when it is released or was never
-///    accepted.
+/// 9. An attempt is spent when a job is claimed, and given back when it is released, was never
+///    accepted, or ended because its worker was asked to leave.
 /// 10. A job that had two workers die in a row is dead.
 /// 11. Retries wait longer each time, up to a bound.
 /// 12. What may run only once is dead when its worker is gone.
@@ -59,9 +59,9 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Hands back jobs that were not started.
     fn release(&self, leases: Vec<Lease>) -> BoxFuture<'_, Result<Vec<Released>, StoreError>>;
 
-    /// Ends every lease of a worker that has started anew and has none. Unlike the end of a lease
-    /// that nobody extends, that is no sign that the job killed it. Says how many there were.
-    fn abandon(&self, worker: String) -> BoxFuture<'_, Result<usize, StoreError>>;
+    /// Ends every lease of a worker that has none any more, so that its jobs go on at once. Says how
+    /// many there were.
+    fn abandon(&self, worker: String, gone: Gone) -> BoxFuture<'_, Result<usize, StoreError>>;
 
     /// Ends a job that is not wanted any more, or asks its worker to.
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<Cancelled, StoreError>>;
@@ -135,6 +135,17 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
 
     /// Who waits for what happens here.
     fn wakes(&self) -> &Arc<Wakes>;
+}
+
+/// How a worker came to have none of its leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gone {
+    /// Whoever spoke for it ended, or it left. That is no sign that a job killed it, and no attempt is
+    /// spent.
+    Cut,
+    /// It has started anew, and told of nothing before it ended: it died with what it ran, as one does
+    /// whose leases nobody extends.
+    Died,
 }
 
 /// How many jobs a store keeps waiting.

@@ -15,6 +15,9 @@ use rustix::process::getuid;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
 
+/// Where servers keep their files, unless they are told another place.
+pub const PLACE: &str = "/var/tmp";
+
 /// How long a server may take to start or to end.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -40,11 +43,13 @@ cd / && rm -rf "$1"
 struct Home {
     directory: PathBuf,
     user: Option<(u32, u32)>,
+    /// What programs here find in their environment.
+    variables: Vec<(String, String)>,
     watcher: Child,
 }
 
 impl Home {
-    fn new(place: &Path) -> Self {
+    fn new(place: &Path, variables: &[(&str, &str)]) -> Self {
         let user = getuid().is_root().then(ordinary_user);
         let directory = tempfile::Builder::new().prefix("flotilla-test-store-").tempdir_in(place);
         let directory = directory.unwrap().keep();
@@ -59,7 +64,9 @@ impl Home {
         // What interrupts the tests must not interrupt this.
         watch.process_group(0);
         let watcher = as_user(&mut watch, user).spawn().unwrap();
-        Self { directory, user, watcher }
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables = variables.iter().map(own).collect();
+        Self { directory, user, variables, watcher }
     }
 
     fn data(&self) -> PathBuf {
@@ -70,6 +77,7 @@ impl Home {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.data()).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+        command.envs(self.variables.iter().cloned());
         as_user(&mut command, self.user);
         command
     }

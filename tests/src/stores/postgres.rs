@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Home, wait_until};
-use crate::server::free_port;
+use super::{Home, PLACE, wait_until};
+use crate::lasting_port;
 
 /// What its one user is called, and its word.
 const USER: &str = "flotilla";
@@ -26,12 +26,12 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Starts one that has nothing but what every server has.
     pub fn start() -> Self {
-        Self::start_in(Path::new("/var/tmp"))
+        Self::start_in(Path::new(PLACE), &[])
     }
 
-    /// The same below a directory.
-    pub fn start_in(place: &Path) -> Self {
-        let (programs, home) = (programs(), Home::new(place));
+    /// The same below a directory, with variables.
+    pub fn start_in(place: &Path, variables: &[(&str, &str)]) -> Self {
+        let (programs, home) = (programs(), Home::new(place, variables));
         let word = home.directory.join("word");
         std::fs::write(&word, PASSWORD).unwrap();
         let log = home.directory.join("log");
@@ -47,7 +47,7 @@ impl PostgresServer {
             .unwrap();
         let told = || std::fs::read_to_string(&log).unwrap_or_default();
         assert!(made.success(), "initdb ended with {made}:\n{}", told());
-        let mut server = Self { home, programs, port: free_port(), server: None };
+        let mut server = Self { home, programs, port: lasting_port(), server: None };
         server.restart();
         server
     }

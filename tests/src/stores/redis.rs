@@ -1,17 +1,16 @@
 //! A Redis or Valkey server of a test's own.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Home, PATIENCE};
+use super::{Home, PATIENCE, PLACE};
+use crate::lasting_port;
 
-/// Ports that no outgoing connection is given, so that a server finds its own free again.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Ports that are tried.
 const TRIES: usize = 20;
 
@@ -32,7 +31,12 @@ impl RedisServer {
 
     /// The same with other settings, by their names in `redis.conf`.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
-        let home = Home::new(Path::new("/var/tmp"));
+        Self::start_in(&[], settings)
+    }
+
+    /// The same with variables.
+    pub fn start_in(variables: &[(&str, &str)], settings: &[(&str, &str)]) -> Self {
+        let home = Home::new(Path::new(PLACE), variables);
         let standard = [
             ("bind", "127.0.0.1"),
             ("save", ""),
@@ -47,7 +51,7 @@ impl RedisServer {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
         for _ in 0..TRIES {
-            let port = free_port();
+            let port = lasting_port();
             let mut child = spawn(&home, port, &settings);
             if wait(&mut child, port) {
                 return Self { child, port, settings, home };
@@ -160,16 +164,4 @@ fn ask(port: u16, words: &[&str]) -> std::io::Result<String> {
     let length = stream.read(&mut answer)?;
     answer.truncate(length);
     Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-fn free_port() -> u16 {
-    use std::hash::{BuildHasher as _, RandomState};
-    for attempt in 0..1000_u32 {
-        let chance = RandomState::new().hash_one(attempt) % u64::from(PORTS.end - PORTS.start);
-        let port = PORTS.start + u16::try_from(chance).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port is free");
 }

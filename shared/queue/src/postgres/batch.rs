@@ -14,7 +14,7 @@ use super::table::Table;
 use super::{callbacks, finish, purge, sweep};
 use crate::{
     Bounds, Callback, CallbackOutcome, Cancelled, Claim, Completed, Completion, Enqueued, Extended,
-    Failed, Failure, Grant, JobId, Lease, NewJob, Released, State, Swept, Timestamp,
+    Failed, Failure, Gone, Grant, JobId, Lease, NewJob, Released, State, Swept, Timestamp,
 };
 
 /// What somebody asks for.
@@ -27,7 +27,7 @@ pub(super) enum Work {
     Complete(Vec<Completion>),
     Fail(Vec<Failure>),
     Release(Vec<Lease>),
-    Abandon(String),
+    Abandon(String, Gone),
     Cancel(JobId),
     Sweep(usize),
     Redrive(JobId),
@@ -154,7 +154,9 @@ async fn find(
     for (index, work) in works.iter().enumerate() {
         let jobs = match work {
             Work::Sweep(limit) => Found::Due(Due::find(connection, *limit, now).await?),
-            Work::Abandon(worker) => Found::OfWorker(sweep::of_worker(connection, worker).await?),
+            Work::Abandon(worker, _) => {
+                Found::OfWorker(sweep::of_worker(connection, worker).await?)
+            }
             _ => continue,
         };
         found.insert(index, jobs);
@@ -193,8 +195,8 @@ fn decide<'a>(
         (Work::Sweep(_), Some(Found::Due(due))) => {
             Done::Swept(sweep::sweep(table, shares, due, now)?)
         }
-        (Work::Abandon(_), Some(Found::OfWorker(ids))) => {
-            Done::Abandoned(sweep::abandon(table, ids, now))
+        (Work::Abandon(_, gone), Some(Found::OfWorker(ids))) => {
+            Done::Abandoned(sweep::abandon(table, (ids.as_slice(), *gone), now))
         }
         _ => return Ok(None),
     }))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::place::Fault;
 use super::shares::Shares;
 use super::table::Table;
+use crate::lease::LEASES_FREE;
 use crate::{
     Cancelled, Completed, Completion, Extended, Failed, Failure, JobId, Lease, Released, State,
     Timestamp, retry,
@@ -57,7 +58,10 @@ pub(super) fn fail(table: &mut Table, failure: &Failure, now: Timestamp) -> Resu
     let Some(standing) = table.leased(&failure.lease) else { return Ok(Failed::Stale) };
     standing.deaths = 0;
     let is_cancelled = standing.cancel_requested;
-    let is_over = !failure.is_retryable || standing.attempt >= standing.attempts_max;
+    let is_free =
+        failure.is_drain() && u32::try_from(standing.leases).is_ok_and(|it| it <= LEASES_FREE);
+    let is_used_up = !is_free && standing.attempt >= standing.attempts_max;
+    let is_over = !failure.is_retryable || is_used_up;
     let is_over = is_over || (standing.at_most_once && failure.may_have_run);
     table.note_attempt(id, &failure.reason);
     if is_cancelled {
@@ -67,6 +71,10 @@ pub(super) fn fail(table: &mut Table, failure: &Failure, now: Timestamp) -> Resu
     if is_over {
         table.end(id, State::Dead, Some(&failure.reason), now);
         return Ok(Failed::Final(State::Dead));
+    }
+    if is_free {
+        give_back(table, id, now);
+        return Ok(Failed::Retry(now));
     }
     try_again(table, id, &failure.reason, now).map(Failed::Retry)
 }
@@ -103,9 +111,14 @@ pub(super) fn give_back(table: &mut Table, id: JobId, now: Timestamp) {
     if standing.cancel_requested {
         return table.end(id, State::Cancelled, None, now);
     }
-    // It keeps its turn.
-    standing.become_state(State::Ready);
     standing.attempt -= 1;
+    make_ready(table, id, now);
+}
+
+/// Makes a leased job ready again. It keeps its turn.
+pub(super) fn make_ready(table: &mut Table, id: JobId, now: Timestamp) {
+    let Some(standing) = table.find(id) else { return };
+    standing.become_state(State::Ready);
     standing.ready_at = Some(now.0);
 }
 

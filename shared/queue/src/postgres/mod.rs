@@ -38,8 +38,9 @@ use self::writer::Writer;
 use crate::store::CallbackOutcome;
 use crate::{
     Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Grant, Held, Job, JobId, JobStore, Lane, Lease,
-    NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
+    Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId, JobStore, Lane,
+    Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept,
+    Wakes,
 };
 
 /// How long anybody waits for what only has to be looked up.
@@ -198,8 +199,8 @@ impl JobStore for PostgresStore {
         self.ask(Work::Release(leases), just!(Released))
     }
 
-    fn abandon(&self, worker: String) -> BoxFuture<'_, Result<usize, StoreError>> {
-        self.ask(Work::Abandon(plain(worker)), just!(Abandoned))
+    fn abandon(&self, worker: String, gone: Gone) -> BoxFuture<'_, Result<usize, StoreError>> {
+        self.ask(Work::Abandon(plain(worker), gone), just!(Abandoned))
     }
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {

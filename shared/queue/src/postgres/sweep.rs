@@ -2,11 +2,11 @@
 
 use sqlx::PgConnection;
 
-use super::finish::{give_back, try_again};
-use super::place::{Bytes, Fault, id, limit as bound};
+use super::finish::{give_back, make_ready, try_again};
+use super::place::{Bytes, Fault, id, limit as bound, millis};
 use super::shares::Shares;
 use super::table::{Standing, Table};
-use crate::{JobId, State, Swept, Timestamp};
+use crate::{Gone, JobId, State, Swept, Timestamp, retry};
 
 /// Workers that die with a job in a row, until nobody gets it any more.
 const DEATHS_MAX: i32 = 2;
@@ -121,29 +121,45 @@ fn end_lease(table: &mut Table, id: JobId, now: Timestamp) -> Result<(), Fault> 
         give_back(table, id, now);
         return Ok(());
     }
+    if died(table, id, now) {
+        return Ok(());
+    }
+    try_again(table, id, "lost", now).map(drop)
+}
+
+/// Notes that a worker died with a job, and ends it if that was its last attempt. Whether it did.
+fn died(table: &mut Table, id: JobId, now: Timestamp) -> bool {
+    let Some(standing) = table.find(id) else { return false };
     standing.deaths += 1;
     let reason = match &*standing {
-        Standing { cancel_requested: true, .. } => None,
-        Standing { at_most_once: true, .. } => Some("lost"),
-        Standing { deaths, .. } if *deaths >= DEATHS_MAX => Some("poison"),
-        Standing { attempt, attempts_max, .. } if attempt >= attempts_max => Some("lost"),
-        _ => {
-            table.note_attempt(id, "lost");
-            return try_again(table, id, "lost", now).map(drop);
+        Standing { cancel_requested: true, .. } => Some((State::Cancelled, None)),
+        Standing { at_most_once: true, .. } => Some((State::Dead, Some("lost"))),
+        Standing { deaths, .. } if *deaths >= DEATHS_MAX => Some((State::Dead, Some("poison"))),
+        Standing { attempt, attempts_max, .. } if attempt >= attempts_max => {
+            Some((State::Dead, Some("lost")))
         }
+        _ => None,
     };
     table.note_attempt(id, "lost");
-    let state = if reason.is_some() { State::Dead } else { State::Cancelled };
-    table.end(id, state, reason, now);
-    Ok(())
+    if let Some((state, reason)) = reason {
+        table.end(id, state, reason, now);
+    }
+    reason.is_some()
 }
 
 /// Ends the leases of a worker that has none; says how many there were.
-pub(super) fn abandon(table: &mut Table, ids: &[JobId], now: Timestamp) -> usize {
+pub(super) fn abandon(table: &mut Table, (ids, gone): (&[JobId], Gone), now: Timestamp) -> usize {
     let mut ended = 0;
     for id in ids {
         let standing = table.find(*id).filter(|it| it.state == State::Leased);
         let Some(standing) = standing else { continue };
+        ended += 1;
+        if standing.is_accepted && gone == Gone::Died {
+            if !died(table, *id, now) {
+                make_ready(table, *id, now);
+            }
+            continue;
+        }
         let is_lost = standing.is_accepted && standing.at_most_once;
         table.note_attempt(*id, "abandoned");
         if is_lost {
@@ -151,7 +167,6 @@ pub(super) fn abandon(table: &mut Table, ids: &[JobId], now: Timestamp) -> usize
         } else {
             give_back(table, *id, now);
         }
-        ended += 1;
     }
     ended
 }
@@ -162,11 +177,64 @@ pub(super) async fn grant_grace(
     connection: &mut PgConnection,
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let until = now.after(GRACE).0;
+    let last = last_sweep(connection).await?;
+    match last {
+        // Somebody set the server's clock back.
+        Some(last) if last > now.0.saturating_add(NOTED_EVERY_MS) => {
+            return shift(connection, now.0 - last, now).await;
+        }
+        Some(last) if last >= now.0.saturating_sub(millis(GRACE)) => return Ok(()),
+        _ => {}
+    }
     let grace = "UPDATE jobs SET lease_until = greatest(lease_until, $1), \
-                 attempt_until = greatest(attempt_until, $1) WHERE state = 'leased' \
-                 AND (SELECT coalesce(last_sweep_at < $2, TRUE) FROM about)";
-    let since = now.0.saturating_sub(super::place::millis(GRACE));
-    sqlx::query(grace).bind(until).bind(since).execute(connection).await?;
+                 attempt_until = greatest(attempt_until, $1) WHERE state = 'leased'";
+    sqlx::query(grace).bind(now.after(GRACE).0).execute(&mut *connection).await?;
+    // Whoever finds now that the clock was set as well has nothing to do any more.
+    match last {
+        Some(_) => note_sweep(connection, now).await,
+        None => Ok(()),
+    }
+}
+
+/// The server's clock was set, by `step` milliseconds, and it is `now` since: leases end when they
+/// would have ended. Every gateway finds out by itself, and the first one does it for all: what was
+/// noted by the old clock is nearer to the time before than to the time now.
+pub(super) async fn clock_was_set(
+    connection: &mut PgConnection,
+    step: i64,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let before = now.0.saturating_sub(step);
+    match last_sweep(connection).await? {
+        Some(last) if last.abs_diff(now.0) < last.abs_diff(before) => Ok(()),
+        _ => shift(connection, step, now).await,
+    }
+}
+
+async fn shift(connection: &mut PgConnection, step: i64, now: Timestamp) -> Result<(), Fault> {
+    let leases = "UPDATE jobs SET lease_until = lease_until + $1, \
+                  attempt_until = attempt_until + $1 WHERE state = 'leased'";
+    sqlx::query(leases).bind(step).execute(&mut *connection).await?;
+    // Those that wait for another attempt; who named a time for the first one meant the clock's. If it
+    // went ahead they are only tried sooner.
+    let waits = "UPDATE jobs SET run_at = run_at + $1 WHERE state = 'scheduled' AND attempt > 0 \
+                 AND run_at BETWEEN $2 AND $2 + $3";
+    if step < 0 {
+        let before = now.0.saturating_sub(step);
+        let waits = sqlx::query(waits).bind(step).bind(before).bind(millis(retry::WAIT_MAX));
+        waits.execute(&mut *connection).await?;
+    }
+    tracing::warn!(step_ms = step, "the clock of the store's server was set");
+    note_sweep(connection, now).await
+}
+
+async fn note_sweep(connection: &mut PgConnection, now: Timestamp) -> Result<(), Fault> {
+    let note = "UPDATE about SET last_sweep_at = $1";
+    sqlx::query(note).bind(now.0).execute(connection).await?;
     Ok(())
+}
+
+async fn last_sweep(connection: &mut PgConnection) -> Result<Option<i64>, Fault> {
+    let find = sqlx::query_scalar::<_, Option<i64>>("SELECT last_sweep_at FROM about");
+    Ok(find.fetch_optional(connection).await?.flatten())
 }

@@ -26,7 +26,7 @@ pub(super) struct Standing {
     pub(super) attempts_max: i32,
     pub(super) deaths: i32,
     pub(super) at_most_once: bool,
-    leases: i32,
+    pub(super) leases: i32,
     pub(super) token: Option<Token>,
     pub(super) lease_until: Option<i64>,
     pub(super) attempt_until: Option<i64>,

@@ -6,7 +6,7 @@
 //! costs little, and caps, bounds and turns are exact however many gateways there are.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +27,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const BATCH: Duration = Duration::from_secs(4);
 const ANSWER: Duration = Duration::from_millis(4_500);
 
+/// By so much the server's clock may go otherwise than ours, in milliseconds; beyond it, it was set.
+const DRIFT_MAX_MS: i64 = 2_000;
+
 struct Order {
     work: Work,
     tell: oneshot::Sender<Result<Done, StoreError>>,
@@ -45,7 +48,7 @@ impl Writer {
         (place, bounds, clock): (Place, Bounds, Clock),
         (wakes, bus): (Arc<Wakes>, Arc<Bus>),
     ) -> Result<Self, StoreError> {
-        let mut task = Task { connection: None, place, bounds, clock, wakes, bus };
+        let mut task = Task { connection: None, place, bounds, clock, last: None, wakes, bus };
         let mut connection = connection;
         task.grant_grace(&mut connection).await.map_err(|it| task.place.told(&it))?;
         task.connection = Some(connection);
@@ -75,6 +78,8 @@ struct Task {
     place: Place,
     bounds: Bounds,
     clock: Clock,
+    /// The server's time in the transaction before, and when that was.
+    last: Option<(Timestamp, Instant)>,
     wakes: Arc<Wakes>,
     bus: Arc<Bus>,
 }
@@ -145,10 +150,14 @@ impl Task {
 
     async fn commit(&mut self, works: &[&Work]) -> Result<(Vec<Done>, News), Fault> {
         let (mut connection, now) = self.begin().await?;
+        if let Some(step) = self.step(now) {
+            sweep::clock_was_set(&mut connection, step, now).await?;
+        }
         let done = batch::run(&mut connection, works, &self.bounds, now).await;
         let done = match done {
             Ok(done) => {
                 sqlx::raw_sql("COMMIT").execute(&mut connection).await?;
+                self.last = Some((now, Instant::now()));
                 Ok(done)
             }
             Err(fault) => {
@@ -158,6 +167,13 @@ impl Task {
         };
         self.connection = Some(connection);
         done
+    }
+
+    /// By how much the server's clock was set since the transaction before, in milliseconds.
+    fn step(&self, now: Timestamp) -> Option<i64> {
+        let (last, since) = self.last.filter(|_| self.clock.fixed().is_none())?;
+        let step = now.0.saturating_sub(last.after(since.elapsed()).0);
+        (step.abs() > DRIFT_MAX_MS).then_some(step)
     }
 
     /// A transaction that no other is beside, and its time. Nothing was done yet, so a connection

@@ -280,6 +280,25 @@ local function give_back(job)
   end
 end
 
+-- Notes that a worker died with a job, and ends it if that was its last attempt. Whether it did.
+local function died(job)
+  note_attempt(job, 'lost')
+  local deaths = number_of(job.deaths) + 1
+  change(job, { deaths = deaths })
+  if job.cancel then
+    finish(job, 'cancelled')
+  elseif job.at_most_once then
+    finish(job, 'dead', 'lost')
+  elseif deaths >= DEATHS_MAX then
+    finish(job, 'dead', 'poison')
+  elseif tonumber(job.attempt) >= tonumber(job.attempts_max) then
+    finish(job, 'dead', 'lost')
+  else
+    return false
+  end
+  return true
+end
+
 -- A leased job, if the token is its own.
 local function held(id, token)
   local job = find(id)

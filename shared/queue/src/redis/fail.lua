@@ -1,6 +1,6 @@
 -- Ends attempts that came to nothing. ARGV[3], ARGV[4]: the longest waits, and a seed of chance; then
--- five arguments for each: job, token, reason, whether another attempt may help, whether the program
--- may have run. Answers a pair for each: what came of it, and when it is tried again.
+-- six arguments for each: job, token, reason, whether another attempt may help, whether the program
+-- may have run, and up to how many leases the attempt is given back. Answers a pair for each: what came of it, and when it is tried again.
 local waits = waits_from(ARGV[3], ARGV[4])
 local answers = {}
 
@@ -17,15 +17,21 @@ local function fail(at)
     finish(job, 'cancelled')
     return 'cancelled', 0
   end
-  local is_over = not is_retryable or tonumber(job.attempt) >= tonumber(job.attempts_max)
+  local is_free = number_of(job.leases) <= tonumber(ARGV[at + 5])
+  local is_used_up = not is_free and tonumber(job.attempt) >= tonumber(job.attempts_max)
+  local is_over = not is_retryable or is_used_up
   if is_over or (job.at_most_once and may_have_run) then
     finish(job, 'dead', reason)
     return 'dead', 0
   end
+  if is_free then
+    give_back(job)
+    return 'retry', now
+  end
   return 'retry', try_again(job, reason, waits)
 end
 
-for at = 5, #ARGV, 5 do
+for at = 5, #ARGV, 6 do
   local what, when = fail(at)
   answers[#answers + 1] = what
   answers[#answers + 1] = when

@@ -23,9 +23,9 @@ use self::link::Link;
 use self::pack::millis;
 use crate::{
     Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
-    Completion, Durability, Enqueued, Extended, Failed, Failure, Filter, Grant, Held, Job, JobId,
-    JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult,
-    Swept, Wakes,
+    Completion, Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job,
+    JobId, JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
+    StoredResult, Swept, Wakes,
 };
 
 /// What the names of all keys begin with. What stands in braces has a cluster keep them together.
@@ -188,10 +188,10 @@ impl JobStore for RedisStore {
         .boxed()
     }
 
-    fn abandon(&self, worker: String) -> BoxFuture<'_, Result<usize, StoreError>> {
+    fn abandon(&self, worker: String, gone: Gone) -> BoxFuture<'_, Result<usize, StoreError>> {
         async move {
             let mut call = self.call(&scripts::ABANDON);
-            call.arg(worker);
+            call.arg(worker).arg(gone == Gone::Died);
             let ended = unpack::each(self.link.run(&call).await?, unpack::id)?;
             self.wakes.tell_of(ended.iter().copied());
             Ok(ended.len())

@@ -22,14 +22,14 @@ macro_rules! operations {
 operations! {
     OPEN: "" "grace.lua" "open.lua";
     ENQUEUE: "" "enqueue.lua";
-    CLAIM: "" "claim.lua";
-    EXTEND: " flags=allow-oom" "extend.lua";
+    CLAIM: "" "steady.lua" "claim.lua";
+    EXTEND: " flags=allow-oom" "steady.lua" "extend.lua";
     COMPLETE: "" "complete.lua";
-    FAIL: " flags=allow-oom" "fail.lua";
+    FAIL: " flags=allow-oom" "steady.lua" "fail.lua";
     RELEASE: " flags=allow-oom" "release.lua";
     ABANDON: " flags=allow-oom" "abandon.lua";
     CANCEL: " flags=allow-oom" "cancel.lua";
-    SWEEP: " flags=allow-oom" "grace.lua" "sweep.lua";
+    SWEEP: " flags=allow-oom" "steady.lua" "grace.lua" "sweep.lua";
     ROOM: "" "room.lua";
     REDRIVE: "" "redrive.lua";
     PURGE: " flags=allow-oom" "purge.lua";

@@ -21,18 +21,7 @@ local function end_lease(job)
     note_attempt(job, 'not accepted')
     return give_back(job)
   end
-  note_attempt(job, 'lost')
-  local deaths = number_of(job.deaths) + 1
-  change(job, { deaths = deaths })
-  if job.cancel then
-    finish(job, 'cancelled')
-  elseif job.at_most_once then
-    finish(job, 'dead', 'lost')
-  elseif deaths >= DEATHS_MAX then
-    finish(job, 'dead', 'poison')
-  elseif tonumber(job.attempt) >= tonumber(job.attempts_max) then
-    finish(job, 'dead', 'lost')
-  else
+  if not died(job) then
     try_again(job, 'lost', waits)
   end
 end

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
 use super::enqueue::take_turn;
+use crate::lease::LEASES_FREE;
 use crate::{
     Cancelled, Completed, Completion, Failed, Failure, JobId, Lease, Released, State, Timestamp,
     Token, retry,
@@ -37,6 +38,7 @@ pub(super) struct Standing {
     pub(super) attempt: u32,
     pub(super) attempts_max: u32,
     pub(super) deaths: u32,
+    pub(super) leases: u32,
     pub(super) is_accepted: bool,
     pub(super) at_most_once: bool,
     pub(super) cancel_requested: bool,
@@ -47,7 +49,7 @@ impl Standing {
     pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Self>, Fault> {
         let mut find = connection.prepare_cached(
             "SELECT number, state, token, attempt, attempts_max, deaths, is_accepted, \
-             at_most_once, cancel_requested FROM jobs WHERE id = ?",
+             at_most_once, cancel_requested, leases FROM jobs WHERE id = ?",
         )?;
         let found = find.query_row([id.as_bytes()], |row| {
             let state: String = row.get(1)?;
@@ -61,6 +63,7 @@ impl Standing {
                 is_accepted: row.get(6)?,
                 at_most_once: row.get(7)?,
                 cancel_requested: row.get(8)?,
+                leases: row.get(9)?,
             })
         });
         Ok(found.optional()?)
@@ -148,10 +151,16 @@ pub(super) fn fail(
         end(connection, number, Ending::new(State::Cancelled, None), now)?;
         return Ok(Failed::Final(State::Cancelled));
     }
-    let is_over = !failure.is_retryable || standing.attempt >= standing.attempts_max;
+    let is_free = failure.is_drain() && standing.leases <= LEASES_FREE;
+    let is_used_up = !is_free && standing.attempt >= standing.attempts_max;
+    let is_over = !failure.is_retryable || is_used_up;
     if is_over || (standing.at_most_once && failure.may_have_run) {
         end(connection, number, Ending::new(State::Dead, reason), now)?;
         return Ok(Failed::Final(State::Dead));
+    }
+    if is_free {
+        give_back(connection, &standing, now)?;
+        return Ok(Failed::Retry(now));
     }
     let at = try_again(connection, &standing, &failure.reason, now)?;
     Ok(Failed::Retry(at))
@@ -195,12 +204,20 @@ pub(super) fn give_back(
     if standing.cancel_requested {
         return end(connection, standing.number, Ending::new(State::Cancelled, None), now);
     }
-    // It keeps its turn.
+    make_ready(connection, (standing.number, standing.attempt.saturating_sub(1)), now)
+}
+
+/// Makes a leased job ready again that had so many attempts. It keeps its turn.
+pub(super) fn make_ready(
+    connection: &Connection,
+    (number, attempt): (i64, u32),
+    now: Timestamp,
+) -> Result<(), Fault> {
     let mut back = connection.prepare_cached(
-        "UPDATE jobs SET state = 'ready', attempt = attempt - 1, token = NULL, lease_until = NULL, \
+        "UPDATE jobs SET state = 'ready', attempt = ?, token = NULL, lease_until = NULL, \
          ready_at = ?, version = version + 1 WHERE number = ?",
     )?;
-    back.execute(params![now.0, standing.number])?;
+    back.execute(params![attempt, now.0, number])?;
     Ok(())
 }
 

@@ -28,8 +28,9 @@ use self::thread::Thread;
 use crate::store::CallbackOutcome;
 use crate::{
     Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Grant, Held, Job, JobId, JobStore, Lane, Lease,
-    NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept, Wakes,
+    Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId, JobStore, Lane,
+    Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept,
+    Timestamp, Wakes,
 };
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
@@ -110,8 +111,7 @@ impl SqliteStore {
         connection.execute_batch(settings).map_err(Fault::from)?;
         connection.set_prepared_statement_cache_capacity(64);
         schema::migrate(&mut connection, version)?;
-        let now = clock.now();
-        sweep::grant_grace(&connection, now.after(GRACE))?;
+        sweep::grant_grace(&connection, clock.now(), GRACE)?;
         let readers = (0..READERS).map(|_| Thread::reader(path)).collect::<Result<_, _>>()?;
         Ok(Self {
             writer: Thread::writer(connection, lock, Arc::clone(&reserve))?,
@@ -136,12 +136,22 @@ impl SqliteStore {
         async move { self.reader().unwrap_or(&self.writer).run(work).await }.boxed()
     }
 
+    /// Has something written. Its time is that when it is done, so that times are in the order of what
+    /// was done.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, Timestamp) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let clock = self.clock.clone();
+        self.writer.run(move |connection| work(connection, clock.now())).await
+    }
+
     /// Does something to each of `items`, and tells who waits for those jobs.
     fn for_each<I, T>(
         &self,
         items: Vec<I>,
         id: impl Fn(&I) -> JobId,
-        work: impl Fn(&Connection, &I) -> Result<T, Fault> + Send + 'static,
+        work: impl Fn(&Connection, &I, Timestamp) -> Result<T, Fault> + Send + 'static,
     ) -> BoxFuture<'_, Result<Vec<T>, StoreError>>
     where
         I: Send + 'static,
@@ -149,8 +159,8 @@ impl SqliteStore {
     {
         let ids: Vec<JobId> = items.iter().map(id).collect();
         async move {
-            let done = self.writer.run(move |connection| {
-                items.iter().map(|item| work(connection, item)).collect::<Result<Vec<_>, _>>()
+            let done = self.write(move |connection, now| {
+                items.iter().map(|item| work(connection, item, now)).collect::<Result<Vec<_>, _>>()
             });
             let done = done.await?;
             self.wakes.tell_of(ids);
@@ -162,8 +172,8 @@ impl SqliteStore {
 
 impl JobStore for SqliteStore {
     fn enqueue(&self, jobs: Vec<NewJob>) -> BoxFuture<'_, Result<Vec<Enqueued>, StoreError>> {
-        let (now, bounds, reserve) = (self.clock.now(), self.bounds, Arc::clone(&self.reserve));
-        let work = move |connection: &Connection, job: &NewJob| {
+        let (bounds, reserve) = (self.bounds, Arc::clone(&self.reserve));
+        let work = move |connection: &Connection, job: &NewJob, now| {
             enqueue::enqueue(connection, job, (&bounds, &reserve), now)
         };
         let lanes: Vec<Lane> = jobs.iter().map(|it| it.lane.clone()).collect();
@@ -179,9 +189,8 @@ impl JobStore for SqliteStore {
     fn claim(&self, claim: Claim) -> BoxFuture<'_, Result<Vec<Grant>, StoreError>> {
         async move {
             let turn = self.claims.fetch_add(1, Ordering::Relaxed);
-            let now = self.clock.now();
             let granted =
-                self.writer.run(move |connection| claim::claim(connection, &claim, turn, now));
+                self.write(move |connection, now| claim::claim(connection, &claim, turn, now));
             let granted = granted.await?;
             self.wakes.tell_of(granted.iter().map(|it| it.lease.id));
             Ok(granted)
@@ -194,9 +203,8 @@ impl JobStore for SqliteStore {
         leases: Vec<Lease>,
         time: Duration,
     ) -> BoxFuture<'_, Result<Vec<Extended>, StoreError>> {
-        let now = self.clock.now();
         async move {
-            let extended = self.writer.run(move |connection| {
+            let extended = self.write(move |connection, now| {
                 let extend = |lease: &Lease| claim::extend(connection, lease, time, now);
                 leases.iter().map(extend).collect::<Result<Vec<_>, _>>()
             });
@@ -209,22 +217,15 @@ impl JobStore for SqliteStore {
         &self,
         completions: Vec<Completion>,
     ) -> BoxFuture<'_, Result<Vec<Completed>, StoreError>> {
-        let now = self.clock.now();
-        let work =
-            move |connection: &Connection, it: &Completion| finish::complete(connection, it, now);
-        self.for_each(completions, |it| it.lease.id, work)
+        self.for_each(completions, |it| it.lease.id, finish::complete)
     }
 
     fn fail(&self, failures: Vec<Failure>) -> BoxFuture<'_, Result<Vec<Failed>, StoreError>> {
-        let now = self.clock.now();
-        let work = move |connection: &Connection, it: &Failure| finish::fail(connection, it, now);
-        self.for_each(failures, |it| it.lease.id, work)
+        self.for_each(failures, |it| it.lease.id, finish::fail)
     }
 
     fn release(&self, leases: Vec<Lease>) -> BoxFuture<'_, Result<Vec<Released>, StoreError>> {
-        let now = self.clock.now();
-        let work = move |connection: &Connection, it: &Lease| finish::release(connection, it, now);
-        let done = self.for_each(leases, |it| it.id, work);
+        let done = self.for_each(leases, |it| it.id, finish::release);
         async move {
             let done = done.await?;
             self.wakes.tell_of_work();
@@ -233,10 +234,11 @@ impl JobStore for SqliteStore {
         .boxed()
     }
 
-    fn abandon(&self, worker: String) -> BoxFuture<'_, Result<usize, StoreError>> {
-        let now = self.clock.now();
+    fn abandon(&self, worker: String, gone: Gone) -> BoxFuture<'_, Result<usize, StoreError>> {
         async move {
-            let ended = self.writer.run(move |connection| sweep::abandon(connection, &worker, now));
+            let ended = self.write(move |connection, now| {
+                sweep::abandon(connection, (worker.as_str(), gone), now)
+            });
             let ended = ended.await?;
             self.wakes.tell_of(ended.iter().copied());
             self.wakes.tell_of_work();
@@ -246,10 +248,9 @@ impl JobStore for SqliteStore {
     }
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
-        let now = self.clock.now();
         async move {
             let done =
-                self.writer.run(move |connection| finish::cancel(connection, id, now)).await?;
+                self.write(move |connection, now| finish::cancel(connection, id, now)).await?;
             self.wakes.tell_of([id]);
             Ok(done)
         }
@@ -257,10 +258,9 @@ impl JobStore for SqliteStore {
     }
 
     fn sweep(&self, limit: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        let now = self.clock.now();
         async move {
             let (swept, changed) =
-                self.writer.run(move |connection| sweep::sweep(connection, limit, now)).await?;
+                self.write(move |connection, now| sweep::sweep(connection, limit, now)).await?;
             if !changed.is_empty() {
                 self.wakes.tell_of(changed);
                 self.wakes.tell_of_work();
@@ -271,10 +271,9 @@ impl JobStore for SqliteStore {
     }
 
     fn redrive(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
-        let now = self.clock.now();
         async move {
             let done =
-                self.writer.run(move |connection| finish::redrive(connection, id, now)).await?;
+                self.write(move |connection, now| finish::redrive(connection, id, now)).await?;
             self.wakes.tell_of([id]);
             self.wakes.tell_of_work();
             Ok(done)
@@ -283,10 +282,10 @@ impl JobStore for SqliteStore {
     }
 
     fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
-        let (now, bounds) = (self.clock.now(), self.bounds);
+        let bounds = self.bounds;
         async move {
             let purged =
-                self.writer.run(move |connection| purge::purge(connection, limit, &bounds, now));
+                self.write(move |connection, now| purge::purge(connection, limit, &bounds, now));
             let purged = purged.await?;
             self.wakes.tidy();
             if purged > 0 {
@@ -338,11 +337,10 @@ impl JobStore for SqliteStore {
         limit: usize,
         time: Duration,
     ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>> {
-        let now = self.clock.now();
         async move {
-            let due = self
-                .writer
-                .run(move |connection| callbacks::due(connection, limit, now, now.after(time)));
+            let due = self.write(move |connection, now| {
+                callbacks::due(connection, limit, now, now.after(time))
+            });
             due.await
         }
         .boxed()
@@ -353,11 +351,11 @@ impl JobStore for SqliteStore {
         number: i64,
         outcome: CallbackOutcome,
     ) -> BoxFuture<'_, Result<(), StoreError>> {
-        let now = self.clock.now();
         async move {
-            let noted =
-                move |connection: &Connection| callbacks::note(connection, number, &outcome, now);
-            self.writer.run(noted).await
+            let noted = move |connection: &Connection, now| {
+                callbacks::note(connection, number, &outcome, now)
+            };
+            self.write(noted).await
         }
         .boxed()
     }

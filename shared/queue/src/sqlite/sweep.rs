@@ -1,11 +1,13 @@
 //! What time does to jobs.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, params};
 
 use super::Fault;
 use super::enqueue::take_turn;
-use super::finish::{Ending, Standing, end, give_back, note_attempt, try_again, whose};
-use crate::{JobId, State, Swept, Timestamp};
+use super::finish::{Ending, Standing, end, give_back, make_ready, note_attempt, try_again, whose};
+use crate::{Gone, JobId, State, Swept, Timestamp, retry};
 
 /// Workers that die with a job in a row, until nobody gets it any more.
 const DEATHS_MAX: u32 = 2;
@@ -63,26 +65,38 @@ fn end_lease(connection: &Connection, id: JobId, now: Timestamp) -> Result<(), F
         note_attempt(connection, number, "not accepted", now)?;
         return give_back(connection, &standing, now);
     }
-    note_attempt(connection, number, "lost", now)?;
-    let mut died =
+    match died(connection, &standing, now)? {
+        Some(ending) => end(connection, number, ending, now),
+        None => try_again(connection, &standing, "lost", now).map(drop),
+    }
+}
+
+/// Notes that a worker died with a job, which ends if that was its last attempt.
+fn died(
+    connection: &Connection,
+    standing: &Standing,
+    now: Timestamp,
+) -> Result<Option<Ending<'static>>, Fault> {
+    note_attempt(connection, standing.number, "lost", now)?;
+    let mut note =
         connection.prepare_cached("UPDATE jobs SET deaths = deaths + 1 WHERE number = ?")?;
-    died.execute([number])?;
+    note.execute([standing.number])?;
     let reason = match standing {
         Standing { cancel_requested: true, .. } => {
-            return end(connection, number, Ending::new(State::Cancelled, None), now);
+            return Ok(Some(Ending::new(State::Cancelled, None)));
         }
         Standing { at_most_once: true, .. } => "lost",
         Standing { deaths, .. } if deaths + 1 >= DEATHS_MAX => "poison",
         Standing { attempt, attempts_max, .. } if attempt >= attempts_max => "lost",
-        standing => return try_again(connection, &standing, "lost", now).map(drop),
+        _ => return Ok(None),
     };
-    end(connection, number, Ending::new(State::Dead, Some(reason)), now)
+    Ok(Some(Ending::new(State::Dead, Some(reason))))
 }
 
 /// Ends the leases of a worker that has none.
 pub(super) fn abandon(
     connection: &Connection,
-    worker: &str,
+    (worker, gone): (&str, Gone),
     now: Timestamp,
 ) -> Result<Vec<JobId>, Fault> {
     let mut find =
@@ -91,6 +105,13 @@ pub(super) fn abandon(
     let found = found.collect::<Result<Vec<_>, _>>()?;
     for id in &found {
         let Some(standing) = Standing::find(connection, *id)? else { continue };
+        if standing.is_accepted && gone == Gone::Died {
+            match died(connection, &standing, now)? {
+                Some(ending) => end(connection, standing.number, ending, now)?,
+                None => make_ready(connection, (standing.number, standing.attempt), now)?,
+            }
+            continue;
+        }
         note_attempt(connection, standing.number, "abandoned", now)?;
         if standing.is_accepted && standing.at_most_once {
             end(connection, standing.number, Ending::new(State::Dead, Some("lost")), now)?;
@@ -115,10 +136,21 @@ fn promote(connection: &Connection, id: JobId, now: Timestamp) -> Result<(), Fau
     Ok(())
 }
 
-/// After a start: no lease ends before `until`, as its worker may have run on meanwhile.
-pub(super) fn grant_grace(connection: &Connection, until: Timestamp) -> Result<(), Fault> {
-    let sql = "UPDATE jobs SET lease_until = max(lease_until, ?1), \
-               attempt_until = max(attempt_until, ?1) WHERE state = 'leased'";
-    connection.execute(sql, [until.0])?;
+/// After a start: no lease ends within `grace`, as its worker may have run on meanwhile. Nor does any
+/// last for longer than a whole attempt from now, or an attempt wait for longer than one ever does:
+/// the system's clock may have been set back since.
+pub(super) fn grant_grace(
+    connection: &Connection,
+    now: Timestamp,
+    grace: Duration,
+) -> Result<(), Fault> {
+    let leases = "UPDATE jobs SET \
+                  lease_until = max(?1, min(lease_until, ?2 + attempt_ms_max)), \
+                  attempt_until = max(?1, min(attempt_until, ?2 + attempt_ms_max)) \
+                  WHERE state = 'leased'";
+    connection.execute(leases, [now.after(grace).0, now.0])?;
+    let waits = "UPDATE jobs SET run_at = ?1 \
+                 WHERE state = 'scheduled' AND run_at > ?1 AND attempt > 0";
+    connection.execute(waits, [now.after(retry::WAIT_MAX).0])?;
     Ok(())
 }

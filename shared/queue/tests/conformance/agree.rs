@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use queue::{
-    Claim, Completion, DEFAULT_QUEUE, Delivery, Failure, Filter, Grant, JobId, Lane, Lease, NewJob,
-    Priority, State,
+    Claim, Completion, DEFAULT_QUEUE, Delivery, Failure, Filter, Gone, Grant, JobId, Lane, Lease,
+    NewJob, Priority, State,
 };
 
 use crate::fixture::{Fixture, HOUR, LEASE, claim, completion, job};
@@ -23,7 +23,7 @@ enum Act {
     Cancel(usize),
     Redrive(usize),
     Pass(u64),
-    Abandon,
+    Abandon(Gone),
     Purge,
 }
 
@@ -43,7 +43,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => any::<usize>().prop_map(Act::Cancel),
         1 => any::<usize>().prop_map(Act::Redrive),
         2 => (1..8_u64).prop_map(Act::Pass),
-        1 => Just(Act::Abandon),
+        1 => prop_oneof![Just(Gone::Cut), Just(Gone::Died)].prop_map(Act::Abandon),
         1 => Just(Act::Purge),
     ]
 }
@@ -114,7 +114,7 @@ impl Pair {
                 self.stores.iter().for_each(|it| it.clock.pass(Duration::from_secs(*seconds)));
                 alike!(self, |it| it.store().sweep(100));
             }
-            Act::Abandon => alike!(self, |it| it.store().abandon("w".to_owned())),
+            Act::Abandon(gone) => alike!(self, |it| it.store().abandon("w".to_owned(), *gone)),
             // What is counted beside jobs is each store's own affair.
             Act::Purge => {
                 for fixture in &self.stores {

@@ -1,10 +1,11 @@
 //! What holds for a store in a file alone.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
-use queue::{Bounds, Clock, NewJob, StoreError};
+use queue::{Bounds, Clock, Failure, NewJob, State, StoreError, Timestamp};
 
-use crate::fixture::{Fixture, HOUR, job};
+use crate::fixture::{Fixture, HOUR, MINUTE, job};
 
 #[tokio::test]
 async fn a_file_has_one_process() {
@@ -12,6 +13,25 @@ async fn a_file_has_one_process() {
     let error = fixture.open_again().await.unwrap_err();
     assert!(matches!(error, StoreError::Taken(_)), "{error}");
     fixture.reopen().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_before_a_start_holds_up_no_job() {
+    let fixture = Fixture::sqlite().await;
+    let running = fixture.enqueue(NewJob { attempts_max: 9, ..job("a") }).await;
+    let grant = fixture.start("fails").await;
+    let (lease, reason) = (grant.lease, "no disk".to_owned());
+    let failure = Failure { lease, reason, is_retryable: true, may_have_run: false };
+    fixture.store().fail(vec![failure]).await.unwrap();
+    fixture.enqueue(NewJob { attempt_max: MINUTE, ..job("b") }).await;
+    fixture.start("dies").await;
+    fixture.close();
+    let early = Clock::set(Timestamp(fixture.clock.now().0 - 3_600_000));
+    let store = queue::open(fixture.url(), Bounds::default(), early.clone()).await.unwrap();
+    early.pass(Duration::from_secs(61));
+    let swept = store.sweep(100).await.unwrap();
+    assert_eq!((swept.leases, swept.promoted), (1, 1));
+    assert_eq!(store.job(running).await.unwrap().unwrap().state, State::Ready);
 }
 
 #[tokio::test]

@@ -59,9 +59,14 @@ impl Fixture {
         fixture
     }
 
+    /// Closes the store, as the end of a gateway does.
+    pub(crate) fn close(&self) {
+        drop(self.store.lock().unwrap().take());
+    }
+
     /// Opens the store again, as the next gateway does.
     pub(crate) async fn reopen(&self) {
-        drop(self.store.lock().unwrap().take());
+        self.close();
         // The writer's last work is done on its own thread, or task.
         let store = queue::open(&self.url, self.bounds, self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);

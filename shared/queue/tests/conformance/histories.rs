@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use queue::{
-    Completed, Delivery, Enqueued, Failure, Filter, Grant, IdempotencyKey, JobId, NewJob, State,
+    Completed, Delivery, Enqueued, Failure, Filter, Gone, Grant, IdempotencyKey, JobId, NewJob,
+    State,
 };
 
 use crate::fixture::{Fixture, LEASE, MINUTE, job};
@@ -23,7 +24,7 @@ enum Act {
     Cancel(usize),
     Redrive(usize),
     Pass(u64),
-    Abandon,
+    Abandon(Gone),
     Reopen,
 }
 
@@ -40,7 +41,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => any::<usize>().prop_map(Act::Cancel),
         1 => any::<usize>().prop_map(Act::Redrive),
         4 => (1..20_u64).prop_map(Act::Pass),
-        1 => Just(Act::Abandon),
+        1 => prop_oneof![Just(Gone::Cut), Just(Gone::Died)].prop_map(Act::Abandon),
         1 => Just(Act::Reopen),
     ]
 }
@@ -108,8 +109,8 @@ impl History {
             Act::Pass(seconds) => {
                 fixture.pass(Duration::from_secs(*seconds)).await;
             }
-            Act::Abandon => {
-                fixture.store().abandon("w".to_owned()).await.unwrap();
+            Act::Abandon(gone) => {
+                fixture.store().abandon("w".to_owned(), *gone).await.unwrap();
             }
             Act::Reopen => fixture.reopen().await,
         }

@@ -66,6 +66,7 @@ macro_rules! every_case {
             results: a_result_is_recorded_once
                 the_same_result_again_is_a_duplicate
                 a_stranger_changes_nothing
+                an_attempt_is_given_back_whose_worker_was_asked_to_leave
                 a_late_result_is_taken_if_nobody_else_has_the_job
                 a_result_after_another_was_granted_the_job_is_stale
                 a_worker_s_leases_are_found_again_with_their_tokens
@@ -80,7 +81,8 @@ macro_rules! every_case {
                 a_grant_that_nobody_accepts_spends_no_attempt
                 two_workers_that_die_with_a_job_are_enough
                 what_may_run_once_is_not_run_again
-                a_worker_that_starts_anew_gives_its_jobs_back
+                a_worker_whose_gateway_starts_anew_gives_its_jobs_back
+                a_worker_that_starts_anew_again_and_again_is_killed_by_its_job
                 no_lease_goes_beyond_its_attempt
                 a_job_waits_for_its_time
                 a_job_that_is_not_started_in_time_expires

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use queue::{
-    CallbackOutcome, Cancelled, Completed, Completion, Extended, Failed, Failure, Grant, Held,
-    NewJob, Released, State,
+    CallbackOutcome, Cancelled, Completed, Completion, Delivery, Extended, Failed, Failure, Grant,
+    Held, NewJob, Released, State,
 };
 
 use crate::fixture::{Fixture, LEASE, MINUTE, check, completion, job};
@@ -32,6 +32,37 @@ pub(crate) async fn the_same_result_again_is_a_duplicate(fixture: &Fixture) {
     let grant = fixture.start("w").await;
     fixture.complete(&grant, "one").await;
     assert_eq!(fixture.complete(&grant, "one").await, Completed::Duplicate { is_same: true });
+}
+
+pub(crate) async fn an_attempt_is_given_back_whose_worker_was_asked_to_leave(fixture: &Fixture) {
+    let id = fixture.enqueue(NewJob { attempts_max: 2, ..job("a") }).await;
+    let once = NewJob { delivery: Delivery::AtMostOnce, ..job("b") };
+    for reason in Failure::DRAINED {
+        let grant = fixture.start("leaves").await;
+        let reason = reason.to_owned();
+        let left = Failure { reason, ..failure(&grant, true) };
+        let failed = fixture.store().fail(vec![left.clone()]).await.unwrap()[0];
+        assert!(matches!(failed, Failed::Retry(_)), "{failed:?}");
+        check(&fixture.job(id).await, State::Ready, 0);
+        let again = fixture.store().fail(vec![left]).await.unwrap()[0];
+        assert_eq!(again, Failed::Stale);
+    }
+    // Who always leaves is no reason to run a job for ever.
+    let mut leases = 2;
+    while fixture.job(id).await.state != State::Dead {
+        let grant = fixture.start("leaves").await;
+        let left = Failure { reason: "drain".to_owned(), ..failure(&grant, true) };
+        fixture.store().fail(vec![left]).await.unwrap();
+        leases += 1;
+        assert!(leases < 50, "it never ends");
+        fixture.pass(Duration::from_secs(3)).await;
+    }
+    let once = fixture.enqueue(once).await;
+    let grant = fixture.start("leaves").await;
+    let left = Failure { reason: "drain".to_owned(), ..failure(&grant, true) };
+    let failed = fixture.store().fail(vec![left]).await.unwrap()[0];
+    assert_eq!(failed, Failed::Final(State::Dead));
+    check(&fixture.job(once).await, State::Dead, 1);
 }
 
 pub(crate) async fn a_stranger_changes_nothing(fixture: &Fixture) {

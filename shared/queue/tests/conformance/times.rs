@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{Completed, Delivery, Extended, NewJob, State};
+use queue::{Completed, Delivery, Extended, Gone, NewJob, State};
 
 use crate::fixture::{Fixture, HOUR, LEASE, MINUTE, check, job};
 
@@ -52,14 +52,33 @@ pub(crate) async fn what_may_run_once_is_not_run_again(fixture: &Fixture) {
     assert_eq!(dead.reason.as_deref(), Some("lost"));
 }
 
-pub(crate) async fn a_worker_that_starts_anew_gives_its_jobs_back(fixture: &Fixture) {
+pub(crate) async fn a_worker_that_starts_anew_again_and_again_is_killed_by_its_job(
+    fixture: &Fixture,
+) {
+    let id = fixture.enqueue(NewJob { attempts_max: 9, ..job("a") }).await;
+    let died = async || fixture.store().abandon("w".to_owned(), Gone::Died).await.unwrap();
+    // What it never had it did not die with.
+    fixture.claim("w", 1).await;
+    assert_eq!(died().await, 1);
+    check(&fixture.job(id).await, State::Ready, 0);
+    fixture.start("w").await;
+    assert_eq!(died().await, 1);
+    check(&fixture.job(id).await, State::Ready, 1);
+    fixture.start("w").await;
+    assert_eq!(died().await, 1);
+    let dead = fixture.job(id).await;
+    check(&dead, State::Dead, 2);
+    assert_eq!(dead.reason.as_deref(), Some("poison"));
+}
+
+pub(crate) async fn a_worker_whose_gateway_starts_anew_gives_its_jobs_back(fixture: &Fixture) {
     let id = fixture.enqueue(job("a")).await;
     let once = fixture.enqueue(NewJob { delivery: Delivery::AtMostOnce, ..job("a") }).await;
     for _ in 0..3 {
         fixture.start("w").await;
         fixture.start("w").await;
-        assert_eq!(fixture.store().abandon("other".to_owned()).await.unwrap(), 0);
-        assert_eq!(fixture.store().abandon("w".to_owned()).await.unwrap(), 2);
+        assert_eq!(fixture.store().abandon("other".to_owned(), Gone::Cut).await.unwrap(), 0);
+        assert_eq!(fixture.store().abandon("w".to_owned(), Gone::Cut).await.unwrap(), 2);
         check(&fixture.job(id).await, State::Ready, 0);
         check(&fixture.job(once).await, State::Dead, 1);
         assert!(fixture.store().redrive(once).await.unwrap());
