@@ -11,7 +11,7 @@ use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
-    docs, execute, health, jobs, languages, metrics, microservices, worker, workers,
+    docs, execute, health, jobs, languages, metrics, microservices, queue, worker, workers,
 };
 use crate::openapi;
 
@@ -92,7 +92,7 @@ fn job_paths(app: &mut ServiceConfig) {
             .default_service(web::route().to(not_found))
             .wrap(from_fn(gate::for_owners)),
     )
-    .service(get("/v1/queue", jobs::queue).wrap(from_fn(gate::for_owners)));
+    .service(get("/v1/queue", queue::look).wrap(from_fn(gate::for_owners)));
 }
 
 /// The message queue, for front-ends and for machines that only call out.

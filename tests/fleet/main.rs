@@ -20,6 +20,7 @@ mod language;
 mod player;
 mod programs;
 mod raw;
+mod socket;
 mod stopped;
 mod target;
 
@@ -52,6 +53,7 @@ mod resources;
 mod selftest;
 mod semantics;
 mod shortcuts;
+mod socket_bounds;
 mod sockets;
 mod stores;
 mod typescript_client;

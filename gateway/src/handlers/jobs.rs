@@ -1,4 +1,4 @@
-//! `/v1/jobs` and `/v1/queue`.
+//! `/v1/jobs` and `/v1/callbacks`.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -9,10 +9,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use jiff::Timestamp as Time;
-use protocol::{ExecutorInfo, HealthStatus};
-use queue::{
-    Cancelled, Enqueued, Filter, Job, JobId, Lane, Page, QueueStats, State, StoreError, Timestamp,
-};
+use queue::{Cancelled, Enqueued, Filter, Job, JobId, Page, QueueStats, State, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -22,8 +19,9 @@ use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
 use crate::events;
 use crate::handlers::execute::{body_bytes_max, content_type};
+use crate::handlers::queue::capacity;
 use crate::jobs::view::{self, Shown};
-use crate::jobs::{Condition, Jobs, Terms, id_of, is_key, lanes, take_in};
+use crate::jobs::{Jobs, Terms, id_of, is_key, take_in};
 use crate::routing::NoChoice;
 use crate::settings::seconds;
 use crate::shared::Shared;
@@ -89,7 +87,7 @@ async fn not_yet(jobs: &Jobs, error: ApiError) -> ApiError {
         return error;
     };
     let had = |stats: Arc<QueueStats>| stats.lanes.iter().any(|it| it.lane.language() == language);
-    if known.is_empty() || jobs.stats().await.is_ok_and(had) {
+    if jobs.stats().await.is_ok_and(had) {
         return NoChoice::NoLiveExecutor { language }.into();
     }
     NoChoice::UnknownLanguage { language, known }.into()
@@ -299,55 +297,6 @@ pub(crate) async fn callbacks(
 ) -> Result<HttpResponse, ApiError> {
     let open = shared.jobs()?.store.callbacks(caller(&request), PAGE_MAX).await?;
     Ok(HttpResponse::Ok().json(json!({ "callbacks": open })))
-}
-
-/// `GET /v1/queue`
-pub(crate) async fn queue(shared: web::Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let jobs = shared.jobs()?;
-    let stats = jobs.store.stats().await?;
-    let (slots, executors, workers) = capacity(&shared, None);
-    let languages: Vec<Value> = stats.lanes.iter().map(|it| json!(it)).collect();
-    let (health, reason) = condition(&shared, jobs, &stats);
-    Ok(HttpResponse::Ok().json(json!({
-        "durability": jobs.store.durability(),
-        "health": health,
-        "reason": reason,
-        "slots": slots,
-        "executors": executors,
-        "workers": workers,
-        "bytes": stats.bytes,
-        "languages": languages,
-    })))
-}
-
-/// How the queue is: jobs that wait need somebody to run them.
-fn condition(shared: &Shared, jobs: &Jobs, stats: &QueueStats) -> (HealthStatus, Option<String>) {
-    match jobs.condition() {
-        Condition::Well => {}
-        Condition::Full => return (HealthStatus::Warn, Some(StoreError::NoRoom.to_string())),
-        Condition::Away => {
-            return (HealthStatus::Fail, Some("the store does not answer".to_owned()));
-        }
-    }
-    let waiting = stats.lanes.iter().filter(|it| it.ready > 0);
-    let stuck = waiting.map(|it| &it.lane).find(|it| capacity(shared, Some(it)).0 == 0);
-    match stuck {
-        Some(lane) => (HealthStatus::Warn, Some(format!("nobody runs {lane} now"))),
-        None => (HealthStatus::Pass, None),
-    }
-}
-
-/// Slots of those live executors and workers that run jobs of a lane, or of all, and how many
-/// executors and how many workers those are.
-fn capacity(shared: &Shared, lane: Option<&Lane>) -> (usize, usize, usize) {
-    let queues = &shared.settings.jobs_push_queues;
-    let is_meant = |info: &ExecutorInfo| lane.is_none_or(|it| lanes(info, queues).contains(it));
-    let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
-    let live = snapshot.candidates.iter().filter(|it| it.is_live);
-    let executors: Vec<usize> =
-        live.filter(|it| it.info.as_deref().is_some_and(is_meant)).map(|it| it.slots).collect();
-    let (slots, workers) = shared.jobs.as_ref().map_or((0, 0), |it| it.workers.slots(lane));
-    (slots + executors.iter().sum::<usize>(), executors.len(), workers)
 }
 
 /// What the store knows the caller as.

@@ -7,5 +7,6 @@ pub(crate) mod jobs;
 pub(crate) mod languages;
 pub(crate) mod metrics;
 pub(crate) mod microservices;
+pub(crate) mod queue;
 pub(crate) mod worker;
 pub(crate) mod workers;
