@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 42] = [
+const PATHS: [&str; 43] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/jobs",
@@ -52,6 +52,7 @@ const PATHS: [&str; 42] = [
     "/dialects/queue-service/tasks/{eval_id}/fail",
     "/dialects/queue-service/status",
     "/dialects/queue-service/health",
+    "/v1/fleet",
     "/v1/languages",
     "/v1/languages/{language}",
     "/health",

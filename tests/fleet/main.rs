@@ -32,6 +32,7 @@ mod cache;
 mod command_line;
 mod compatibility;
 mod connections;
+mod console;
 mod dialects;
 mod doctor;
 mod faults;

@@ -1,0 +1,180 @@
+/** The strip of heartbeats and the chart of latency, drawn by hand: a few rectangles and lines. */
+import { useState } from "preact/hooks";
+
+import { clock, count, duration, moment, percent, plural } from "../lib/format";
+import { beatOf, type Fleet, filled, type Point } from "./report";
+
+type Frame = Pick<Fleet, "from" | "stepSeconds" | "window">;
+
+/** A time within the window, as short as the window allows. */
+function timeOf(frame: Frame, index: number): string {
+  const time = (frame.from + index * frame.stepSeconds) * 1000;
+  return frame.window === "24h" || frame.window === "7d" ? moment(time).replace(/:\d\d$/, "") : clock(time);
+}
+
+export function Strip({ frame, points, name }: { frame: Frame; points: Point[]; name: string }) {
+  const steps = filled(frame, points);
+  const known = steps.filter((it) => it !== undefined);
+  const failed = known.filter((it) => beatOf(it.beats) === "fail").length;
+  const label = `${name}: ${known.length === 0 ? "nothing is known yet" : `down in ${failed} of ${plural(known.length, "step")}`}`;
+  return (
+    <svg class="strip" viewBox={`0 0 ${steps.length * 5 - 2} 24`} preserveAspectRatio="none" role="img" aria-label={label}>
+      {steps.map((point, index) => {
+        const beat = point && beatOf(point.beats);
+        return (
+          <rect key={index} class={`beat beat-${beat ?? "none"}`} x={index * 5} y={0} width={3} height={24} rx={1}>
+            <title>{point ? tip(frame, index, point) : `${timeOf(frame, index)}: not seen`}</title>
+          </rect>
+        );
+      })}
+    </svg>
+  );
+}
+
+function tip(frame: Frame, index: number, point: Point): string {
+  const { pass, warn, fail } = point.beats;
+  const all = pass + warn + fail;
+  const lines = [`${timeOf(frame, index)}: up ${percent(pass + warn, all)}`];
+  if (point.runs > 0) lines.push(plural(point.runs, "run"));
+  if (point.latencyMs) lines.push(`p95 ${duration(point.latencyMs.p95)}`);
+  return lines.join(", ");
+}
+
+const WIDTH = 600;
+const HEIGHT = 120;
+
+/** Latency over time: the median as a line, up to the 95th as an area, and how many runs there were. */
+export function Latency({ frame, points }: { frame: Frame; points: Point[] }) {
+  const [at, setAt] = useState<number>();
+  const [asTable, setAsTable] = useState(false);
+  const steps = filled(frame, points);
+  const seen = points.filter((it) => it.latencyMs);
+  if (seen.length === 0) return <p class="muted small">No program ran in this time.</p>;
+  const top = nice(Math.max(...seen.map((it) => it.latencyMs?.p95 ?? 0)));
+  const most = Math.max(...points.map((it) => it.runs), 1);
+  const x = (index: number) => ((index + 0.5) / steps.length) * WIDTH;
+  const y = (ms: number) => HEIGHT - (ms / top) * (HEIGHT - 8);
+  const parts = segments(steps);
+  const point = at === undefined ? undefined : steps[at];
+  const look = (event: PointerEvent) => {
+    const box = (event.currentTarget as Element).getBoundingClientRect();
+    const index = Math.floor(((event.clientX - box.left) / box.width) * steps.length);
+    setAt(Math.min(steps.length - 1, Math.max(0, index)));
+  };
+  return (
+    <figure class="latency">
+      <figcaption class="row">
+        <span class="small">
+          <strong>Latency</strong> <span class="key key-p50">p50</span> <span class="key key-p95">p95</span>{" "}
+          <span class="key key-runs">runs</span>
+        </span>
+        <span class="small muted number latency-now">
+          {point?.latencyMs && at !== undefined
+            ? `${timeOf(frame, at)} · p50 ${duration(point.latencyMs.p50)} · p95 ${duration(point.latencyMs.p95)} · ${plural(point.runs, "run")}`
+            : `up to ${duration(top)}`}
+        </span>
+        <button type="button" class="button quiet small" aria-expanded={asTable} onClick={() => setAsTable(!asTable)}>
+          {asTable ? "Hide table" : "As a table"}
+        </button>
+      </figcaption>
+      <svg
+        class="latency-chart"
+        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+        preserveAspectRatio="none"
+        aria-hidden="true"
+        onPointerMove={look}
+        onPointerLeave={() => setAt(undefined)}
+      >
+        {[0.25, 0.5, 0.75, 1].map((share) => (
+          <line key={share} class="grid" x1={0} x2={WIDTH} y1={y(top * share)} y2={y(top * share)} />
+        ))}
+        {steps.map((it, index) =>
+          it && it.runs > 0 ? (
+            <rect
+              key={index}
+              class="bar"
+              x={x(index) - WIDTH / steps.length / 2 + 1}
+              width={WIDTH / steps.length - 2}
+              y={HEIGHT - (it.runs / most) * 28}
+              height={(it.runs / most) * 28}
+            />
+          ) : null,
+        )}
+        {parts.map((part) => (
+          <g key={part[0]}>
+            <path class="area" d={area(part, steps, x, y)} />
+            <path class="line" d={line(part, steps, x, y)} vector-effect="non-scaling-stroke" />
+            {part.length === 1 && part[0] !== undefined ? (
+              <path class="line" d={`M${x(part[0]) - 3} ${y(steps[part[0]]?.latencyMs?.p50 ?? 0)}h6`} vector-effect="non-scaling-stroke" />
+            ) : null}
+          </g>
+        ))}
+        {at === undefined ? null : <line class="cross" x1={x(at)} x2={x(at)} y1={0} y2={HEIGHT} vector-effect="non-scaling-stroke" />}
+      </svg>
+      {asTable ? <Table frame={frame} steps={steps} /> : null}
+    </figure>
+  );
+}
+
+function Table({ frame, steps }: { frame: Frame; steps: (Point | undefined)[] }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Latency as a table">
+      <table class="plain number">
+        <thead>
+          <tr>
+            <th scope="col">From</th>
+            <th scope="col">Runs</th>
+            <th scope="col">Not successful</th>
+            <th scope="col">p50</th>
+            <th scope="col">p95</th>
+            <th scope="col">p99</th>
+          </tr>
+        </thead>
+        <tbody>
+          {steps.map((it, index) =>
+            it?.latencyMs ? (
+              <tr key={index}>
+                <th scope="row">{timeOf(frame, index)}</th>
+                <td>{count(it.runs)}</td>
+                <td>{count(it.unsuccessful ?? 0)}</td>
+                <td>{duration(it.latencyMs.p50)}</td>
+                <td>{duration(it.latencyMs.p95)}</td>
+                <td>{duration(it.latencyMs.p99)}</td>
+              </tr>
+            ) : null,
+          )}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Runs of steps that follow each other and have a latency, so that a gap stays one. */
+function segments(steps: (Point | undefined)[]): number[][] {
+  const parts: number[][] = [];
+  for (const [index, it] of steps.entries()) {
+    if (!it?.latencyMs) continue;
+    const last = parts.at(-1);
+    if (last && last.at(-1) === index - 1) last.push(index);
+    else parts.push([index]);
+  }
+  return parts;
+}
+
+type Scale = (value: number) => number;
+
+function line(part: number[], steps: (Point | undefined)[], x: Scale, y: Scale): string {
+  return part.map((index, order) => `${order === 0 ? "M" : "L"}${x(index)} ${y(steps[index]?.latencyMs?.p50 ?? 0)}`).join("");
+}
+
+function area(part: number[], steps: (Point | undefined)[], x: Scale, y: Scale): string {
+  const upper = part.map((index) => `${x(index)} ${y(steps[index]?.latencyMs?.p95 ?? 0)}`);
+  const lower = [...part].reverse().map((index) => `${x(index)} ${y(steps[index]?.latencyMs?.p50 ?? 0)}`);
+  return `M${[...upper, ...lower].join("L")}Z`;
+}
+
+/** The next number of 1, 2 or 5 and zeros. */
+export function nice(value: number): number {
+  const unit = 10 ** Math.floor(Math.log10(Math.max(value, 0.001)));
+  return ([1, 2, 5, 10].find((it) => it * unit >= value) ?? 10) * unit;
+}
