@@ -44,7 +44,7 @@ const WIDTH = 600;
 const HEIGHT = 120;
 
 /** Latency over time: the median as a line, up to the 95th as an area, and how many runs there were. */
-export function Latency({ frame, points }: { frame: Frame; points: Point[] }) {
+export function Latency({ frame, points, name }: { frame: Frame; points: Point[]; name: string }) {
   const [at, setAt] = useState<number>();
   const [asTable, setAsTable] = useState(false);
   const steps = filled(frame, points);
@@ -75,6 +75,7 @@ export function Latency({ frame, points }: { frame: Frame; points: Point[] }) {
         </span>
         <button type="button" class="button quiet small" aria-expanded={asTable} onClick={() => setAsTable(!asTable)}>
           {asTable ? "Hide table" : "As a table"}
+          <span class="visually-hidden"> of the latency of {name}</span>
         </button>
       </figcaption>
       <svg
@@ -111,14 +112,14 @@ export function Latency({ frame, points }: { frame: Frame; points: Point[] }) {
         ))}
         {at === undefined ? null : <line class="cross" x1={x(at)} x2={x(at)} y1={0} y2={HEIGHT} vector-effect="non-scaling-stroke" />}
       </svg>
-      {asTable ? <Table frame={frame} steps={steps} /> : null}
+      {asTable ? <Table frame={frame} steps={steps} name={name} /> : null}
     </figure>
   );
 }
 
-function Table({ frame, steps }: { frame: Frame; steps: (Point | undefined)[] }) {
+function Table({ frame, steps, name }: { frame: Frame; steps: (Point | undefined)[]; name: string }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Latency as a table">
+    <div class="scroll" tabIndex={0} role="region" aria-label={`Latency of ${name} as a table`}>
       <table class="plain number">
         <thead>
           <tr>

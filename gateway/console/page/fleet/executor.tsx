@@ -149,10 +149,10 @@ function More({ executor, fleet }: { executor: Executor; fleet: Fleet }) {
   const { history, info } = executor;
   return (
     <div class="more">
-      <section class="more-wide" aria-label="Latency">
-        <Latency frame={fleet} points={history.points ?? []} />
-      </section>
-      <section>
+      <div class="more-wide">
+        <Latency frame={fleet} points={history.points ?? []} name={executor.label} />
+      </div>
+      <div>
         <h3>Runs by how they ended</h3>
         <Statuses history={history} />
         <h3>State</h3>
@@ -185,8 +185,8 @@ function More({ executor, fleet }: { executor: Executor; fleet: Fleet }) {
             </ul>
           </>
         ) : null}
-      </section>
-      <section>{info ? <IsolationMore isolation={info.isolation} /> : <p class="muted">It has not said how its runs are isolated.</p>}</section>
+      </div>
+      <div>{info ? <IsolationMore isolation={info.isolation} /> : <p class="muted">It has not said how its runs are isolated.</p>}</div>
     </div>
   );
 }

@@ -1,34 +1,41 @@
 /** The fleet, as its gateway sees it: how well it is, how fast, and how strongly its runs are isolated. */
-import { signal } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import { age, clock, count, duration, moment, plural, words } from "../lib/format";
 import { poll, type Polled } from "../lib/poll";
+import { announce } from "../shell/announce";
 import { note, place } from "../shell/router";
 import { ExecutorCard } from "./executor";
 import { Live, useNow } from "./live";
-import { type Fleet, WINDOWS } from "./report";
+import { type Fleet, news, WINDOWS, withPoints } from "./report";
 
-/** The state comes every two seconds; with the points of its history, every tenth one. */
+/** The state comes every two seconds, and every fifth time with the points of its history, which are many. */
 const PERIOD_MS = 2000;
+const POINTS_EVERY = 5;
 
 export default function FleetPage() {
   const wanted = new URLSearchParams(place.value.search).get("window");
   const window = WINDOWS.find((it) => it.id === wanted)?.id ?? "1h";
   const polled = useMemo(() => {
-    const chosen = signal(window);
-    return Object.assign(
-      poll<Fleet>(() => `/v1/fleet?window=${chosen.value}&points=true`, PERIOD_MS),
-      { chosen },
-    );
+    const asked = { window: window as string, turn: 0 };
+    const path = () => `/v1/fleet?window=${asked.window}${asked.turn++ % POINTS_EVERY === 0 ? "&points=true" : ""}`;
+    return Object.assign(poll<Fleet>(path, PERIOD_MS), { asked });
   }, []);
   useEffect(() => polled.stop, [polled]);
   const choose = (id: (typeof WINDOWS)[number]["id"]) => {
     note({ window: id === "1h" ? undefined : id });
-    polled.chosen.value = id;
+    Object.assign(polled.asked, { window: id, turn: 0 });
     polled.again();
   };
-  const fleet = polled.data.value;
+  const told = polled.data.value;
+  const before = useRef<Fleet | undefined>(undefined);
+  const fleet = useMemo(() => told && withPoints(told, before.current), [told]);
+  useEffect(() => {
+    if (!fleet) return;
+    const changes = news(fleet, before.current);
+    if (changes.length > 0) announce(changes.join(", "));
+    before.current = fleet;
+  }, [fleet]);
   return (
     <div class="fleet">
       <div class="fleet-head">

@@ -103,6 +103,27 @@ export function filled(fleet: Pick<Fleet, "from" | "stepSeconds" | "window">, po
   return Array.from({ length: count }, (_, index) => byTime.get(fleet.from + index * fleet.stepSeconds));
 }
 
+/** The report with the points of the one before, where they were not asked for and still are of its window. */
+export function withPoints(fleet: Fleet, before: Fleet | undefined): Fleet {
+  if (fleet.executors.every((it) => it.history.points) || before?.window !== fleet.window) return fleet;
+  const points = new Map(before.executors.map((it) => [it.label, it.history.points]));
+  const executors = fleet.executors.map((it) => {
+    const known = it.history.points ?? points.get(it.label);
+    return known ? { ...it, history: { ...it.history, points: known } } : it;
+  });
+  return { ...fleet, executors };
+}
+
+/** What became of executors since the report before, in words. */
+export function news(fleet: Fleet, before: Fleet | undefined): string[] {
+  const known = new Map(before?.executors.map((it) => [it.label, it.status]));
+  return fleet.executors.flatMap((it) => {
+    const was = known.get(it.label);
+    if (was === undefined || (was === "fail") === (it.status === "fail")) return [];
+    return [`${it.label} is ${it.status === "fail" ? "down" : "up"}`];
+  });
+}
+
 const COUNTS: Record<string, number> = { "10m": 60, "1h": 60, "24h": 96, "7d": 84 };
 
 export const WINDOWS = [

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { nice } from "../../page/fleet/charts";
-import { beatOf, filled } from "../../page/fleet/report";
+import { beatOf, type Fleet, filled, news, withPoints } from "../../page/fleet/report";
 import { age, bytes, duration, percent } from "../../page/lib/format";
 import { pause } from "../../page/lib/poll";
 import { match } from "../../page/shell/router";
@@ -46,6 +46,23 @@ describe("the history", () => {
     expect(beatOf({ pass: 5, warn: 0, fail: 0 })).toBe("pass");
     expect(beatOf({ pass: 5, warn: 0, fail: 1 })).toBe("warn");
     expect(beatOf({ pass: 1, warn: 0, fail: 4 })).toBe("fail");
+  });
+
+  const report = (status: string, points?: number[], window = "1h") =>
+    ({ window, executors: [{ label: "alpha-1", status, history: { points: points?.map((at) => ({ at })) } }] }) as unknown as Fleet;
+
+  it("keeps its points while they are not told anew, for as long as they are of its window", () => {
+    const before = report("pass", [1, 2]);
+    expect(withPoints(report("pass"), before).executors[0]?.history.points).toHaveLength(2);
+    expect(withPoints(report("pass", [3]), before).executors[0]?.history.points).toHaveLength(1);
+    expect(withPoints(report("pass", undefined, "24h"), before).executors[0]?.history.points).toBeUndefined();
+  });
+
+  it("tells who went down and who came back, once", () => {
+    expect(news(report("fail"), report("pass"))).toEqual(["alpha-1 is down"]);
+    expect(news(report("warn"), report("fail"))).toEqual(["alpha-1 is up"]);
+    expect(news(report("fail"), report("fail"))).toEqual([]);
+    expect(news(report("fail"), undefined)).toEqual([]);
   });
 
   it("has a scale of round numbers", () => expect([nice(3), nice(17), nice(0.4), nice(100)]).toEqual([5, 20, 0.5, 100]));
