@@ -117,6 +117,8 @@ async fn languages(gateway: &Server) -> Result<()> {
     for language in &listed {
         ensure!(language["available"] == true && language["slots"] == 2, "{language}");
         ensure!(language["versions"][0].is_string() && language["entry"].is_string(), "{language}");
+        ensure!(language["syntax"]["keywords"][0].is_string(), "how it looks is not told");
+        ensure!(language["examples"][0]["files"][0]["path"].is_string(), "it has no examples");
         let example = json!({"language": language["id"], "code": language["example"]});
         let report = Target::gateway(gateway, "").run(&example).await?;
         ensure!(report["status"] == "success", "the example fails: {}", short(&report));

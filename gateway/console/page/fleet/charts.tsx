@@ -50,10 +50,13 @@ export function Latency({ frame, points, name }: { frame: Frame; points: Point[]
   const steps = filled(frame, points);
   const seen = points.filter((it) => it.latencyMs);
   if (seen.length === 0) return <p class="muted small">No program ran in this time.</p>;
-  const top = nice(Math.max(...seen.map((it) => it.latencyMs?.p95 ?? 0)));
+  const decades = decadesOf(seen.flatMap((it) => (it.latencyMs ? [it.latencyMs.p50, it.latencyMs.p95] : [])));
+  const low = decades[0] ?? 1;
+  const top = decades.at(-1) ?? 1;
   const most = Math.max(...points.map((it) => it.runs), 1);
   const x = (index: number) => ((index + 0.5) / steps.length) * WIDTH;
-  const y = (ms: number) => HEIGHT - (ms / top) * (HEIGHT - 8);
+  // Times differ by powers of ten, so that is what the scale counts in.
+  const y = (ms: number) => HEIGHT - (Math.log(Math.max(ms, low) / low) / Math.log(top / low)) * (HEIGHT - 8);
   const parts = segments(steps);
   const point = at === undefined ? undefined : steps[at];
   const look = (event: PointerEvent) => {
@@ -71,47 +74,54 @@ export function Latency({ frame, points, name }: { frame: Frame; points: Point[]
         <span class="small muted number latency-now">
           {point?.latencyMs && at !== undefined
             ? `${timeOf(frame, at)} · p50 ${duration(point.latencyMs.p50)} · p95 ${duration(point.latencyMs.p95)} · ${plural(point.runs, "run")}`
-            : `up to ${duration(top)}`}
+            : plural(points.reduce((sum, it) => sum + it.runs, 0), "run")}
         </span>
         <button type="button" class="button quiet small" aria-expanded={asTable} onClick={() => setAsTable(!asTable)}>
           {asTable ? "Hide table" : "As a table"}
           <span class="visually-hidden"> of the latency of {name}</span>
         </button>
       </figcaption>
-      <svg
-        class="latency-chart"
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        preserveAspectRatio="none"
-        aria-hidden="true"
-        onPointerMove={look}
-        onPointerLeave={() => setAt(undefined)}
-      >
-        {[0.25, 0.5, 0.75, 1].map((share) => (
-          <line key={share} class="grid" x1={0} x2={WIDTH} y1={y(top * share)} y2={y(top * share)} />
+      <div class="latency-plot">
+        {decades.map((it) => (
+          <span key={it} class="latency-scale number" aria-hidden="true" style={{ top: `${(y(it) / HEIGHT) * 100}%` }}>
+            {duration(it)}
+          </span>
         ))}
-        {steps.map((it, index) =>
-          it && it.runs > 0 ? (
-            <rect
-              key={index}
-              class="bar"
-              x={x(index) - WIDTH / steps.length / 2 + 1}
-              width={WIDTH / steps.length - 2}
-              y={HEIGHT - (it.runs / most) * 28}
-              height={(it.runs / most) * 28}
-            />
-          ) : null,
-        )}
-        {parts.map((part) => (
-          <g key={part[0]}>
-            <path class="area" d={area(part, steps, x, y)} />
-            <path class="line" d={line(part, steps, x, y)} vector-effect="non-scaling-stroke" />
-            {part.length === 1 && part[0] !== undefined ? (
-              <path class="line" d={`M${x(part[0]) - 3} ${y(steps[part[0]]?.latencyMs?.p50 ?? 0)}h6`} vector-effect="non-scaling-stroke" />
-            ) : null}
-          </g>
-        ))}
-        {at === undefined ? null : <line class="cross" x1={x(at)} x2={x(at)} y1={0} y2={HEIGHT} vector-effect="non-scaling-stroke" />}
-      </svg>
+        <svg
+          class="latency-chart"
+          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+          preserveAspectRatio="none"
+          aria-hidden="true"
+          onPointerMove={look}
+          onPointerLeave={() => setAt(undefined)}
+        >
+          {decades.map((it) => (
+            <line key={it} class="grid" x1={0} x2={WIDTH} y1={y(it)} y2={y(it)} />
+          ))}
+          {steps.map((it, index) =>
+            it && it.runs > 0 ? (
+              <rect
+                key={index}
+                class="bar"
+                x={x(index) - WIDTH / steps.length / 2 + 1}
+                width={WIDTH / steps.length - 2}
+                y={HEIGHT - (it.runs / most) * 28}
+                height={(it.runs / most) * 28}
+              />
+            ) : null,
+          )}
+          {parts.map((part) => (
+            <g key={part[0]}>
+              <path class="area" d={area(part, steps, x, y)} />
+              <path class="line" d={line(part, steps, x, y)} vector-effect="non-scaling-stroke" />
+              {part.length === 1 && part[0] !== undefined ? (
+                <path class="line" d={`M${x(part[0]) - 3} ${y(steps[part[0]]?.latencyMs?.p50 ?? 0)}h6`} vector-effect="non-scaling-stroke" />
+              ) : null}
+            </g>
+          ))}
+          {at === undefined ? null : <line class="cross" x1={x(at)} x2={x(at)} y1={0} y2={HEIGHT} vector-effect="non-scaling-stroke" />}
+        </svg>
+      </div>
       {asTable ? <Table frame={frame} steps={steps} name={name} /> : null}
     </figure>
   );
@@ -174,8 +184,11 @@ function area(part: number[], steps: (Point | undefined)[], x: Scale, y: Scale):
   return `M${[...upper, ...lower].join("L")}Z`;
 }
 
-/** The next number of 1, 2 or 5 and zeros. */
-export function nice(value: number): number {
-  const unit = 10 ** Math.floor(Math.log10(Math.max(value, 0.001)));
-  return ([1, 2, 5, 10].find((it) => it * unit >= value) ?? 10) * unit;
+/** The powers of ten that some times lie between, at least two of them. */
+export function decadesOf(times: number[]): number[] {
+  const known = times.filter((it) => it > 0);
+  if (known.length === 0) return [1, 10];
+  const from = Math.floor(Math.log10(Math.min(...known)));
+  const to = Math.max(Math.ceil(Math.log10(Math.max(...known))), from + 1);
+  return Array.from({ length: to - from + 1 }, (_, index) => 10 ** (from + index));
 }

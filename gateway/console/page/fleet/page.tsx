@@ -62,7 +62,11 @@ export default function FleetPage() {
 }
 
 function Verdict({ fleet, polled }: { fleet: Fleet | undefined; polled: Polled<Fleet> }) {
-  if (!fleet) return <p class="verdict muted">{polled.problem.value?.message ?? "Asking the gateway…"}</p>;
+  if (!fleet) {
+    const problem = polled.problem.value;
+    const text = problem?.status === 401 ? "It is shown to whoever has a key." : (problem?.message ?? "Asking the gateway…");
+    return <p class="verdict muted">{text}</p>;
+  }
   const live = fleet.executors.filter((it) => it.status !== "fail");
   const slots = live.reduce((sum, it) => sum + it.slots, 0);
   const free = live.reduce((sum, it) => sum + it.slotsFree, 0);

@@ -220,7 +220,7 @@ function Results({ report, tookMs }: { report: Report; tookMs: number }) {
   ];
   if (compile) facts.push(["Compile", compile.cached ? "cached" : duration(compile.time * 1000)]);
   facts.push(["Queue", duration(timings.queue), "waiting for a slot"], ["Start", report.warm ? `warm, ${duration(timings.start)}` : `cold, ${duration(timings.start)}`]);
-  facts.push(["Here to here", duration(tookMs), "from the click to the last event"]);
+  facts.push(["Round trip", duration(tookMs), "from the click to the last event"]);
   facts.push(["Isolation", report.isolation], ["Runtime", `${report.language} ${report.version}`]);
   return (
     <div class="results">

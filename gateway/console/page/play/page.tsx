@@ -5,6 +5,7 @@ import { post } from "../lib/api";
 import { key } from "../lib/key";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
+import { Link } from "../shell/link";
 import * as desk from "./desk";
 import { type Complaint, type Editor, open } from "./editor";
 import { Files } from "./files";
@@ -13,6 +14,8 @@ import { checkOf, draftOf, draftOfExample } from "./program";
 import { Output, type OutputHandle } from "./output";
 import { pack, SHARE_MAX, TooLarge, unpack } from "./share";
 
+/** How often languages that cannot be run are looked for again. */
+const LOOK_AGAIN_MS = 3000;
 /** Who stops typing for so long is told what is wrong. */
 const CHECK_AFTER_MS = 900;
 
@@ -28,15 +31,26 @@ export default function PlayPage() {
     void desk.load(gone.signal);
     return () => gone.abort();
   }, [key.value]);
+  // What cannot be run now may be run soon.
+  const isWaiting = desk.languages.value !== undefined && !desk.language.value?.available;
+  useEffect(() => {
+    if (!isWaiting) return;
+    const gone = new AbortController();
+    const timer = setInterval(() => !document.hidden && void desk.load(gone.signal), LOOK_AGAIN_MS);
+    return () => {
+      clearInterval(timer);
+      gone.abort();
+    };
+  }, [isWaiting]);
   if (!desk.languages.value) return <Waiting />;
   if (!desk.language.value) {
     return (
       <div class="empty">
         <h1>Playground</h1>
-        <p>No executor has said what it runs yet. It appears here as soon as one does.</p>
-        <button type="button" class="button" onClick={() => void desk.load(new AbortController().signal)}>
-          Look again
-        </button>
+        <p>No executor has said what it runs yet. Its languages appear here as soon as one does.</p>
+        <p>
+          <Link href="/">Look at the fleet</Link>
+        </p>
       </div>
     );
   }

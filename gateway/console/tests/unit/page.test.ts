@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { nice } from "../../page/fleet/charts";
+import { decadesOf } from "../../page/fleet/charts";
 import { beatOf, type Fleet, filled, news, withPoints } from "../../page/fleet/report";
 import { age, bytes, duration, percent } from "../../page/lib/format";
 import { pause } from "../../page/lib/poll";
@@ -65,7 +65,11 @@ describe("the history", () => {
     expect(news(report("fail"), undefined)).toEqual([]);
   });
 
-  it("has a scale of round numbers", () => expect([nice(3), nice(17), nice(0.4), nice(100)]).toEqual([5, 20, 0.5, 100]));
+  it("has a scale of powers of ten", () => {
+    expect(decadesOf([3, 250])).toEqual([1, 10, 100, 1000]);
+    expect(decadesOf([10, 10])).toEqual([10, 100]);
+    expect(decadesOf([])).toEqual([1, 10]);
+  });
 });
 
 it("asks less often while nothing answers, and never sooner than it was told", () => {
