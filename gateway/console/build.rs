@@ -15,6 +15,7 @@
 )]
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ const INPUTS: &[&str] = &[
     "vite.config.ts",
 ];
 /// The oldest Node that Vite runs on.
-const NODE_MIN: (u32, u32) = (20, 19);
+const OLDEST: (u32, u32) = (20, 19);
 /// Which packages are installed: the lock's digest, and whether those for tests are among them.
 const STAMP: &str = "node_modules/.installed";
 const STUB: &str = include_str!("stub.html");
@@ -43,7 +44,7 @@ fn main() -> Result<()> {
     for input in INPUTS.iter().chain(&["stub.html"]) {
         println!("cargo:rerun-if-changed={input}");
     }
-    for variable in ["CONSOLE", "CONSOLE_DIST", "CARGO_NET_OFFLINE"] {
+    for variable in ["CONSOLE", "CONSOLE_DIST"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
@@ -56,8 +57,8 @@ fn main() -> Result<()> {
     match (env::var_os("CONSOLE_DIST"), mode.as_str()) {
         (Some(folder), _) => copy(Path::new(&folder), &dist)?,
         (None, "off") => fs::write(dist.join("index.html"), STUB)?,
-        (None, "" | "require") => match node() {
-            Ok(node) => build(&node, &dist, mode == "require")?,
+        (None, "" | "require") => match tools() {
+            Ok(tools) => build(&tools, &dist, mode == "require")?,
             Err(why) if mode == "require" => return Err(why),
             Err(why) => give_up(&dist, &why)?,
         },
@@ -69,37 +70,37 @@ fn main() -> Result<()> {
 
 /// Leaves a page that says what is missing, and lets cargo ask again next time.
 fn give_up(dist: &Path, why: &anyhow::Error) -> Result<()> {
-    println!("cargo:warning=the console is not built: {why:#}");
+    let why = format!("{why:#}").replace('\n', " ");
+    println!("cargo:warning=the console is not built: {why}");
     println!("cargo:rerun-if-changed=what-is-missing-may-be-there-next-time");
     fs::write(dist.join("index.html"), STUB)?;
     Ok(())
 }
 
-fn build(node: &Node, dist: &Path, is_required: bool) -> Result<()> {
+fn build(tools: &Tools, dist: &Path, is_required: bool) -> Result<()> {
     // Two builds at once would take each other's packages away.
     let lock = File::create(".npm.lock").context("cannot write to gateway/console")?;
     lock.lock()?;
-    if let Err(why) = install(node) {
+    if let Err(why) = install(tools) {
         if is_required {
             return Err(why);
         }
         return give_up(dist, &why);
     }
-    let vite = Path::new("node_modules/vite/bin/vite.js");
-    let mut command = node.command("node");
-    command.arg(vite).args(["build", "--logLevel", "warn", "--outDir"]).arg(dist);
+    let mut command = tools.npm();
+    command.args(["run", "build", "--", "--logLevel", "warn", "--outDir"]).arg(dist);
     run(command, "vite build")
 }
 
 /// Brings the packages, unless those of the lock are there.
-fn install(node: &Node) -> Result<()> {
+fn install(tools: &Tools) -> Result<()> {
     let lock = fs::read("package-lock.json")?;
     let digest = hexadecimal(&lock);
     let stamp = fs::read_to_string(STAMP).unwrap_or_default();
     if stamp.starts_with(&digest) {
         return Ok(());
     }
-    let mut command = node.command("npm");
+    let mut command = tools.npm();
     command.args(["ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]);
     run(command, "npm ci")?;
     fs::write(STAMP, digest)?;
@@ -114,45 +115,51 @@ fn run(mut command: Command, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where Node and npm are.
-struct Node {
-    path: std::ffi::OsString,
+/// Where npm and what it runs on are.
+struct Tools {
+    path: OsString,
 }
 
-impl Node {
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+impl Tools {
+    fn npm(&self) -> Command {
+        let mut command = Command::new("npm");
         command.env("PATH", &self.path);
         command
     }
+
+    /// The version that npm runs on, if there is an npm.
+    fn version(&self) -> Option<String> {
+        let output = self.npm().args(["version", "--json"]).output().ok()?;
+        let told = String::from_utf8_lossy(&output.stdout);
+        let (_, version) = told.split_once("\"node\": \"")?;
+        version.split('"').next().map(str::to_owned)
+    }
 }
 
-/// The Node on the path, or the one that `gateway/console/install` brought.
-fn node() -> Result<Node> {
+/// Those on the path, or with what `gateway/console/install` brought before them.
+fn tools() -> Result<Tools> {
     let path = env::var_os("PATH").unwrap_or_default();
     let brought = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.toolchains/node/bin");
     let with_brought = std::iter::once(brought).chain(env::split_paths(&path));
-    let mut found = String::from("there is none");
+    let mut found = String::from("there is no npm");
     for path in [path.clone(), env::join_paths(with_brought)?] {
-        let node = Node { path };
-        let output = node.command("node").arg("--version").output();
-        let Ok(output) = output else { continue };
-        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let tools = Tools { path };
+        let Some(version) = tools.version() else { continue };
         if is_new_enough(&version) {
-            let npm = node.command("npm").arg("--version").output();
-            ensure!(npm.is_ok_and(|it| it.status.success()), "there is no npm on the PATH");
-            return Ok(node);
+            return Ok(tools);
         }
-        found = format!("there is {version}");
+        found = format!("npm runs on {version}");
     }
-    let (major, minor) = NODE_MIN;
-    bail!("it takes Node {major}.{minor} or newer, and {found}; run gateway/console/install fetch")
+    let (major, minor) = OLDEST;
+    bail!(
+        "it takes Node {major}.{minor} or newer with npm, and {found}; see gateway/console/install"
+    )
 }
 
 fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.trim_start_matches('v').split('.').map_while(|it| it.parse().ok());
+    let mut numbers = version.split('.').map_while(|it| it.parse().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    version >= NODE_MIN
+    version >= OLDEST
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
