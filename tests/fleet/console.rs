@@ -35,7 +35,8 @@ fn value<'a>(headers: &'a [String], name: &str) -> &'a str {
 
 #[tokio::test]
 async fn the_page_is_served_once_and_never_in_place_of_the_api() {
-    let gateway = gateway(&[], &[]).await;
+    let Some(python) = start("python", &[]).await else { return };
+    let gateway = gateway(&[("python", &python)], &[]).await;
     let (status, headers, page) = ask(&gateway, "/", &[("accept", HTML)]).await;
     assert_eq!(status, 200);
     let policy = value(&headers, "content-security-policy");
@@ -118,6 +119,7 @@ async fn the_fleet_is_told_to_machines_and_to_strangers_only_where_that_is_wante
     let text = String::from_utf8(body).unwrap();
     assert!(!text.contains(&python.url("")) && !text.contains("127.0.0.1"), "it tells addresses");
 
+    assert_eq!(executor["info"]["notes"], json!([]), "strangers are told what is an operator's");
     let (status, _, body) = ask(&open, "/v1/fleet?window=1y", &[]).await;
     let problem: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/window")));
@@ -128,7 +130,7 @@ async fn the_pages_own_checks_pass() {
     let Some(folder) = packages() else { return };
     for (what, arguments) in [
         ("node_modules/typescript/bin/tsc", &["--noEmit"][..]),
-        ("node_modules/vitest/vitest.mjs", &["run"]),
+        ("node_modules/vitest/vitest.mjs", &["run"][..]),
     ] {
         let output = node(&folder).arg(what).args(arguments).output().unwrap();
         assert!(output.status.success(), "{what}:\n{}", told(&output));
@@ -247,7 +249,7 @@ fn node(folder: &Path) -> Command {
 }
 
 fn path() -> String {
-    let brought = repository().join(".toolchains/node/bin");
+    let brought = repository().join(".toolchains/console/path");
     let path = std::env::var("PATH").unwrap_or_default();
     // The one that was brought is there only where that of the system is too old.
     format!("{}:{}:{path}", brought.display(), toolchain_path())

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 use protocol::{Guarantee, HealthStatus, Level, RuntimeInfo, WarmInfo};
 use queue::Durability;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::fleet::history::{Summary, Window};
 use crate::fleet::{Circuit, Member, View};
@@ -152,15 +153,27 @@ pub(crate) async fn report(
     let of =
         |member: &Member| executor(member.view(now), member.summary(window, time, query.points));
     let members = shared.fleet.members();
+    let mut executors: Vec<ExecutorReport> = members.iter().map(|it| of(it)).collect();
+    if is_stranger(&request, &shared) {
+        // What an operator should know is for those who have a key.
+        executors.iter_mut().filter_map(|it| it.info.as_mut()).for_each(|it| it.notes.clear());
+    }
     let report = FleetReport {
         window: window_name,
         step_seconds: window.step(),
         from: window.from(u64::try_from(time.as_second()).unwrap_or(0)),
         gateway: gateway(&shared, now).await,
-        executors: members.iter().map(|it| of(it)).collect(),
+        executors,
     };
-    let body = serde_json::to_vec(&report).map_err(|_| ApiError::Internal)?;
+    let Ok(body) = serde_json::to_vec(&report) else { return Err(ApiError::Internal) };
     Ok(tagged(&request, body))
+}
+
+/// Whether somebody looks who has no key, where there are keys.
+fn is_stranger(request: &HttpRequest, shared: &Shared) -> bool {
+    let extensions = request.extensions();
+    let caller = extensions.get::<Caller>();
+    !shared.keys.is_open() && caller.and_then(Caller::holder).is_none()
 }
 
 async fn gateway(shared: &Shared, now: Instant) -> GatewayReport {
