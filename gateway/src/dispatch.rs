@@ -9,13 +9,13 @@ use protocol::Problem;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use reqwest::{Client, Method, Response};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::de::IgnoredAny;
 use telemetry::{CALLER_HEADER, REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER};
 
 use crate::admission::Action;
 use crate::error::{ApiError, PROBLEM_TYPE, is_ok, refuses_token};
 use crate::events::{EVENTS_TYPE, Relay};
 use crate::fleet::{Fault, Fleet, InFlight};
+use crate::glance::Glance;
 use crate::routing;
 
 /// Tells an executor how many milliseconds are left for an answer.
@@ -145,14 +145,22 @@ impl Dispatcher {
                     deadline_seconds: call.deadline.as_secs(),
                 };
                 let request_id = call.context.request_id.clone();
-                return Ok(Answer::Events(Relay::new(response, in_flight, limits, request_id)));
+                return Ok(Answer::Events(Relay::new(
+                    response,
+                    in_flight,
+                    limits,
+                    (request_id, sent),
+                )));
             }
             Ok(response) => self.document(response, call).await,
             Err(error) => Err(error),
         };
         match answer {
-            Ok(document) => {
+            Ok((document, glance)) => {
                 in_flight.answered();
+                if call.action == Action::Execute {
+                    glance.note(&in_flight, sent.elapsed());
+                }
                 Ok(Answer::Whole(document, sent.elapsed()))
             }
             Err(error) => {
@@ -203,7 +211,11 @@ impl Dispatcher {
         Ok(response)
     }
 
-    async fn document(&self, response: Response, call: &Call) -> Result<Document, DispatchError> {
+    async fn document(
+        &self,
+        response: Response,
+        call: &Call,
+    ) -> Result<(Document, Glance), DispatchError> {
         let status = response.status();
         let content_type = essence(&response);
         let content_type = match content_type.as_str() {
@@ -214,18 +226,18 @@ impl Dispatcher {
         let header = response.headers().get(RETRY_AFTER).and_then(|it| it.to_str().ok());
         let retry_after = header.and_then(|it| it.trim().parse().ok());
         let body = self.read(response, call).await?;
-        let is_sound = match (content_type == PROBLEM_TYPE, body.len() > INLINE_BYTES_MAX) {
-            (true, _) => serde_json::from_slice::<Problem>(&body).is_ok(),
-            (false, false) => is_json(&body),
+        let glance = match (content_type == PROBLEM_TYPE, body.len() > INLINE_BYTES_MAX) {
+            (true, _) => serde_json::from_slice::<Problem>(&body).ok().map(|_| Glance::default()),
+            (false, false) => Glance::of(&body),
             (false, true) => {
                 let body = body.clone();
-                actix_web::web::block(move || is_json(&body)).await.unwrap_or(false)
+                actix_web::web::block(move || Glance::of(&body)).await.unwrap_or(None)
             }
         };
-        if !is_sound {
+        let Some(glance) = glance else {
             return Err(DispatchError::BadAnswer("it is not the JSON that it says it is"));
-        }
-        Ok(Document { status: status.as_u16(), content_type, retry_after, body })
+        };
+        Ok((Document { status: status.as_u16(), content_type, retry_after, body }, glance))
     }
 
     async fn read(&self, mut response: Response, call: &Call) -> Result<Bytes, DispatchError> {
@@ -281,10 +293,6 @@ fn essence(response: &Response) -> String {
     let header = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     let essence = header.unwrap_or_default().split(';').next().unwrap_or_default();
     essence.trim().to_ascii_lowercase()
-}
-
-fn is_json(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 /// Two numbers for the choice of two. Without chance the choice is still a choice.

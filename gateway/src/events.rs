@@ -13,6 +13,7 @@ use reqwest::Response;
 use crate::dispatch::{DispatchError, fault, note, transport};
 use crate::error::ApiError;
 use crate::fleet::InFlight;
+use crate::glance::Glance;
 
 /// The content type of events.
 pub(crate) const EVENTS_TYPE: &str = "text/event-stream";
@@ -43,19 +44,20 @@ pub(crate) struct Relay {
     splitter: Splitter,
     limits: Limits,
     request_id: String,
+    sent: Instant,
     is_over: bool,
 }
 
 impl Relay {
-    /// Relays what `upstream` sends from here on.
+    /// Relays what `upstream` sends from here on in answer to a request: its id, and when it was sent.
     pub(crate) fn new(
         upstream: Response,
         in_flight: InFlight,
         limits: Limits,
-        request_id: String,
+        (request_id, sent): (String, Instant),
     ) -> Self {
         let splitter = Splitter::new(limits.bytes_max);
-        Self { upstream, in_flight, splitter, limits, request_id, is_over: false }
+        Self { upstream, in_flight, splitter, limits, request_id, sent, is_over: false }
     }
 
     /// Whole events, as they come.
@@ -72,7 +74,14 @@ impl Relay {
             let error = match self.upstream.chunk().await {
                 Ok(Some(chunk)) => match self.splitter.push(&chunk) {
                     Ok(events) if events.is_empty() => continue,
-                    Ok(events) => return Some(events),
+                    Ok(events) => {
+                        if self.splitter.has_ended
+                            && let Some(glance) = Glance::of_events(&events)
+                        {
+                            glance.note(&self.in_flight, self.sent.elapsed());
+                        }
+                        return Some(events);
+                    }
                     Err(EventTooLong) => DispatchError::BadAnswer("one of its events is too long"),
                 },
                 Ok(None) => DispatchError::Lost,

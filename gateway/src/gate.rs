@@ -33,6 +33,20 @@ pub(crate) async fn for_sockets(
     gate(&[Role::Submit, Role::Work], Keys::authenticate_socket, request, next).await
 }
 
+/// Middleware of what anybody may look at if the console is public, and otherwise any key.
+pub(crate) async fn for_onlookers(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let shared = request.app_data::<web::Data<Shared>>().cloned();
+    let Some(shared) = shared.filter(|it| it.settings.console_public) else {
+        return for_all(request, next).await;
+    };
+    // Whoever has a key looks in its name; whoever has none, or a wrong one, as a stranger.
+    let caller = shared.keys.authenticate(request.headers()).unwrap_or(Caller::Anonymous);
+    let_in(&[Role::Submit, Role::Work, Role::Admin], &shared, caller, request, next).await
+}
+
 /// Middleware of what callers do.
 pub(crate) async fn for_callers(
     request: ServiceRequest,

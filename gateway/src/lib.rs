@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod fleet;
 mod gate;
+mod glance;
 mod handlers;
 mod jobs;
 mod listen;

@@ -11,13 +11,15 @@ use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
-    docs, execute, health, jobs, languages, metrics, microservices, queue, worker, workers,
+    console, docs, execute, fleet, health, jobs, languages, metrics, microservices, queue, worker,
+    workers,
 };
 use crate::openapi;
 
 /// Registers every path. What is neither here nor allowed is told as a problem.
 pub(crate) fn configure(app: &mut ServiceConfig) {
-    app.service(get("/", docs::page))
+    app.service(get("/", console::page))
+        .service(get("/assets/{file}", console::asset))
         .service(get("/docs", docs::page))
         .service(get("/docs.css", docs::style))
         .service(get("/docs.js", docs::script))
@@ -26,6 +28,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         .service(get("/health/live", health::live))
         .service(get("/health/ready", health::ready))
         .service(get("/metrics", metrics::metrics).wrap(from_fn(gate::for_all)))
+        .service(get("/v1/fleet", fleet::report).wrap(from_fn(gate::for_onlookers)))
         .service(
             web::scope("/v1/worker")
                 .service(post("/register", worker::register))
@@ -68,7 +71,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .default_service(web::route().to(not_found))
                 .wrap(from_fn(gate::for_callers)),
         )
-        .default_service(web::route().to(not_found));
+        .default_service(web::route().to(console::elsewhere));
 }
 
 /// Jobs, for those whose they are and for operators.

@@ -75,6 +75,8 @@ pub struct Settings {
     /// The language of tasks there whose engine is none of the fleet's languages, and of workers that
     /// name none.
     pub queue_service_language: Option<String>,
+    /// Whether anybody may look at the fleet on the console, without a key; it says nothing of programs.
+    pub console_public: bool,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -137,6 +139,7 @@ impl Default for Settings {
             queue_service_language: None,
             callback_secret: None,
             callback_private: false,
+            console_public: false,
             cors_origins: Vec::new(),
             rate_per_minute: 600,
             rate_burst: 100,

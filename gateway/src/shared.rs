@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use crate::audit::Audit;
 use crate::auth::Keys;
 use crate::body::Budget;
@@ -24,6 +26,8 @@ use crate::settings::Settings;
 /// One of each, for the whole process.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// When this process began to serve.
+    pub started: Timestamp,
     /// What the operator set.
     pub settings: Settings,
     /// The executors.
@@ -90,6 +94,7 @@ impl Shared {
             answer_bytes_max: settings.answer_mb << 20,
         };
         Self {
+            started: Timestamp::now(),
             fleet,
             keys: Arc::new(keys),
             audit,

@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 42] = [
+const PATHS: [&str; 43] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/jobs",
@@ -52,6 +52,7 @@ const PATHS: [&str; 42] = [
     "/dialects/queue-service/tasks/{eval_id}/fail",
     "/dialects/queue-service/status",
     "/dialects/queue-service/health",
+    "/v1/fleet",
     "/v1/languages",
     "/v1/languages/{language}",
     "/health",
@@ -116,6 +117,8 @@ async fn languages(gateway: &Server) -> Result<()> {
     for language in &listed {
         ensure!(language["available"] == true && language["slots"] == 2, "{language}");
         ensure!(language["versions"][0].is_string() && language["entry"].is_string(), "{language}");
+        ensure!(language["syntax"]["keywords"][0].is_string(), "how it looks is not told");
+        ensure!(language["examples"][0]["files"][0]["path"].is_string(), "it has no examples");
         let example = json!({"language": language["id"], "code": language["example"]});
         let report = Target::gateway(gateway, "").run(&example).await?;
         ensure!(report["status"] == "success", "the example fails: {}", short(&report));

@@ -38,6 +38,7 @@ mod callbacks;
 mod command_line;
 mod compatibility;
 mod connections;
+mod console;
 mod crash_points;
 mod dialects;
 mod doctor;

@@ -52,6 +52,25 @@ fn no_script_or_setting_outside_executors_names_a_language() {
     hold("a language is named outside its folder; walk `executors/*` instead", faults);
 }
 
+#[test]
+fn the_page_names_no_language() {
+    let names = names();
+    let sources = files().filter(|it| {
+        it.starts_with("gateway/console/page/") && (it.ends_with(".ts") || it.ends_with(".tsx"))
+    });
+    let mut faults = Vec::new();
+    for path in sources {
+        for (number, line) in read(path).lines().enumerate() {
+            // Between words that are quoted are words that are not, and it does no harm to look at both.
+            let mut quoted = line.split(['"', '\'', '`']);
+            if let Some(name) = quoted.find(|it| names.contains(&it.to_lowercase())) {
+                faults.push(format!("{path}:{}: {name}", number + 1));
+            }
+        }
+    }
+    hold("a language is named in the page; take what `/v1/languages` says of it", faults);
+}
+
 fn is_outside(path: &str) -> bool {
     !path.starts_with("executors/") && !PROGRAMS.iter().any(|it| path.starts_with(it))
 }

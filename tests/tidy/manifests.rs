@@ -64,7 +64,7 @@ fn dependencies_point_one_way() {
 fn members() -> impl Iterator<Item = String> {
     let executors = folders("executors").into_iter().map(|it| format!("executors/{it}"));
     let shared = folders("shared").into_iter().map(|it| format!("shared/{it}"));
-    let single = ["gateway", "cli", "tests"].map(str::to_owned);
+    let single = ["gateway", "gateway/console", "cli", "tests"].map(str::to_owned);
     executors.chain(shared).chain(single).filter(|it| exists(&format!("{it}/Cargo.toml")))
 }
 

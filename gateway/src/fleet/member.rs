@@ -12,6 +12,7 @@ use telemetry::metrics::Counter;
 
 use super::breaker::{Breaker, Circuit, Fault};
 use super::endpoint::Base;
+use super::history::{History, Run, Summary, Window};
 use crate::routing::Candidate;
 
 /// One executor.
@@ -24,6 +25,7 @@ pub(crate) struct Member {
     in_flight: AtomicUsize,
     circuit_opens: Counter,
     state: Mutex<State>,
+    history: Mutex<History>,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,16 @@ impl Member {
             shown: HealthStatus::Fail,
             since: Timestamp::now(),
         });
-        Self { endpoint, name, label, base, in_flight: AtomicUsize::new(0), circuit_opens, state }
+        Self {
+            endpoint,
+            name,
+            label,
+            base,
+            in_flight: AtomicUsize::new(0),
+            circuit_opens,
+            state,
+            history: Mutex::default(),
+        }
     }
 
     /// The index of its endpoint.
@@ -203,10 +214,16 @@ impl Member {
         self.note_opening(opened);
     }
 
+    /// What it did lately.
+    pub(crate) fn summary(&self, window: Window, now: Timestamp, has_points: bool) -> Summary {
+        self.history().summary(window, seconds(now), has_points)
+    }
+
     /// Notes when its status changed; called once a round.
     pub(crate) fn settle(&self, now: Instant, timestamp: Timestamp) {
         let mut state = self.lock();
         let status = state.status(now);
+        self.history().beat(status, seconds(timestamp));
         if status == state.shown {
             return;
         }
@@ -247,6 +264,15 @@ impl Member {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds since 1970.
+fn seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_second()).unwrap_or(0)
 }
 
 impl State {
@@ -282,6 +308,11 @@ impl InFlight {
     /// The executor.
     pub(crate) fn member(&self) -> &Arc<Member> {
         &self.member
+    }
+
+    /// A run came to its end there.
+    pub(crate) fn note(&self, run: &Run, now: Timestamp) {
+        self.member.history().note(run, seconds(now));
     }
 
     /// It answered well, be it a refusal.

@@ -3,6 +3,7 @@
 
 mod breaker;
 mod endpoint;
+pub(crate) mod history;
 mod member;
 mod probe;
 #[cfg(test)]

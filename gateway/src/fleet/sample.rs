@@ -16,6 +16,8 @@ pub(crate) fn info(language: &str) -> ExecutorInfo {
             aliases,
             entry: "main.x".to_owned(),
             example: "print".to_owned(),
+            examples: Vec::new(),
+            syntax: None,
         }],
         runtimes: vec![RuntimeInfo { version: "1.2.3".to_owned(), default: true }],
         limits: Bounds::default(),

@@ -11,7 +11,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// `GET /` and `GET /docs`
+/// `GET /docs`
 pub(crate) async fn page() -> HttpResponse {
     asset("text/html; charset=utf-8", PAGE)
 }

@@ -54,15 +54,7 @@ struct ExecutorLine {
 pub(crate) async fn aggregate(shared: web::Data<Shared>) -> HttpResponse {
     let views = shared.fleet.views(Instant::now());
     let workers = shared.jobs.as_ref().map_or(0, |it| it.workers.live());
-    let (mut status, mut output) = overall(&views, workers);
-    let trouble = match shared.jobs.as_ref().map(Jobs::condition) {
-        None | Some(Condition::Well) => None,
-        Some(Condition::Full) => Some(StoreError::NoRoom.to_string()),
-        Some(Condition::Away) => Some("jobs cannot be kept now".to_owned()),
-    };
-    if trouble.is_some() && status == HealthStatus::Pass {
-        (status, output) = (HealthStatus::Warn, trouble);
-    }
+    let (status, output) = overall(&views, workers, shared.jobs.as_ref());
     answer(&FleetHealth {
         status,
         service_id: "gateway",
@@ -81,12 +73,30 @@ pub(crate) async fn live() -> HttpResponse {
 /// `GET /health/ready`: there is an executor to send to, or a worker that takes jobs.
 pub(crate) async fn ready(shared: web::Data<Shared>) -> HttpResponse {
     let workers = shared.jobs.as_ref().map_or(0, |it| it.workers.live());
-    short(overall(&shared.fleet.views(Instant::now()), workers).0)
+    short(of_fleet(&shared.fleet.views(Instant::now()), workers).0)
+}
+
+/// The health of the fleet, and of the store of jobs if there is one.
+pub(crate) fn overall(
+    views: &[View],
+    workers: usize,
+    jobs: Option<&Jobs>,
+) -> (HealthStatus, Option<String>) {
+    let (status, output) = of_fleet(views, workers);
+    let trouble = match jobs.map(Jobs::condition) {
+        None | Some(Condition::Well) => None,
+        Some(Condition::Full) => Some(StoreError::NoRoom.to_string()),
+        Some(Condition::Away) => Some("jobs cannot be kept now".to_owned()),
+    };
+    if trouble.is_some() && status == HealthStatus::Pass {
+        return (HealthStatus::Warn, trouble);
+    }
+    (status, output)
 }
 
 /// The fleet passes if every executor does, and fails if none is live. A gateway that has only
 /// workers passes if it has any.
-fn overall(views: &[View], workers: usize) -> (HealthStatus, Option<String>) {
+fn of_fleet(views: &[View], workers: usize) -> (HealthStatus, Option<String>) {
     if views.is_empty() && workers > 0 {
         return (HealthStatus::Pass, None);
     }

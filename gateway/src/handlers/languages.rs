@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::{HttpResponse, web};
-use protocol::{Bounds, ExecutorInfo, LanguageInfo, Level};
+use protocol::{Bounds, ExecutorInfo, LanguageInfo, Level, ProgramExample, Syntax};
 use serde::Serialize;
 
 use crate::error::ApiError;
@@ -21,6 +21,11 @@ struct Language {
     aliases: Vec<String>,
     entry: String,
     example: String,
+    /// Further programs to start from.
+    examples: Vec<ProgramExample>,
+    /// How its sources look, for editors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    syntax: Option<Syntax>,
     /// The default one first.
     versions: Vec<String>,
     features: Vec<String>,
@@ -105,6 +110,8 @@ fn describe(language: &LanguageInfo, info: &ExecutorInfo) -> Language {
         aliases: language.aliases.clone(),
         entry: language.entry.clone(),
         example: language.example.clone(),
+        examples: language.examples.clone(),
+        syntax: language.syntax.clone(),
         versions: versions(info),
         features: info.features.clone(),
         limits: info.limits.clone(),

@@ -1,7 +1,9 @@
 //! One file a resource.
 
+pub(crate) mod console;
 pub(crate) mod docs;
 pub(crate) mod execute;
+pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod languages;

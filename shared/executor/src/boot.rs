@@ -106,6 +106,7 @@ pub(crate) fn prepare_host(
         diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
         samples: SamplesReport::default(),
+        languages: samples::languages(&language, &spec)?,
         standing: Standing::default(),
         notes: [admission.notes, search.notes].concat(),
         house_rules: HouseRules::new(spec.modules.as_ref(), &settings.refused_modules)?,

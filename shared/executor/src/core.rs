@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use globset::GlobSet;
-use protocol::{Bounds, FieldError, IsolationReport, SamplesReport, SourceFile};
+use protocol::{Bounds, FieldError, IsolationReport, LanguageInfo, SamplesReport, SourceFile};
 use regex::Regex;
 use sandbox::{Limits, Mechanisms, Policy, Spawner};
 
@@ -71,6 +71,8 @@ pub(crate) struct Core {
     /// Below which directory prepared toolchains are kept.
     pub(crate) prepared_dir: PathBuf,
     pub(crate) samples: SamplesReport,
+    /// What is told of each language.
+    pub(crate) languages: Vec<LanguageInfo>,
     /// What the self-tests so far say.
     pub(crate) standing: Standing,
     pub(crate) notes: Vec<String>,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{RunReport, RunRequest, SampleResult, Status};
+use protocol::{
+    ExampleFile, LanguageInfo, ProgramExample, RunReport, RunRequest, SampleResult, Status,
+};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -12,6 +14,7 @@ use crate::core::{Core, Wanted};
 use crate::language::Language;
 use crate::log::{self, Log};
 use crate::run::{self, Order};
+use crate::spec::{LanguageSpec, RuntimeSpec};
 
 /// A sample: a request and what must come of it.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,7 +39,52 @@ pub(crate) fn all(language: &Language) -> anyhow::Result<Vec<Sample>> {
     language.samples.iter().map(|text| Sample::parse(text)).collect()
 }
 
+/// What is told of the languages of a family, each with its samples as programs to start from.
+pub(crate) fn languages(
+    language: &Language,
+    spec: &RuntimeSpec,
+) -> anyhow::Result<Vec<LanguageInfo>> {
+    let samples = all(language)?;
+    let told = spec.languages.iter().enumerate().map(|(index, it)| LanguageInfo {
+        id: it.id.clone(),
+        aliases: it.aliases.clone(),
+        entry: it.entry.clone(),
+        example: it.example.clone(),
+        examples: examples(&samples, it, index == 0),
+        syntax: it.syntax.clone(),
+    });
+    Ok(told.collect())
+}
+
+/// The samples of one language of a family as programs to start from. Those that name no language are
+/// of the main one.
+fn examples(samples: &[Sample], of: &LanguageSpec, is_main: bool) -> Vec<ProgramExample> {
+    let names = |it: &&Sample| match it.request.get("language").and_then(toml::Value::as_str) {
+        Some(language) => language == of.id,
+        None => is_main,
+    };
+    samples.iter().filter(names).filter_map(|it| it.example(&of.entry)).collect()
+}
+
 impl Sample {
+    /// The same to be shown; none if its sources are not all texts.
+    fn example(&self, entry: &str) -> Option<ProgramExample> {
+        let text = |value: &toml::Value| value.as_str().map(str::to_owned);
+        let file = |table: &toml::Value| {
+            let content = table.get("content").and_then(text)?;
+            Some(ExampleFile { path: table.get("path").and_then(text)?, content: tidy(&content) })
+        };
+        let files = match (self.request.get("code").and_then(text), self.request.get("files")) {
+            (Some(code), _) => vec![ExampleFile { path: entry.to_owned(), content: tidy(&code) }],
+            (None, Some(files)) => files.as_array()?.iter().map(file).collect::<Option<_>>()?,
+            (None, None) => return None,
+        };
+        let args = self.request.get("args").and_then(toml::Value::as_array);
+        let args = args.into_iter().flatten().filter_map(text).collect();
+        let input_data = self.request.get("inputData").and_then(text).unwrap_or_default();
+        Some(ProgramExample { name: self.name.clone(), files, args, input_data })
+    }
+
     /// Parses the text of a sample.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         Ok(toml::from_str(text)?)
@@ -103,6 +151,11 @@ impl Expectation {
         }
         Ok(())
     }
+}
+
+/// A source as people write it: it ends with a line.
+fn tidy(source: &str) -> String {
+    format!("{}\n", source.trim_end())
 }
 
 /// The last part of a text, for people.

@@ -90,6 +90,9 @@ pub struct LanguageSpec {
     pub extensions: Vec<String>,
     /// A small program to start from; shown to people.
     pub example: String,
+    /// How its sources look; told to editors.
+    #[serde(default)]
+    pub syntax: Option<protocol::Syntax>,
 }
 
 /// How the toolchains of a family are found. Every candidate is started with each argument list

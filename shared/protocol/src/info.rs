@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bounds, IsolationReport};
+use crate::{Bounds, IsolationReport, Syntax};
 
 /// The answer to `GET /info`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,6 +88,35 @@ pub struct LanguageInfo {
     pub entry: String,
     /// A program to start from.
     pub example: String,
+    /// Further ones, which the executor ran when it started.
+    #[serde(default)]
+    pub examples: Vec<ProgramExample>,
+    /// How its sources look, for editors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syntax: Option<Syntax>,
+}
+
+/// A program to start from that may be more than one text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgramExample {
+    /// What it shows.
+    pub name: String,
+    /// Its files, the entry first.
+    pub files: Vec<ExampleFile>,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its standard input.
+    pub input_data: String,
+}
+
+/// A file of an example.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExampleFile {
+    /// Relative path.
+    pub path: String,
+    /// Its text.
+    pub content: String,
 }
 
 /// A toolchain that was found, and passed its samples.

@@ -12,14 +12,15 @@ mod problem;
 mod report;
 mod sources;
 mod submission;
+mod syntax;
 mod validation;
 pub mod worker;
 
 pub use bounds::Bounds;
 pub use health::{ExecutorHealth, HealthStatus};
 pub use info::{
-    ExecutorInfo, LanguageInfo, RuntimeInfo, RuntimeWarmth, SampleResult, SamplesReport, StartFrom,
-    WarmInfo,
+    ExampleFile, ExecutorInfo, LanguageInfo, ProgramExample, RuntimeInfo, RuntimeWarmth,
+    SampleResult, SamplesReport, StartFrom, WarmInfo,
 };
 pub use isolation::{
     Guarantee, IsolationReport, Level, LimitsInForce, SelfTestReport, SelfTestResult, Strength,
@@ -32,4 +33,5 @@ pub use report::{
 };
 pub use sources::SourceFile;
 pub use submission::{Case, Refusal, RunRequest, ValidateRequest};
+pub use syntax::{StringSyntax, Syntax};
 pub use validation::{Diagnostic, ValidateReport};

@@ -8,8 +8,8 @@ use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use protocol::{
-    ExecutorHealth, ExecutorInfo, HealthStatus, IsolationReport, LanguageInfo, RunEvent,
-    RunRequest, RuntimeInfo, ValidateRequest,
+    ExecutorHealth, ExecutorInfo, HealthStatus, IsolationReport, RunEvent, RunRequest, RuntimeInfo,
+    ValidateRequest,
 };
 use telemetry::RequestContext;
 use tokio::sync::{mpsc, watch};
@@ -282,18 +282,7 @@ fn request_id(request: &HttpRequest) -> String {
 
 /// What this executor says of itself.
 fn describe(core: &Core) -> ExecutorInfo {
-    let languages: Vec<LanguageInfo> = core
-        .spec
-        .languages
-        .iter()
-        .map(|it| LanguageInfo {
-            id: it.id.clone(),
-            aliases: it.aliases.clone(),
-            entry: it.entry.clone(),
-            example: it.example.clone(),
-        })
-        .collect();
-    let main = languages.first();
+    let main = core.languages.first();
     let runtimes = core.runtimes.iter().enumerate().map(|(index, runtime)| RuntimeInfo {
         version: runtime.toolchain.version.clone(),
         default: index == 0,
@@ -306,7 +295,7 @@ fn describe(core: &Core) -> ExecutorInfo {
         language: main.map(|it| it.id.clone()).unwrap_or_default(),
         aliases: main.map(|it| it.aliases.clone()).unwrap_or_default(),
         runtimes: runtimes.collect(),
-        languages,
+        languages: core.languages.clone(),
         limits: core.bounds.clone(),
         slots: core.slots.count(),
         slots_free: core.slots.free(),

@@ -1,0 +1,71 @@
+/** Requests to the gateway that served this page, and what it says when it refuses one. */
+import { isKeyWanted, key } from "./key";
+
+export interface FieldError {
+  pointer: string;
+  detail: string;
+}
+
+/** A refusal (RFC 9457), or no answer at all (`status` 0). */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    detail: string,
+    readonly requestId = "",
+    readonly errors: FieldError[] = [],
+    readonly retryAfter?: number,
+  ) {
+    super(detail);
+    this.name = "Problem";
+  }
+
+  /** What to show: all wrong fields where there are some, and otherwise the reason. */
+  get lines(): string[] {
+    return this.errors.length > 0 ? this.errors.map((it) => it.detail) : [this.message];
+  }
+}
+
+/** Sends a request with the tab's key; throws a `Problem` unless it is answered well or with 304. */
+export async function send(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  if (key.value) headers.set("authorization", `Bearer ${key.value}`);
+  let response: Response;
+  try {
+    response = await fetch(path, { cache: "no-store", ...init, headers });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new Problem(0, "unreachable", "The gateway does not answer. Is it running, and are you online?");
+  }
+  if (response.ok || response.status === 304) return response;
+  const problem = await problemOf(response);
+  if (problem.status === 401) isKeyWanted.value = true;
+  throw problem;
+}
+
+export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const response = await send(path, { signal: signal ?? null });
+  return (await response.json()) as T;
+}
+
+export async function post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  const response = await send(path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+    signal: signal ?? null,
+  });
+  return (await response.json()) as T;
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const retry = Number(response.headers.get("retry-after"));
+  const retryAfter = retry > 0 ? retry : undefined;
+  try {
+    const told = await response.json();
+    return new Problem(response.status, told.code, told.detail, told.requestId, told.errors ?? [], retryAfter);
+  } catch {
+    const detail = `The gateway answered ${response.status} and did not say why.`;
+    return new Problem(response.status, "unknown", detail, "", [], retryAfter);
+  }
+}

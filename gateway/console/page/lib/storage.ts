@@ -1,0 +1,21 @@
+/** What the page remembers in this browser. Where nothing may be stored, it works without. */
+const PREFIX = "flotilla.";
+
+export function stored(name: string): string | undefined {
+  try {
+    return localStorage.getItem(PREFIX + name) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keeps a text, or forgets it; whether that worked. */
+export function store(name: string, text: string | undefined): boolean {
+  try {
+    if (text === undefined) localStorage.removeItem(PREFIX + name);
+    else localStorage.setItem(PREFIX + name, text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * The editor. It lives in a shadow root: there its styles come as sheets that scripts make, which the page's
+ * policy allows, and not as elements, which it refuses.
+ */
+import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { bracketMatching, HighlightStyle, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import { type Diagnostic, lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
+import { Compartment, EditorState, Prec } from "@codemirror/state";
+import {
+  drawSelection,
+  EditorView,
+  highlightActiveLine,
+  highlightActiveLineGutter,
+  highlightSpecialChars,
+  keymap,
+  lineNumbers,
+  rectangularSelection,
+} from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+
+import { language } from "./grammar";
+import type { Syntax } from "./program";
+
+/** One complaint, as an executor tells it. */
+export interface Complaint {
+  message: string;
+  line: number;
+  column: number;
+  code?: string;
+  file?: string;
+}
+
+const colours = HighlightStyle.define([
+  { tag: tags.keyword, color: "var(--syntax-keyword)" },
+  { tag: tags.string, color: "var(--syntax-string)" },
+  { tag: tags.number, color: "var(--syntax-number)" },
+  { tag: tags.atom, color: "var(--syntax-number)" },
+  { tag: tags.typeName, color: "var(--syntax-type)" },
+  { tag: tags.function(tags.variableName), color: "var(--syntax-name)" },
+  { tag: tags.comment, color: "var(--syntax-comment)", fontStyle: "italic" },
+  { tag: tags.meta, color: "var(--syntax-meta)" },
+]);
+
+const look = EditorView.theme({
+  "&": { height: "100%", color: "var(--text)", backgroundColor: "var(--surface)", fontSize: "var(--size-3)" },
+  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-2px" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.55", overflow: "auto" },
+  ".cm-content": { padding: "0.5rem 0", caretColor: "var(--accent)" },
+  ".cm-line": { padding: "0 1rem 0 0.5rem" },
+  ".cm-gutters": { backgroundColor: "var(--surface)", color: "var(--muted)", border: "none" },
+  ".cm-lineNumbers .cm-gutterElement": { minWidth: "2.5em", padding: "0 0.25em 0 0.5em" },
+  ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "color-mix(in srgb, var(--accent) 7%, transparent)" },
+  ".cm-activeLineGutter": { color: "var(--text)" },
+  ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
+    backgroundColor: "color-mix(in srgb, var(--accent) 28%, transparent)",
+  },
+  ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": {
+    backgroundColor: "color-mix(in srgb, var(--accent) 22%, transparent)",
+    outline: "1px solid var(--edge)",
+  },
+  ".cm-tooltip": {
+    backgroundColor: "var(--raised)",
+    color: "var(--text)",
+    border: "1px solid var(--edge)",
+    borderRadius: "var(--round-small)",
+    maxWidth: "40rem",
+  },
+  ".cm-diagnostic": { fontFamily: "var(--sans)", fontSize: "var(--size-2)", whiteSpace: "pre-wrap", padding: "0.35rem 0.6rem" },
+  ".cm-diagnostic-error": { borderLeft: "4px solid var(--fail-fill)" },
+  ".cm-diagnostic-warning": { borderLeft: "4px solid var(--warn-fill)" },
+  ".cm-lintRange-error": {
+    backgroundImage: "none",
+    textDecoration: "underline wavy var(--fail)",
+    textDecorationSkipInk: "none",
+    textUnderlineOffset: "0.25em",
+  },
+  ".cm-lintRange-warning": {
+    backgroundImage: "none",
+    textDecoration: "underline wavy var(--warn)",
+    textDecorationSkipInk: "none",
+    textUnderlineOffset: "0.25em",
+  },
+  ".cm-gutter-lint": { width: "1rem" },
+  ".cm-gutter-lint .cm-gutterElement": { padding: "0" },
+  ".cm-lint-marker": { width: "0.55rem", height: "0.55rem", margin: "0.5em 0.2rem 0", borderRadius: "50%", content: "''" },
+  ".cm-lint-marker-error": { backgroundColor: "var(--fail-fill)", content: "''", display: "block" },
+  ".cm-lint-marker-warning": { backgroundColor: "var(--warn-fill)", content: "''", display: "block", borderRadius: "1px" },
+});
+
+export interface Editor {
+  /** Shows a file, or another one: each has a history of its own. */
+  show(key: string, label: string, text: string, syntax: Syntax | undefined): void;
+  /** Forgets the histories of files that are gone. */
+  forget(): void;
+  complain(errors: Complaint[], warnings: Complaint[]): void;
+  /** Puts the cursor there and brings it into view. Lines and columns count from 1. */
+  goTo(line: number, column: number): void;
+  focus(): void;
+  close(): void;
+}
+
+export function open(host: HTMLElement, onChange: (text: string) => void): Editor {
+  const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
+  root.replaceChildren();
+  const states = new Map<string, EditorState>();
+  let current = "";
+  const extensions = (label: string, syntax: Syntax | undefined) => [
+    lineNumbers(),
+    lintGutter(),
+    history(),
+    drawSelection(),
+    rectangularSelection(),
+    highlightSpecialChars(),
+    highlightActiveLine(),
+    highlightActiveLineGutter(),
+    bracketMatching(),
+    closeBrackets(),
+    indentOnInput(),
+    EditorState.allowMultipleSelections.of(true),
+    indentUnit.of(syntax?.indent || "    "),
+    EditorState.tabSize.of(4),
+    // Ctrl+Enter runs, wherever on the page.
+    Prec.highest(keymap.of([{ key: "Mod-Enter", run: () => true }])),
+    keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...lintKeymap, indentWithTab]),
+    syntax ? language(syntax) : [],
+    syntaxHighlighting(colours),
+    look,
+    names.of(EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": "editor-hint", spellcheck: "false", tabindex: "0" })),
+    EditorView.updateListener.of((update) => {
+      if (update.docChanged) onChange(update.state.doc.toString());
+    }),
+  ];
+  const names = new Compartment();
+  const view = new EditorView({ root, parent: root, state: EditorState.create() });
+  return {
+    show(key, label, text, syntax) {
+      if (current) states.set(current, view.state);
+      const known = states.get(key);
+      current = key;
+      view.setState(
+        known && known.doc.toString() === text ? known : EditorState.create({ doc: text, extensions: extensions(label, syntax) }),
+      );
+    },
+    forget() {
+      states.clear();
+      current = "";
+    },
+    complain(errors, warnings) {
+      const of = (severity: "error" | "warning") => (it: Complaint) => place(view.state, it, severity);
+      view.dispatch(setDiagnostics(view.state, [...errors.map(of("error")), ...warnings.map(of("warning"))]));
+    },
+    goTo(line, column) {
+      const at = view.state.doc.line(Math.min(Math.max(line, 1), view.state.doc.lines));
+      const anchor = Math.min(at.from + Math.max(column - 1, 0), at.to);
+      view.dispatch({ selection: { anchor }, effects: EditorView.scrollIntoView(anchor, { y: "center" }) });
+      view.focus();
+    },
+    focus: () => view.focus(),
+    close: () => view.destroy(),
+  };
+}
+
+/** Where a complaint is: its word, or its line if it names no column. */
+function place(state: EditorState, it: Complaint, severity: "error" | "warning"): Diagnostic {
+  const line = state.doc.line(Math.min(Math.max(it.line, 1), state.doc.lines));
+  const start = it.column > 0 ? Math.min(line.from + it.column - 1, line.to) : line.from + (/^\s*/.exec(line.text)?.[0].length ?? 0);
+  const word = state.wordAt(start);
+  const after = word && word.to > start ? word.to : Math.min(start + 1, line.to);
+  const end = it.column > 0 ? after : line.to;
+  const message = it.code ? `${it.message} (${it.code})` : it.message;
+  // What is missing at the end of a line is shown at the last sign before it.
+  const from = start < end ? start : Math.max(line.from, end - 1);
+  return { from, to: end, severity, message };
+}

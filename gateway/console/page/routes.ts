@@ -1,0 +1,7 @@
+/** Every place of the page. A new one is a row here and a folder beside this file. */
+import type { Route } from "./shell/router";
+
+export const routes: Route[] = [
+  { path: "/", name: "Fleet", load: () => import("./fleet/page") },
+  { path: "/play", name: "Playground", load: () => import("./play/page") },
+];

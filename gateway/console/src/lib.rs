@@ -1,0 +1,78 @@
+//! The gateway's page, as files that its own build step made: `build.rs` builds `page/` with the
+//! packages that `package-lock.json` pins, and what comes out is part of this library.
+
+/// One file of the page.
+#[derive(Debug, Clone, Copy)]
+pub struct Asset {
+    /// Its path below the root, without the slash, such as `index.html`.
+    pub path: &'static str,
+    /// What it is.
+    pub content_type: &'static str,
+    /// Whether its name tells its content, so that it may be kept for ever.
+    pub is_immutable: bool,
+    /// Digits that tell its content.
+    pub digest: &'static str,
+    /// Its bytes.
+    pub plain: &'static [u8],
+    /// The same, compressed with Brotli, where that is less.
+    pub brotli: Option<&'static [u8]>,
+    /// The same, compressed with gzip, where that is less.
+    pub gzip: Option<&'static [u8]>,
+}
+
+/// Every file of the page, by path. The page itself is `index.html`, which is always there.
+pub static ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+/// The file at a path.
+pub fn find(path: &str) -> Option<&'static Asset> {
+    let index = ASSETS.binary_search_by(|it| it.path.cmp(path)).ok()?;
+    ASSETS.get(index)
+}
+
+/// Whether all of the page is here, and not only what says how to build it.
+pub fn is_whole() -> bool {
+    ASSETS.len() > 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that a browser has to load before it shows anything, compressed.
+    const FIRST_LOAD_MAX: usize = 200 << 10;
+
+    #[test]
+    fn the_page_is_there_and_its_paths_are_in_order() {
+        assert!(find("index.html").is_some_and(|it| !it.is_immutable));
+        assert!(ASSETS.windows(2).all(|it| it[0].path < it[1].path));
+        assert!(find("nothing").is_none());
+    }
+
+    #[test]
+    fn what_a_name_tells_is_compressed_and_kept() {
+        for asset in ASSETS.iter().filter(|it| it.path.starts_with("assets/")) {
+            assert!(asset.is_immutable, "{}", asset.path);
+            let is_large = asset.plain.len() > 2048;
+            assert!(!is_large || asset.brotli.is_some(), "{}", asset.path);
+        }
+    }
+
+    #[test]
+    fn the_page_loads_nothing_from_elsewhere_and_nothing_inline() {
+        let page = String::from_utf8_lossy(find("index.html").unwrap().plain);
+        assert!(!page.contains("//") || !is_whole(), "{page}");
+        assert_eq!(page.matches("<script").count(), page.matches(" src=\"/assets/").count());
+        for inline in ["<style", "style=", " onclick", " onload", "javascript:"] {
+            assert!(!page.contains(inline) || !is_whole(), "{inline}");
+        }
+    }
+
+    #[test]
+    fn the_first_load_is_small() {
+        let page = String::from_utf8_lossy(find("index.html").unwrap().plain);
+        let named = page.split('"').filter_map(|it| it.strip_prefix('/')).filter_map(find);
+        let size = |it: &Asset| it.brotli.unwrap_or(it.plain).len();
+        let bytes: usize = named.map(size).sum();
+        assert!(bytes < FIRST_LOAD_MAX, "{bytes}");
+    }
+}

@@ -1,0 +1,57 @@
+/**
+ * Writes every page as a picture: light and dark, wide and narrow.
+ *
+ *   node tests/browser/pictures.mjs URL FOLDER
+ *
+ * Run it against a fleet that has done something.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { launch, NARROW, visit, WIDE } from "./support.mjs";
+
+const [url = "http://127.0.0.1:8000", folder = "pictures"] = process.argv.slice(2);
+
+const PLACES = [
+  { name: "fleet", path: "/", ready: async (page) => page.locator(".executor").first().waitFor() },
+  {
+    name: "fleet-open",
+    path: "/",
+    ready: async (page) => {
+      await page.locator(".executor .disclose").first().click();
+      await page.locator(".more").waitFor();
+    },
+  },
+  {
+    name: "play",
+    path: "/play",
+    ready: async (page) => {
+      await page.locator(".cm-content").waitFor();
+    },
+  },
+  {
+    name: "play-ran",
+    path: "/play",
+    ready: async (page) => {
+      await page.locator(".cm-content").waitFor();
+      await page.getByRole("button", { name: /^Run/ }).click();
+      await page.locator(".results").waitFor();
+    },
+  },
+  { name: "nowhere", path: "/no/such/place", ready: async (page) => page.locator("h1").waitFor() },
+];
+
+mkdirSync(folder, { recursive: true });
+const browser = await launch();
+for (const [size, viewport] of Object.entries({ wide: WIDE, narrow: NARROW })) {
+  for (const scheme of ["light", "dark"]) {
+    for (const { name, path, ready } of PLACES) {
+      const { page, context } = await visit(browser, url, path, { viewport, scheme });
+      await ready(page);
+      await page.waitForTimeout(300);
+      await page.screenshot({ path: join(folder, `${name}-${size}-${scheme}.png`), fullPage: size === "narrow" });
+      await context.close();
+    }
+  }
+}
+await browser.close();

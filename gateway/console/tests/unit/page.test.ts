@@ -1,0 +1,85 @@
+import { describe, expect, it } from "vitest";
+
+import { decadesOf } from "../../page/fleet/charts";
+import { beatOf, type Fleet, filled, news, withPoints } from "../../page/fleet/report";
+import { age, bytes, duration, percent } from "../../page/lib/format";
+import { pause } from "../../page/lib/poll";
+import { match } from "../../page/shell/router";
+
+describe("numbers for people", () => {
+  it.each([
+    [0.01, "0 ms"],
+    [3.14, "3.1 ms"],
+    [999, "999 ms"],
+    [1234, "1.23 s"],
+    [90_000, "1.5 min"],
+    [undefined, "–"],
+  ])("%s ms is %s", (ms, text) => expect(duration(ms)).toBe(text));
+
+  it.each([
+    [5, "5 s"],
+    [65, "1 min 5 s"],
+    [86_400 * 12, "12 d"],
+    [0, "0 s"],
+  ])("%s s is %s", (seconds, text) => expect(age(seconds)).toBe(text));
+
+  it("tells bytes", () => expect([bytes(12), bytes(8 << 20), bytes(130 << 20)]).toEqual(["12 B", "8 MB", "130 MB"]));
+
+  it("says 100 % only of all", () => {
+    expect(percent(9999, 10_000)).toBe("99.9 %");
+    expect(percent(3, 3)).toBe("100 %");
+    expect(percent(0, 0)).toBe("–");
+  });
+});
+
+describe("the history", () => {
+  it("has one step for each that the window has", () => {
+    const point = { at: 1060, beats: { pass: 1, warn: 0, fail: 0 }, runs: 0 };
+    const steps = filled({ from: 1000, stepSeconds: 60, window: "1h" }, [point]);
+    expect(steps).toHaveLength(60);
+    expect(steps[1]).toBe(point);
+    expect(steps[0]).toBeUndefined();
+  });
+
+  it("is down where most probes failed, and wants a look where one did", () => {
+    expect(beatOf({ pass: 0, warn: 0, fail: 0 })).toBeUndefined();
+    expect(beatOf({ pass: 5, warn: 0, fail: 0 })).toBe("pass");
+    expect(beatOf({ pass: 5, warn: 0, fail: 1 })).toBe("warn");
+    expect(beatOf({ pass: 1, warn: 0, fail: 4 })).toBe("fail");
+  });
+
+  const report = (status: string, points?: number[], window = "1h") =>
+    ({ window, executors: [{ label: "alpha-1", status, history: { points: points?.map((at) => ({ at })) } }] }) as unknown as Fleet;
+
+  it("keeps its points while they are not told anew, for as long as they are of its window", () => {
+    const before = report("pass", [1, 2]);
+    expect(withPoints(report("pass"), before).executors[0]?.history.points).toHaveLength(2);
+    expect(withPoints(report("pass", [3]), before).executors[0]?.history.points).toHaveLength(1);
+    expect(withPoints(report("pass", undefined, "24h"), before).executors[0]?.history.points).toBeUndefined();
+  });
+
+  it("tells who went down and who came back, once", () => {
+    expect(news(report("fail"), report("pass"))).toEqual(["alpha-1 is down"]);
+    expect(news(report("warn"), report("fail"))).toEqual(["alpha-1 is up"]);
+    expect(news(report("fail"), report("fail"))).toEqual([]);
+    expect(news(report("fail"), undefined)).toEqual([]);
+  });
+
+  it("has a scale of powers of ten", () => {
+    expect(decadesOf([3, 250])).toEqual([1, 10, 100, 1000]);
+    expect(decadesOf([10, 10])).toEqual([10, 100]);
+    expect(decadesOf([])).toEqual([1, 10]);
+  });
+});
+
+it("asks less often while nothing answers, and never sooner than it was told", () => {
+  expect([1, 2, 3, 20].map((it) => pause(2000, it))).toEqual([2000, 4000, 8000, 15_000]);
+  expect(pause(2000, 1, 30)).toBe(30_000);
+});
+
+it("knows a place by its path", () => {
+  expect(match("/", "/")).toEqual({});
+  expect(match("/jobs/:id", "/jobs/a%20b")).toEqual({ id: "a b" });
+  expect(match("/jobs/:id", "/jobs")).toBeUndefined();
+  expect(match("/jobs/:id", "/jobs/%E0%A4%A")).toBeUndefined();
+});

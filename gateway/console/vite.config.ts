@@ -1,0 +1,61 @@
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+
+import { defineConfig, type Plugin } from "vite";
+
+/** What sets the theme before anything is drawn: a script of its own, since none may be inline. */
+function earlyTheme(): Plugin {
+  let name = "";
+  return {
+    name: "early-theme",
+    apply: "build",
+    buildStart() {
+      const source = readFileSync("page/early.js", "utf8");
+      name = `assets/early-${createHash("sha256").update(source).digest("hex").slice(0, 8)}.js`;
+      this.emitFile({ type: "asset", fileName: name, source });
+    },
+    transformIndexHtml: {
+      order: "post",
+      handler: () => [{ tag: "script", attrs: { src: `/${name}` }, injectTo: "head-prepend" }],
+    },
+  };
+}
+
+/** Compresses once, as well as it can be done, what is sent many times. */
+function compressed(): Plugin {
+  const smallest = 1024;
+  return {
+    name: "compressed",
+    apply: "build",
+    writeBundle({ dir }) {
+      for (const entry of readdirSync(dir!, { recursive: true, encoding: "utf8" })) {
+        const path = join(dir!, entry);
+        if (!statSync(path).isFile() || !/\.(js|css|html|svg|json)$/.test(path)) continue;
+        const plain = readFileSync(path);
+        if (plain.length < smallest) continue;
+        const brotli = brotliCompressSync(plain, {
+          params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length },
+        });
+        writeFileSync(`${path}.br`, brotli);
+        writeFileSync(`${path}.gz`, gzipSync(plain, { level: 9 }));
+      }
+    },
+  };
+}
+
+export default defineConfig({
+  base: "/",
+  plugins: [earlyTheme(), compressed()],
+  build: {
+    target: "es2022",
+    assetsInlineLimit: 0,
+    emptyOutDir: true,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  server: {
+    proxy: Object.fromEntries(["/v1", "/health", "/docs", "/openapi.json"].map((it) => [it, process.env.FLOTILLA_URL ?? "http://127.0.0.1:8000"])),
+  },
+});

@@ -1,0 +1,271 @@
+//! The console: how it is served, its own checks, and what it does in a real browser in front of a
+//! fleet that runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use tests::{Server, client, repository, toolchain_path};
+
+use crate::faults::gateway;
+use crate::languages::start;
+
+const KEY: &str = "console-0123456789abcdef";
+/// What a browser says that it takes.
+const HTML: &str = "text/html,application/xhtml+xml,*/*;q=0.8";
+
+/// A path with what is said of the client; status, headers in lower case, and text.
+async fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> (u16, Vec<String>, Vec<u8>) {
+    let mut request = client().get(server.url(path));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.unwrap();
+    let told = answer.headers().iter();
+    let told = told.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    (answer.status().as_u16(), told, answer.bytes().await.unwrap().to_vec())
+}
+
+fn value<'a>(headers: &'a [String], name: &str) -> &'a str {
+    let prefix = format!("{name}: ");
+    headers.iter().find_map(|it| it.strip_prefix(&prefix)).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_page_is_served_once_and_never_in_place_of_the_api() {
+    let Some(python) = start("python", &[]).await else { return };
+    let gateway = gateway(&[("python", &python)], &[]).await;
+    let (status, headers, page) = ask(&gateway, "/", &[("accept", HTML)]).await;
+    assert_eq!(status, 200);
+    let policy = value(&headers, "content-security-policy");
+    for part in ["default-src 'none'", "script-src 'self';", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(value(&headers, "x-content-type-options"), "nosniff");
+    assert_eq!(value(&headers, "referrer-policy"), "no-referrer");
+    assert_eq!(value(&headers, "cache-control"), "no-cache");
+    let tag = value(&headers, "etag");
+    assert!(tag.starts_with('"'), "no strong tag: {tag}");
+    let (again, _, nothing) = ask(&gateway, "/", &[("if-none-match", tag)]).await;
+    assert_eq!((again, nothing.len()), (304, 0));
+
+    let page = String::from_utf8(page).unwrap();
+    let assets: Vec<&str> = page.split('"').filter(|it| it.starts_with("/assets/")).collect();
+    assert!(assets.len() >= 3, "the page names few files, so it was not built: {page}");
+    for asset in assets {
+        let (status, headers, plain) = ask(&gateway, asset, &[]).await;
+        assert_eq!(status, 200, "{asset}");
+        let kept = value(&headers, "cache-control");
+        assert_eq!(kept, "public, max-age=31536000, immutable", "{asset}");
+        let (_, packed_headers, packed) =
+            ask(&gateway, asset, &[("accept-encoding", "gzip, br")]).await;
+        if plain.len() > 2048 {
+            assert_eq!(value(&packed_headers, "content-encoding"), "br", "{asset}");
+            assert!(packed.len() * 2 < plain.len(), "{asset}");
+            assert_ne!(value(&packed_headers, "etag"), value(&headers, "etag"), "{asset}");
+        }
+    }
+
+    for place in ["/play", "/jobs/some-id"] {
+        let (status, _, found) = ask(&gateway, place, &[("accept", HTML)]).await;
+        assert_eq!((status, found == page.as_bytes()), (200, true), "{place}");
+        let (status, headers, _) = ask(&gateway, place, &[("accept", "*/*")]).await;
+        let kind = value(&headers, "content-type");
+        assert_eq!((status, kind), (404, "application/problem+json"), "{place}");
+    }
+    for path in ["/v1/nothing", "/api/nothing", "/dialects/x", "/assets/no.js", "/health/x"] {
+        let (status, headers, _) = ask(&gateway, path, &[("accept", HTML)]).await;
+        let kind = value(&headers, "content-type");
+        assert_eq!((status, kind), (404, "application/problem+json"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_fleet_is_told_to_machines_and_to_strangers_only_where_that_is_wanted() {
+    let Some(python) = start("python", &[]).await else { return };
+    let keys = format!("ada:{KEY}");
+    let closed = gateway(&[("python", &python)], &[("GATEWAY_KEYS", &keys)]).await;
+    let (status, ..) = ask(&closed, "/v1/fleet", &[]).await;
+    assert_eq!(status, 401);
+    let settings = [("GATEWAY_KEYS", keys.as_str()), ("GATEWAY_CONSOLE_PUBLIC", "true")];
+    let open = gateway(&[("python", &python)], &settings).await;
+    let (status, ..) = ask(&open, "/v1/languages", &[]).await;
+    assert_eq!(status, 401, "only the fleet is public");
+
+    let key = format!("Bearer {KEY}");
+    let submission = json!({"language": "python", "code": "print(1)"}).to_string();
+    for accept in ["application/json", "text/event-stream"] {
+        let run = client().post(open.url("/v1/execute")).body(submission.clone());
+        let run = run.header("content-type", "application/json").header("accept", accept);
+        let answer = run.header("authorization", &key).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        // The run is over once its answer is.
+        answer.bytes().await.unwrap();
+    }
+    let (status, headers, body) = ask(&open, "/v1/fleet?window=10m&points=true", &[]).await;
+    assert_eq!(status, 200);
+    assert!(value(&headers, "etag").starts_with('"'));
+    let fleet: Value = serde_json::from_slice(&body).unwrap();
+    let executor = &fleet["executors"][0];
+    assert_eq!(executor["label"], "python-1");
+    assert_eq!(executor["history"]["statuses"], json!([{"status": "success", "count": 2}]));
+    assert!(executor["history"]["latencyMs"]["p50"].as_f64() > Some(0.0), "{executor}");
+    let runs = executor["history"]["points"].as_array().unwrap().iter();
+    assert_eq!(runs.filter_map(|it| it["runs"].as_u64()).sum::<u64>(), 2);
+    assert!(!executor["info"]["isolation"]["guarantees"].as_array().unwrap().is_empty());
+    let text = String::from_utf8(body).unwrap();
+    assert!(!text.contains(&python.url("")) && !text.contains("127.0.0.1"), "it tells addresses");
+
+    assert_eq!(executor["info"]["notes"], json!([]), "strangers are told what is an operator's");
+    let (status, _, body) = ask(&open, "/v1/fleet?window=1y", &[]).await;
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/window")));
+}
+
+#[tokio::test]
+async fn the_pages_own_checks_pass() {
+    let Some(folder) = packages() else { return };
+    for (what, arguments) in [
+        ("node_modules/typescript/bin/tsc", &["--noEmit"][..]),
+        ("node_modules/vitest/vitest.mjs", &["run"][..]),
+    ] {
+        let output = node(&folder).arg(what).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{what}:\n{}", told(&output));
+    }
+}
+
+#[tokio::test]
+async fn the_console_works_in_a_browser() {
+    let Some(folder) = packages() else { return };
+    if !has("chromium", "--version") {
+        return skip("chromium");
+    }
+    let Some(python) = start("python", &[]).await else { return };
+    let mut fleet = vec![("python", &python)];
+    // A second language, where there is one, has a draft of its own.
+    let javascript = start("javascript", &[]).await;
+    fleet.extend(javascript.as_ref().map(|it| ("javascript", it)));
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let keys = format!("ada:{KEY}");
+    let plain = gateway(&fleet, &[("GATEWAY_STORE_URL", &store)]).await;
+    let keyed = gateway(&fleet, &[("GATEWAY_KEYS", &keys)]).await;
+    let settings = [("GATEWAY_KEYS", keys.as_str()), ("GATEWAY_CONSOLE_PUBLIC", "true")];
+    let public = gateway(&fleet, &settings).await;
+    let mut command = node(&folder);
+    command
+        .args(["--test", "--test-reporter=spec", "tests/browser/suite.mjs"])
+        .env("FLOTILLA_URL", plain.url(""))
+        .env("FLOTILLA_KEYED", keyed.url(""))
+        .env("FLOTILLA_PUBLIC", public.url(""))
+        .env("FLOTILLA_KEY", KEY)
+        .env("FLOTILLA_PROGRAMS", programs().to_string());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}\n{}", told(&output), plain.log());
+}
+
+/// What the suite writes: it knows no language.
+fn programs() -> Value {
+    json!({
+        "language": "python",
+        "waits": "import time\nprint('begun', flush=True)\ntime.sleep(50)\n",
+        "markup": "print('<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m')\n",
+        "broken": {"source": "print(1)\nprint(2\n", "line": 2},
+        "picture": "open('dot.svg', 'w').write('<svg xmlns=\"http://www.w3.org/2000/svg\" \
+                    width=\"9\" height=\"9\"><rect width=\"9\" height=\"9\"/></svg>')\n",
+        "args": "import sys; print(*sys.argv[1:], sys.stdin.read())\n",
+        "two": {
+            "main": "import other\n",
+            "path": "other.py",
+            "other": "print('from the other file')\n",
+        },
+    })
+}
+
+/// A copy of the page's sources with all of its packages, where no build of ours takes them away;
+/// none where there is no Node, unless everything was brought in.
+fn packages() -> Option<PathBuf> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOLDER.get_or_init(bring_packages).clone()
+}
+
+fn bring_packages() -> Option<PathBuf> {
+    const COPIES: &[&str] = &[
+        "package.json",
+        "package-lock.json",
+        "tsconfig.json",
+        "vitest.config.ts",
+        "page",
+        "tests",
+    ];
+    if !has("npm", "--version") {
+        skip("npm");
+        return None;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console");
+    for name in COPIES {
+        copy(&repository().join("gateway/console").join(name), &folder.join(name));
+    }
+    let lock = fs::read_to_string(folder.join("package-lock.json")).unwrap();
+    let stamp = folder.join("node_modules/.installed");
+    if fs::read_to_string(&stamp).is_ok_and(|it| it == lock) {
+        return Some(folder);
+    }
+    let output = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
+        .args(["--fetch-timeout=60000", "--fetch-retries=2", "--loglevel=error"])
+        .current_dir(&folder)
+        .env("PATH", path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "npm ci:\n{}", told(&output));
+    fs::write(&stamp, lock).unwrap();
+    Some(folder)
+}
+
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+        return;
+    }
+    // What is not there any more must not be tested either.
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    for entry in fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        copy(&from.join(&name), &to.join(&name));
+    }
+}
+
+fn node(folder: &Path) -> Command {
+    let mut command = Command::new("node");
+    command.current_dir(folder).env("PATH", path());
+    command
+}
+
+fn path() -> String {
+    let brought = repository().join(".toolchains/console/path");
+    let path = std::env::var("PATH").unwrap_or_default();
+    // The one that was brought is there only where that of the system is too old.
+    format!("{}:{}:{path}", brought.display(), toolchain_path())
+}
+
+fn has(program: &str, question: &str) -> bool {
+    let output = Command::new(program).arg(question).env("PATH", path()).output();
+    output.is_ok_and(|it| it.status.success())
+}
+
+fn skip(what: &str) {
+    assert!(std::env::var("REQUIRE_RUNTIMES").is_err(), "there is no {what}");
+    println!("SKIPPED: the console is not tested, as there is no {what}");
+}
+
+fn told(output: &Output) -> String {
+    let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8_lossy(&both).into_owned()
+}
