@@ -27,6 +27,7 @@ mod rate_limit;
 mod routes;
 mod routing;
 mod running;
+mod runs;
 mod settings;
 mod shared;
 

@@ -11,7 +11,8 @@ use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
-    docs, execute, health, jobs, languages, metrics, microservices, worker, workers,
+    docs, execute, health, jobs, languages, metrics, microservices, run_socket, runs, worker,
+    workers,
 };
 use crate::openapi;
 
@@ -46,6 +47,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .default_service(web::route().to(not_found))
                 .wrap(from_fn(gate::for_operators)),
         )
+        .configure(run_paths)
         .service(
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
@@ -83,6 +85,29 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .wrap(from_fn(gate::for_callers)),
         )
         .default_service(web::route().to(not_found));
+}
+
+/// Runs that people take part in.
+fn run_paths(app: &mut ServiceConfig) {
+    app.service(
+        web::scope("/v1/runs")
+            .service(post("", runs::start).wrap(from_fn(gate::for_callers)))
+            .service(
+                web::resource("/{id}")
+                    .route(web::route().guard(Any(Get()).or(Head())).to(runs::one))
+                    .route(web::delete().to(runs::stop))
+                    .default_service(web::route().to(|| method("GET, HEAD, DELETE")))
+                    .wrap(from_fn(gate::for_viewers)),
+            )
+            .service(get("/{id}/events", runs::follow).wrap(from_fn(gate::for_viewers)))
+            .service(
+                web::resource("/{id}/ws")
+                    .route(web::get().to(run_socket::open))
+                    .default_service(web::route().to(|| method("GET")))
+                    .wrap(from_fn(gate::for_viewers)),
+            )
+            .default_service(web::route().to(not_found)),
+    );
 }
 
 /// The message queue, for front-ends and for machines that only call out.

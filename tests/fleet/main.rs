@@ -18,6 +18,7 @@ mod processes;
 mod programs;
 mod raw;
 mod target;
+mod viewer;
 
 mod contract;
 mod endings;
@@ -37,6 +38,7 @@ mod doctor;
 mod faults;
 mod faulty;
 mod gateway;
+mod interactive;
 mod killed;
 mod load;
 mod module_policy;
