@@ -44,6 +44,7 @@ mod load;
 mod module_policy;
 mod queues;
 mod resources;
+mod run_access;
 mod selftest;
 mod semantics;
 mod shortcuts;

@@ -6,14 +6,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tests::Server;
+use tests::{Server, client};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::checks::short;
+use crate::checks::{same, short};
+use crate::target::{Answer, whole};
 
 /// Nothing takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -153,4 +154,55 @@ pub(crate) fn bytes_of(events: &[Value], stream: &str) -> Vec<u8> {
         _ => panic!("{it} has no data, or twice"),
     });
     bytes.collect::<Vec<_>>().concat()
+}
+
+/// Starts a run.
+pub(crate) async fn begin(server: &Server, body: &Value) -> Result<Value> {
+    let answer = post(server, "/v1/runs", body, &[]).await;
+    ensure!(answer.status == 201, "{} {}", answer.status, short(&answer.body));
+    let id = answer.body["id"].as_str().unwrap_or_default();
+    same("the place", &answer.header("location"), &format!("/v1/runs/{id}").as_str())?;
+    Ok(answer.body)
+}
+
+/// Sends JSON.
+pub(crate) async fn post(
+    server: &Server,
+    path: &str,
+    body: &Value,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut request = client().post(server.url(path)).header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    whole(request.body(body.to_string())).await
+}
+
+/// A program that somebody types into.
+pub(crate) fn interactive(code: &str) -> Value {
+    json!({"language": "python", "code": code, "interactive": true})
+}
+
+/// Where something of a run is, for the holder of a ticket.
+pub(crate) fn place(run: &Value, link: &str, ticket: &str) -> String {
+    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    format!("{}?ticket={}", text(&run["links"][link]), text(&run[ticket]))
+}
+
+/// Joins a run with all rights.
+pub(crate) async fn join(server: &Server, run: &Value) -> Result<Viewer> {
+    Viewer::open(server, &place(run, "ws", "ticket")).await
+}
+
+/// The run's own report at the end of its connection.
+pub(crate) async fn report(viewer: &mut Viewer) -> Result<Value> {
+    let exit = viewer.until("exit").await?;
+    same("the close code", &viewer.rest().await?, &Some(1000))?;
+    Ok(exit["report"].clone())
+}
+
+/// A path's answer.
+pub(crate) async fn get(server: &Server, path: &str) -> Answer {
+    crate::target::get(server, path).await
 }

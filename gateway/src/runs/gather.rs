@@ -73,9 +73,34 @@ impl Gather {
     }
 }
 
+/// Bytes in parts of which none is too large for an event. Characters stay whole.
+pub(crate) fn parts(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    while bytes.len() > BYTES_MAX {
+        let starts = |at: &usize| bytes.get(*at).is_none_or(|it| it & 0b1100_0000 != 0b1000_0000);
+        let cut = (BYTES_MAX - 3..=BYTES_MAX).rev().find(starts).unwrap_or(BYTES_MAX);
+        let (part, rest) = bytes.split_at(cut);
+        parts.push(part);
+        bytes = rest;
+    }
+    parts.push(bytes);
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_piece_is_cut_between_characters() {
+        for text in ["x".repeat(100_000), "€".repeat(40_000), "a😀".repeat(20_000)] {
+            let parts = parts(text.as_bytes());
+            assert!(parts.iter().all(|it| it.len() <= BYTES_MAX));
+            assert!(parts.iter().all(|it| std::str::from_utf8(it).is_ok()));
+            assert_eq!(parts.concat(), text.as_bytes());
+        }
+        assert_eq!(parts(&[0x80; BYTES_MAX + 1]).len(), 2);
+    }
 
     fn piece(stream: Stream, text: &str) -> Piece {
         let origin = Origin { stream, case: None, is_text: true };

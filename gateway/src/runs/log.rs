@@ -11,7 +11,7 @@ use protocol::{Problem, RunReport, Stage};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::gather::{Origin, Piece, Stream};
+use super::gather::{Origin, Piece, Stream, parts};
 
 /// What was typed is shown to viewers up to so many bytes.
 const TYPED_BYTES_MAX: usize = 256 << 10;
@@ -148,7 +148,9 @@ impl Log {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
         };
-        self.push(name, Data { case, ..Data::of(&bytes) });
+        for part in parts(&bytes) {
+            self.push(name, Data { case, ..Data::of(part) });
+        }
         let (stdout, stderr) = self.written.entry(case).or_default();
         match stream {
             Stream::Stdout => stdout.extend(bytes),
