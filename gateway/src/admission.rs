@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use protocol::{Bounds, FieldError, Refusal, RunRequest, ValidateRequest};
+use protocol::{Bounds, FieldError, Interactive, Refusal, RunRequest, ValidateRequest};
 use serde::Deserialize;
 
 /// The longest that any request may take.
@@ -40,6 +40,18 @@ pub(crate) struct Admitted {
     pub language: String,
     /// How long an executor may take to answer it.
     pub deadline: Duration,
+    /// How somebody takes part in it, if anybody does.
+    pub interactive: Option<Interactive>,
+}
+
+impl Admitted {
+    /// Refuses what takes somebody who types, where nobody could.
+    pub(crate) fn has_no_company(&self) -> Result<(), AdmissionError> {
+        let Some(interactive) = self.interactive else { return Ok(()) };
+        let field = if interactive.terminal.is_some() { "/tty" } else { "/interactive" };
+        let detail = "nobody could type here; send it to `POST /v1/runs`";
+        Err(Refusal::Invalid(vec![FieldError::new(field, detail)]).into())
+    }
 }
 
 /// What a submission asks for.
@@ -87,18 +99,18 @@ pub(crate) fn admit(
     let parsed = match action {
         Action::Execute => RunRequest::parse(body, bounds).map(|request| {
             let runs = u32::try_from(request.cases.len().max(1)).unwrap_or(u32::MAX);
-            (request.language, request.timeout.saturating_mul(runs))
+            (request.language, request.timeout.saturating_mul(runs), request.interactive)
         }),
         Action::Validate => {
-            ValidateRequest::parse(body, bounds).map(|it| (it.language, Duration::ZERO))
+            ValidateRequest::parse(body, bounds).map(|it| (it.language, Duration::ZERO, None))
         }
     };
     match parsed {
-        Ok((Some(language), run_time)) => {
+        Ok((Some(language), run_time, interactive)) => {
             let deadline = run_time.saturating_add(allowance).min(DEADLINE_MAX);
-            Ok(Admitted { language, deadline })
+            Ok(Admitted { language, deadline, interactive })
         }
-        Ok((None, _)) => Err(Refusal::Invalid(vec![language_missing()]).into()),
+        Ok((None, ..)) => Err(Refusal::Invalid(vec![language_missing()]).into()),
         Err(Refusal::Invalid(mut errors)) => {
             let is_object = errors.iter().all(|it| !it.pointer.is_empty());
             let is_told = errors.iter().any(|it| it.pointer == "/language");
@@ -163,13 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn whoever_types_is_sent_where_that_can_be() {
+        let admitted = |value| admit_run(&value).unwrap().has_no_company();
+        assert!(admitted(json!({"language": "alpha", "code": "x"})).is_ok());
+        let typed = json!({"language": "alpha", "code": "x", "interactive": true});
+        let refused = admitted(typed).unwrap_err();
+        let AdmissionError::Refused(Refusal::Invalid(errors)) = refused else { panic!() };
+        assert_eq!(errors[0].pointer, "/interactive");
+        assert!(errors[0].detail.contains("/v1/runs"));
+    }
+
+    #[test]
     fn a_validation_has_fewer_fields() {
         let bounds = Bounds::default();
         let check = |value: Value| {
             admit(Action::Validate, value.to_string().as_bytes(), &bounds, ALLOWANCE)
         };
         let admitted = check(json!({"language": "alpha", "code": "x"})).unwrap();
-        assert_eq!(admitted, Admitted { language: "alpha".to_owned(), deadline: ALLOWANCE });
+        let language = "alpha".to_owned();
+        assert_eq!(admitted, Admitted { language, deadline: ALLOWANCE, interactive: None });
         assert!(check(json!({"language": "alpha", "code": "x", "timeout": 5})).is_err());
     }
 

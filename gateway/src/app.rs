@@ -131,6 +131,7 @@ fn look_after(shared: &Shared, client: Client) -> JoinSet<()> {
     tasks.spawn(watch(Arc::clone(&shared.fleet), prober));
     tasks.spawn(Arc::clone(&shared.keys).watch());
     tasks.spawn(Arc::clone(&shared.rate_limit).sweep());
+    tasks.spawn(Arc::clone(&shared.runs).sweep());
     tasks
 }
 

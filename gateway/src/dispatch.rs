@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use actix_web::web::{Bytes, BytesMut};
 use protocol::Problem;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
-use telemetry::{CALLER_HEADER, REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER};
+use telemetry::{
+    CALLER_HEADER, REQUEST_ID_HEADER, RUN_KEY_HEADER, RequestContext, TRACEPARENT_HEADER,
+};
 
 use crate::admission::Action;
 use crate::error::{ApiError, PROBLEM_TYPE, is_ok, refuses_token};
 use crate::events::{EVENTS_TYPE, Relay};
-use crate::fleet::{Fault, Fleet, InFlight};
+use crate::fleet::{Fault, Fleet, InFlight, Member};
 use crate::glance::Glance;
 use crate::routing;
 
@@ -59,6 +61,8 @@ pub(crate) struct Call {
     pub caller: Option<String>,
     /// How long the answer may take.
     pub deadline: Duration,
+    /// By what the executor is to know the run, if more is to be told of it.
+    pub key: Option<SecretString>,
 }
 
 /// In which form a client wants its answer.
@@ -197,10 +201,11 @@ impl Dispatcher {
         if let Some(caller) = &call.caller {
             request = request.header(CALLER_HEADER.as_str(), caller);
         }
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose_secret());
+        if let Some(key) = &call.key {
+            request = request.header(RUN_KEY_HEADER.as_str(), key.expose_secret());
         }
-        let response = request.send().await.map_err(|it| transport(&it, call.deadline))?;
+        let response =
+            self.with_token(request).send().await.map_err(|it| transport(&it, call.deadline))?;
         if refuses_token(response.status().as_u16()) {
             return Err(DispatchError::BadAnswer("it refused the gateway's token"));
         }
@@ -209,6 +214,26 @@ impl Dispatcher {
             return Err(DispatchError::BadAnswer("it sent events that nobody asked for"));
         }
         Ok(response)
+    }
+
+    /// A request that tells an executor something of a run that goes on there; `None` while its name
+    /// does not resolve.
+    pub(crate) fn tell(
+        &self,
+        client: &Client,
+        member: &Member,
+        key: &SecretString,
+        what: &str,
+    ) -> Option<RequestBuilder> {
+        let path = format!("/runs/{}/{what}", key.expose_secret());
+        Some(self.with_token(member.request(client, Method::POST, &path)?))
+    }
+
+    fn with_token(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        }
     }
 
     async fn document(

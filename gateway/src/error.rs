@@ -53,6 +53,30 @@ pub(crate) enum ApiError {
     /// There is no such job, or it is somebody else's.
     #[error("there is no such job; its result may have been kept for long enough")]
     NoJob,
+    /// There is no such run, or it is somebody else's.
+    #[error("there is no such run; it may have been kept for long enough, or a gateway have ended")]
+    NoRun,
+    /// The ticket is not one of the run's.
+    #[error("the ticket is not one of this run's; the answer to `POST /v1/runs` has them")]
+    WrongTicket,
+    /// The ticket is good for looking only.
+    #[error("this ticket is good for looking only; stopping takes the run's `ticket`")]
+    ReadOnly,
+    /// The run was stopped before there was a report of it.
+    #[error("the run was stopped, and did not tell how it ended")]
+    RunStopped,
+    /// As many runs go on as may.
+    #[error("as many runs are kept as may be, and all of them go on; try again")]
+    TooManyRuns,
+    /// As many look at a run as may.
+    #[error("too many look at this run already; try again")]
+    TooManyViewers,
+    /// The path is for WebSockets.
+    #[error("open this path as a WebSocket; `/events` beside it is for everybody else")]
+    NotWebSocket,
+    /// This process ends.
+    #[error("this gateway ends; try again")]
+    Ending,
     /// It is not over yet.
     #[error("there is no result yet; ask again")]
     NoResult,
@@ -172,6 +196,14 @@ impl ApiError {
             Self::Store(_) => (S::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::NoStore => (S::SERVICE_UNAVAILABLE, "no_store"),
             Self::NoJob => (S::NOT_FOUND, "no_job"),
+            Self::NoRun => (S::NOT_FOUND, "no_run"),
+            Self::WrongTicket => (S::UNAUTHORIZED, "wrong_ticket"),
+            Self::ReadOnly => (S::FORBIDDEN, "read_only"),
+            Self::RunStopped => (S::CONFLICT, "stopped"),
+            Self::TooManyRuns => (S::SERVICE_UNAVAILABLE, "too_many_runs"),
+            Self::TooManyViewers => (S::SERVICE_UNAVAILABLE, "too_many_viewers"),
+            Self::NotWebSocket => (S::UPGRADE_REQUIRED, "not_a_websocket"),
+            Self::Ending => (S::SERVICE_UNAVAILABLE, "ending"),
             Self::NoResult => (S::NOT_FOUND, "no_result"),
             Self::NoLease => (S::CONFLICT, "no_lease"),
             Self::JobIsFinal(_) => (S::CONFLICT, "job_is_final"),
@@ -222,7 +254,7 @@ impl ApiError {
                 response.insert_header((header::UPGRADE, "websocket"));
                 response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
             }
-            Self::Unauthorized(_) => {
+            Self::Unauthorized(_) | Self::WrongTicket => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"flotilla\""));
             }
             Self::RateLimited(limited) => {
@@ -261,6 +293,9 @@ impl ApiError {
             | Self::TooManyWaits(_)
             | Self::TooManyRunning(_)
             | Self::NoResult
+            | Self::TooManyRuns
+            | Self::TooManyViewers
+            | Self::Ending
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             _ => None,
         }

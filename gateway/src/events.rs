@@ -1,6 +1,7 @@
 //! Passes an executor's events on as they come, whole ones only, and ends every stream with an
 //! event that says how it ended: `exit`, or `fault`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::CACHE_CONTROL;
@@ -12,7 +13,7 @@ use reqwest::Response;
 
 use crate::dispatch::{DispatchError, fault, note, transport};
 use crate::error::ApiError;
-use crate::fleet::InFlight;
+use crate::fleet::{InFlight, Member};
 use crate::glance::Glance;
 
 /// The content type of events.
@@ -58,6 +59,16 @@ impl Relay {
     ) -> Self {
         let splitter = Splitter::new(limits.bytes_max);
         Self { upstream, in_flight, splitter, limits, request_id, sent, is_over: false }
+    }
+
+    /// The executor.
+    pub(crate) fn member(&self) -> Arc<Member> {
+        Arc::clone(self.in_flight.member())
+    }
+
+    /// The next whole events; none behind the last one. May be dropped and called again.
+    pub(crate) async fn batch(&mut self) -> Option<Bytes> {
+        Box::pin(self.next()).await
     }
 
     /// Whole events, as they come.

@@ -92,6 +92,29 @@ pub(crate) async fn for_operators(
     gate(&[Role::Admin], Keys::authenticate, request, next).await
 }
 
+/// Middleware of what whoever has a ticket of a run does, or its caller. On a WebSocket those who
+/// are not let in are told by its close code, as browsers show nothing else.
+pub(crate) async fn for_viewers(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(shared) = request.app_data::<web::Data<Shared>>().cloned() else {
+        return Ok(request.error_response(ApiError::Internal));
+    };
+    let has_ticket = request.query_string().split('&').any(|it| it.starts_with("ticket="));
+    if has_ticket {
+        return let_in(&[Role::Submit], &shared, Caller::Anonymous, request, next).await;
+    }
+    let is_socket = request.path().ends_with("/ws");
+    if is_socket && shared.keys.authenticate(request.headers()).is_err() {
+        return match allowance(&shared, &Caller::Anonymous, &request) {
+            Ok(_) => next.call(request).await,
+            Err(error) => Ok(request.error_response(error)),
+        };
+    }
+    gate(&[Role::Submit], Keys::authenticate, request, next).await
+}
+
 async fn gate(
     roles: &'static [Role],
     by: Authenticate,

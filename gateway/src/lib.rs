@@ -28,6 +28,7 @@ mod rate_limit;
 mod routes;
 mod routing;
 mod running;
+mod runs;
 mod settings;
 mod shared;
 mod socket;

@@ -11,8 +11,8 @@ use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
-    console, docs, execute, fleet, health, jobs, languages, metrics, microservices, queue, worker,
-    workers,
+    console, docs, execute, fleet, health, jobs, languages, metrics, microservices, queue,
+    run_socket, runs, worker, workers,
 };
 use crate::openapi;
 
@@ -50,6 +50,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .wrap(from_fn(gate::for_operators)),
         )
         .configure(job_paths)
+        .configure(run_paths)
         .service(
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
@@ -96,6 +97,29 @@ fn job_paths(app: &mut ServiceConfig) {
             .wrap(from_fn(gate::for_owners)),
     )
     .service(get("/v1/queue", queue::look).wrap(from_fn(gate::for_owners)));
+}
+
+/// Runs that people take part in.
+fn run_paths(app: &mut ServiceConfig) {
+    app.service(
+        web::scope("/v1/runs")
+            .service(post("", runs::start).wrap(from_fn(gate::for_callers)))
+            .service(
+                web::resource("/{id}")
+                    .route(web::route().guard(Any(Get()).or(Head())).to(runs::one))
+                    .route(web::delete().to(runs::stop))
+                    .default_service(web::route().to(|| method("GET, HEAD, DELETE")))
+                    .wrap(from_fn(gate::for_viewers)),
+            )
+            .service(get("/{id}/events", runs::follow).wrap(from_fn(gate::for_viewers)))
+            .service(
+                web::resource("/{id}/ws")
+                    .route(web::get().to(run_socket::open))
+                    .default_service(web::route().to(|| method("GET")))
+                    .wrap(from_fn(gate::for_viewers)),
+            )
+            .default_service(web::route().to(not_found)),
+    );
 }
 
 /// The message queue, for front-ends and for machines that only call out.

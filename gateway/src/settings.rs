@@ -43,6 +43,12 @@ pub struct Settings {
     pub jobs_queues: Vec<String>,
     /// Queues whose jobs are run at executors that can be reached.
     pub jobs_push_queues: Vec<String>,
+    /// Runs of `/v1/runs` that are kept at a time, those that go on among them.
+    pub runs_kept_max: usize,
+    /// What their logs may take together, in MiB, before new ones are refused.
+    pub runs_mb: usize,
+    /// Seconds that such a run is kept after its end.
+    pub runs_kept_seconds: f64,
     /// What receivers of callbacks check our signatures with. Without it, none are sent.
     #[serde(skip_serializing)]
     pub callback_secret: Option<SecretString>,
@@ -124,6 +130,9 @@ impl Default for Settings {
             jobs_running_max: 1000,
             jobs_queues: Vec::new(),
             jobs_push_queues: vec![queue::DEFAULT_QUEUE.to_owned()],
+            runs_kept_max: 1000,
+            runs_mb: 256,
+            runs_kept_seconds: 600.0,
             job_api: false,
             job_api_language: None,
             job_api_code_bytes_max: 5 << 10,
@@ -240,6 +249,7 @@ impl Settings {
             ("ALLOWANCE_SECONDS", self.allowance_seconds),
             ("JOB_API_TIMEOUT_SECONDS", self.job_api_timeout_seconds),
             ("JOB_API_TTL_SECONDS", self.job_api_ttl_seconds),
+            ("RUNS_KEPT_SECONDS", self.runs_kept_seconds),
         ]
         .map(|(variable, value)| (variable, value > 0.0 && value <= 3600.0, seconds));
         let whole_rows = [
@@ -249,6 +259,12 @@ impl Settings {
             ("RATE_BURST", self.rate_burst > 0, "must be 1 or more"),
             ("ANSWER_MB", (1..=4096).contains(&self.answer_mb), "must be from 1 to 4096"),
             ("BODIES_MB", (1..=65_536).contains(&self.bodies_mb), "must be from 1 to 65536"),
+            (
+                "RUNS_KEPT_MAX",
+                (1..=100_000).contains(&self.runs_kept_max),
+                "must be from 1 to 100000",
+            ),
+            ("RUNS_MB", (1..=65_536).contains(&self.runs_mb), "must be from 1 to 65536"),
             ("JOBS_WAITING_MAX", self.jobs_waiting_max > 0, "must be 1 or more"),
             (
                 "JOBS_WAITING_PER_CALLER_MAX",

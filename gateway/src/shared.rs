@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
 use crate::routing::{Remembered, Snapshot};
 use crate::running::Running;
+use crate::runs::Runs;
 use crate::settings::Settings;
 
 /// One of each, for the whole process.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub audit: Audit,
     /// Programs of keys that may have only so many running.
     pub running: Running,
+    /// Runs that people take part in.
+    pub runs: Arc<Runs>,
     /// How often.
     pub rate_limit: Arc<RateLimit>,
     /// What is counted.
@@ -99,6 +102,7 @@ impl Shared {
             keys: Arc::new(keys),
             audit,
             running: Running::default(),
+            runs: Arc::new(Runs::new(&settings)),
             rate_limit: Arc::new(RateLimit::new(settings.rate_per_minute, settings.rate_burst)),
             metrics,
             bodies: Budget::new(settings.bodies_mb),

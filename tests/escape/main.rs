@@ -35,5 +35,6 @@ mod secrets;
 mod stream;
 mod surface;
 mod survivors;
+mod terminals;
 mod truth;
 mod writes;

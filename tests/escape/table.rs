@@ -46,6 +46,7 @@ pub(crate) static TABLES: &[&Table] = &[
     &crate::surface::TABLE,
     &crate::requests::TABLE,
     &crate::stream::TABLE,
+    &crate::terminals::TABLE,
     &crate::compile::cpp::TABLE,
     &crate::compile::others::TABLE,
     &crate::compile::hooks::TABLE,

@@ -17,9 +17,13 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 43] = [
+const PATHS: [&str; 47] = [
     "/v1/execute",
     "/v1/validate",
+    "/v1/runs",
+    "/v1/runs/{id}",
+    "/v1/runs/{id}/events",
+    "/v1/runs/{id}/ws",
     "/v1/jobs",
     "/v1/jobs/{id}",
     "/v1/jobs/{id}/events",
@@ -180,7 +184,7 @@ async fn openapi(gateway: &Server) -> Result<()> {
         ensure!(operations.is_object(), "`{path}` is not documented");
         for (method, operation) in operations.as_object().into_iter().flatten() {
             let answers = &operation["responses"];
-            let is_told = ["200", "202"].iter().any(|it| answers[it].is_object());
+            let is_told = ["101", "200", "201", "202"].iter().any(|it| answers[it].is_object());
             ensure!(is_told, "{method} {path} has no answer");
         }
     }

@@ -60,6 +60,7 @@ async fn submit(
     let arrived = Instant::now();
     let allowance = seconds(shared.settings.allowance_seconds);
     let (admitted, label) = admit_body(action, &body.bytes, snapshot, allowance).await?;
+    admitted.has_no_company()?;
     request.extensions_mut().insert(LanguageLabel(label.clone()));
     let context = request.extensions().get::<RequestContext>().cloned();
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
@@ -72,6 +73,7 @@ async fn submit(
         context: context.unwrap_or_else(|| RequestContext::from_headers(None, None)),
         caller: caller.id(),
         deadline: admitted.deadline,
+        key: None,
     };
     let answer = Box::pin(shared.dispatcher.send(client, call)).await;
     match answer.map_err(|error| explained(error, shared))? {
@@ -86,7 +88,7 @@ async fn submit(
 }
 
 /// A language that no executor runs may be one that workers run.
-fn explained(error: ApiError, shared: &Shared) -> ApiError {
+pub(crate) fn explained(error: ApiError, shared: &Shared) -> ApiError {
     match error {
         ApiError::NoChoice(NoChoice::UnknownLanguage { language, known }) => {
             let workers = shared.snapshot_for_jobs();
@@ -101,7 +103,7 @@ fn explained(error: ApiError, shared: &Shared) -> ApiError {
 
 /// Admits a body by the bounds of its language. With it comes the language's own name, or an
 /// empty one if nobody knows it: what strangers write is no label of a metric.
-async fn admit_body(
+pub(crate) async fn admit_body(
     action: Action,
     body: &Bytes,
     snapshot: Snapshot,
@@ -145,7 +147,8 @@ fn form(action: Action, headers: &HeaderMap) -> Form {
     if action == Action::Execute && wants_events { Form::Events } else { Form::Whole }
 }
 
-fn whole(document: Document) -> HttpResponse {
+/// A whole answer, passed on.
+pub(crate) fn whole(document: Document) -> HttpResponse {
     let mut response = HttpResponseBuilder::new(passed_on(document.status));
     response.content_type(document.content_type);
     response.insert_header((header::CACHE_CONTROL, "no-store"));

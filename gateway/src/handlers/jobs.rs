@@ -331,7 +331,8 @@ fn parse_id(text: &str) -> Result<JobId, ApiError> {
     text.parse().or(Err(ApiError::NoJob))
 }
 
-fn header_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+/// The key that a request brings for what it submits.
+pub(crate) fn header_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if is_key(key) => Ok(Some(key.to_owned())),
@@ -342,7 +343,8 @@ fn header_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     }
 }
 
-fn wait_time(text: Option<&str>) -> Result<Duration, ApiError> {
+/// How long a request waits for something.
+pub(crate) fn wait_time(text: Option<&str>) -> Result<Duration, ApiError> {
     let Some(text) = text else { return Ok(Duration::ZERO) };
     let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let number = number.filter(|it| (0.0..=WAIT_MAX).contains(it));

@@ -10,5 +10,7 @@ pub(crate) mod languages;
 pub(crate) mod metrics;
 pub(crate) mod microservices;
 pub(crate) mod queue;
+pub(crate) mod run_socket;
+pub(crate) mod runs;
 pub(crate) mod worker;
 pub(crate) mod workers;

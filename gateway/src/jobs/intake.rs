@@ -80,6 +80,7 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
     let info = routing::known_info(snapshot, &word);
     let bounds = info.as_ref().map(|it| it.limits.clone()).unwrap_or_default();
     let admitted = admit(Action::Execute, &body, &bounds, *allowance)?;
+    admitted.has_no_company()?;
     let known = info.as_ref().and_then(|it| routing::find(it, &word));
     let known = known.map(|it| &it.id).or(foreign.as_ref().filter(|it| **it == word));
     let Some(known) = known else {

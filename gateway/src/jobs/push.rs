@@ -189,6 +189,7 @@ impl Push {
             context: RequestContext::from_headers(None, None),
             caller: Some(grant.caller).filter(|it| !it.is_empty()),
             deadline: grant.attempt_max,
+            key: None,
         };
         let began = Instant::now();
         tokio::select! {

@@ -92,6 +92,7 @@ pub(crate) fn prepare_host(
         slots,
         pool,
         warm: Warm::default(),
+        has_terminals: sandbox::can_make_terminals(),
         has_room_to_wait: admission.warm,
         resident,
         cache,

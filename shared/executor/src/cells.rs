@@ -32,7 +32,7 @@ impl Workspace {
     pub(crate) async fn run<S: Sink>(
         &mut self,
         start: &Start,
-        traffic: Traffic,
+        traffic: Traffic<'_>,
         sinks: (S, S),
     ) -> Result<Finished, Fault> {
         let Some(cell) = &mut self.cell else { return Err(Fault::Lost) };
@@ -59,7 +59,7 @@ impl Workspace {
     pub(crate) async fn execute<S: Sink>(
         &mut self,
         policy: Policy,
-        traffic: Traffic,
+        traffic: Traffic<'_>,
         sinks: (S, S),
     ) -> Result<Finished, Fault> {
         self.run(&Start::Launch(policy), traffic, sinks).await

@@ -49,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     /// What stands ready before its program is known.
     pub(crate) warm: Warm,
+    /// Whether this host lets us make terminals.
+    pub(crate) has_terminals: bool,
     /// Whether there is memory for that.
     pub(crate) has_room_to_wait: bool,
     /// The compiler that stays.

@@ -43,6 +43,12 @@ pub(crate) enum ApiError {
     NotFound,
     #[error("this path takes {0} only")]
     MethodNotAllowed(&'static str),
+    #[error("there is no such run here, or it is over")]
+    NoRun,
+    #[error("the run has too much to do already; try again soon")]
+    RunIsBusy,
+    #[error("another run has this key; make one of at least 128 random bits")]
+    KeyTaken,
     #[error("the run ended without a word; the log of the executor says why")]
     Lost,
 }
@@ -77,6 +83,9 @@ impl ApiError {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::NoRun => (StatusCode::NOT_FOUND, "no_run"),
+            Self::RunIsBusy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::KeyTaken => (StatusCode::CONFLICT, "key_taken"),
             Self::Lost => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use protocol::{RunEvent, RunReport};
 use tokio::sync::mpsc;
 
 use crate::process::{Sink, Stream};
-use crate::text::Decoder;
+use crate::text::{Cutter, Decoder, Exact};
 
 /// Events that may wait for a reader.
 const EVENTS_MAX: usize = 64;
@@ -34,12 +36,17 @@ impl Log {
 
     /// A sink that adds what a process writes, as text.
     pub(crate) fn sink(&self, case: Option<usize>) -> LogSink {
-        LogSink { log: Some(self.clone()), decoder: Decoder::default(), case }
+        LogSink { log: Some(self.clone()), form: Form::Text(Decoder::default()), case }
+    }
+
+    /// A sink that adds what a process writes without a change: as text where it is text.
+    pub(crate) fn exact_sink(&self, case: Option<usize>) -> LogSink {
+        LogSink { log: Some(self.clone()), form: Form::Exact(Cutter::default()), case }
     }
 
     /// A sink that adds nothing.
     pub(crate) fn no_sink() -> LogSink {
-        LogSink { log: None, decoder: Decoder::default(), case: None }
+        LogSink { log: None, form: Form::Text(Decoder::default()), case: None }
     }
 }
 
@@ -47,17 +54,28 @@ impl Log {
 #[derive(Debug)]
 pub(crate) struct LogSink {
     log: Option<Log>,
-    decoder: Decoder,
+    form: Form,
     case: Option<usize>,
 }
 
+/// How bytes become events.
+#[derive(Debug)]
+enum Form {
+    Text(Decoder),
+    Exact(Cutter),
+}
+
 impl LogSink {
-    async fn add(&mut self, stream: Stream, data: String) -> bool {
-        let Some(log) = self.log.as_ref().filter(|_| !data.is_empty()) else { return true };
+    async fn add(&mut self, stream: Stream, data: Option<Exact>) -> bool {
+        let (Some(log), Some(data)) = (self.log.as_ref(), data) else { return true };
         let case = self.case;
+        let (data, b64) = match data {
+            Exact::Text(text) => (text, None),
+            Exact::Bytes(bytes) => (String::new(), Some(STANDARD.encode(bytes))),
+        };
         let event = match stream {
-            Stream::Stdout => RunEvent::Stdout { data, case },
-            Stream::Stderr => RunEvent::Stderr { data, case },
+            Stream::Stdout => RunEvent::Stdout { data, b64, case },
+            Stream::Stderr => RunEvent::Stderr { data, b64, case },
         };
         let is_read = log.add(event).await;
         if !is_read {
@@ -73,15 +91,26 @@ impl Sink for LogSink {
         if self.log.is_none() {
             return true;
         }
-        let text = self.decoder.push(bytes);
-        self.add(stream, text).await
+        let data = match &mut self.form {
+            Form::Text(decoder) => text(decoder.push(bytes)),
+            Form::Exact(cutter) => cutter.push(bytes),
+        };
+        self.add(stream, data).await
     }
 
     async fn finish(mut self, stream: Stream, truncated: bool) {
         // A character that only our own cut broke is left out.
-        let rest = if truncated { String::new() } else { self.decoder.finish() };
+        let rest = match &mut self.form {
+            _ if truncated => None,
+            Form::Text(decoder) => text(decoder.finish()),
+            Form::Exact(cutter) => cutter.finish(),
+        };
         self.add(stream, rest).await;
     }
+}
+
+fn text(text: String) -> Option<Exact> {
+    (!text.is_empty()).then_some(Exact::Text(text))
 }
 
 /// Folds the log of a run up into its report. None if the run ended in a fault of ours, which
@@ -94,8 +123,8 @@ pub(crate) async fn fold(
     while let Some(event) = events.recv().await {
         match event {
             RunEvent::Stage { .. } => {}
-            RunEvent::Stdout { data, case } => place(&mut whole, &mut cases, case).0 += &data,
-            RunEvent::Stderr { data, case } => place(&mut whole, &mut cases, case).1 += &data,
+            RunEvent::Stdout { data, case, .. } => place(&mut whole, &mut cases, case).0 += &data,
+            RunEvent::Stderr { data, case, .. } => place(&mut whole, &mut cases, case).1 += &data,
             RunEvent::Fault { problem } => return Err(Some(problem)),
             RunEvent::Exit { mut report } => {
                 (report.output, report.error) = whole;

@@ -2,17 +2,19 @@
 //! ended. Whatever happens, this returns only when nothing of it is left, or says that it failed
 //! to see to that.
 
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sandbox::{Assignment, Cell, Ended, LaunchError, Message, Policy, Stop};
+use protocol::TerminalSize;
+use sandbox::{Assignment, Cell, Ended, LaunchError, Policy};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
+
+use crate::live::{Inlet, Live};
+use crate::supervisor::{Drained, Streams, Supervisor, size_of};
 
 /// Why we could not run a process, or lost it.
 #[derive(Debug, thiserror::Error)]
@@ -95,10 +97,12 @@ pub(crate) struct Finished {
 }
 
 /// What a process is fed and what it may say.
-#[derive(Debug, Clone)]
-pub(crate) struct Traffic {
-    /// Standard input.
+#[derive(Debug)]
+pub(crate) struct Traffic<'a> {
+    /// Standard input, or the first of it.
     pub(crate) input: Bytes,
+    /// Whoever takes part in the run.
+    pub(crate) live: Option<&'a mut Live>,
     /// Bounds on its output.
     pub(crate) output: OutputBounds,
     /// Turns true when nobody wants the run any more.
@@ -110,6 +114,8 @@ pub(crate) struct Traffic {
 pub(crate) enum Start {
     /// It is started.
     Launch(Policy),
+    /// The same, on a terminal.
+    OnTerminal(Policy, TerminalSize),
     /// The process that waits in the cell is told of it.
     HandOver(Assignment),
 }
@@ -117,7 +123,7 @@ pub(crate) enum Start {
 impl Start {
     fn wall_ms(&self) -> u64 {
         match self {
-            Self::Launch(policy) => policy.limits.wall_ms,
+            Self::Launch(policy) | Self::OnTerminal(policy, _) => policy.limits.wall_ms,
             Self::HandOver(assignment) => assignment.limits.wall_ms,
         }
     }
@@ -127,31 +133,33 @@ impl Start {
 pub(crate) async fn run<S: Sink>(
     cell: &mut Cell,
     start: &Start,
-    traffic: Traffic,
+    traffic: Traffic<'_>,
     sinks: (S, S),
 ) -> Result<Finished, Fault> {
     let launched = Instant::now();
     let running = match start {
         Start::Launch(policy) => cell.launch(policy),
+        Start::OnTerminal(policy, size) => cell.launch_on_terminal(policy, size_of(*size)),
         Start::HandOver(assignment) => cell.hand_over(assignment),
     };
     let running = match running {
         Err(LaunchError::Lost) => return Err(Fault::LostEarly),
         running => running?,
     };
-    let stdin = pipe::Sender::from_owned_fd(running.stdin)?;
-    let stdout = pipe::Receiver::from_owned_fd(running.stdout)?;
-    let stderr = pipe::Receiver::from_owned_fd(running.stderr)?;
-    let mut supervisor = Supervisor::new(running.control, launched)?;
+    let Streams { stdin, stdout, stderr, terminal, control } = Streams::of(running)?;
+    let (inlet, controls) = match traffic.live {
+        Some(Live { inlet, controls, .. }) => (Some(inlet), Some(controls)),
+        None => (None, None),
+    };
+    let mut supervisor = Supervisor::new(control, launched, controls, terminal)?;
     let drained = Arc::new(Drained::default());
+    let feeding = feed(stdin, traffic.input, inlet, Arc::clone(&drained));
+    tokio::pin!(feeding);
+    let mut is_fed = false;
     let drain =
         |from, stream, sink| drain(from, stream, sink, traffic.output, Arc::clone(&drained));
     let streams = async {
-        tokio::join!(
-            feed(stdin, traffic.input),
-            drain(stdout, Stream::Stdout, sinks.0),
-            drain(stderr, Stream::Stderr, sinks.1),
-        )
+        tokio::join!(drain(stdout, Stream::Stdout, sinks.0), drain(stderr, Stream::Stderr, sinks.1),)
     };
     tokio::pin!(streams);
     let mut captured = None;
@@ -162,6 +170,7 @@ pub(crate) async fn run<S: Sink>(
             () = &mut overdue => break Err(Fault::Unclean),
             outcome = supervisor.until_end(traffic.cancelled.clone(), &drained) => break outcome,
             done = &mut streams, if captured.is_none() => captured = Some(done),
+            () = &mut feeding, if !is_fed => is_fed = true,
         }
     };
     // Every writer is dead, so the streams end, unless their reader is slow.
@@ -172,8 +181,8 @@ pub(crate) async fn run<S: Sink>(
     if !ended.clean {
         return Err(Fault::Unclean);
     }
-    let ((), stdout, stderr) = captured.ok_or(Fault::Unread)?;
-    Ok(Finished { ended, stdout, stderr, start: supervisor.start })
+    let (stdout, stderr) = captured.ok_or(Fault::Unread)?;
+    Ok(Finished { ended, stdout, stderr, start: supervisor.start.unwrap_or_default() })
 }
 
 /// How long after its last moment a run may take to be told as ended. Beyond it, something hangs
@@ -186,99 +195,18 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(15);
 /// How much of the end of a stream is kept.
 const TAIL_BYTES: usize = crate::verdict::LAST_WORDS_BYTES;
 
-/// What the readers of both streams share.
-#[derive(Debug, Default)]
-struct Drained {
-    bytes: AtomicU64,
-    too_much: Notify,
-    unwanted: Notify,
-}
-
-/// The server's side of a run's control socket.
-struct Supervisor {
-    socket: UnixStream,
-    buffer: Vec<u8>,
-    began: bool,
-    launched: Instant,
-    start: Duration,
-    stopped: bool,
-}
-
-impl Supervisor {
-    fn new(control: StdUnixStream, launched: Instant) -> std::io::Result<Self> {
-        control.set_nonblocking(true)?;
-        let socket = UnixStream::from_std(control)?;
-        let start = Duration::ZERO;
-        Ok(Self { socket, buffer: Vec::new(), began: false, launched, start, stopped: false })
-    }
-
-    /// Listens to the reaper until the end is told. May be dropped and called again.
-    async fn until_end(
-        &mut self,
-        mut cancelled: watch::Receiver<bool>,
-        drained: &Drained,
-    ) -> Result<Ended, Fault> {
-        loop {
-            tokio::select! {
-                message = next_message(&mut self.socket, &mut self.buffer) => {
-                    match message? {
-                        Some(Message::Hello { .. } | Message::Ready { .. }) => {}
-                        Some(Message::Gone) => return Err(Fault::Gone),
-                        Some(Message::Accepted) => self.began = true,
-                        Some(Message::Started) => {
-                            self.start = self.launched.elapsed();
-                        }
-                        Some(Message::Ended(ended)) => return Ok(ended),
-                        Some(Message::Failed { step, errno }) => {
-                            return Err(Fault::Step { step, errno });
-                        }
-                        // A reaper accepts before it does anything.
-                        None if self.began => return Err(Fault::Lost),
-                        None => return Err(Fault::LostEarly),
-                    }
-                }
-                () = drained.too_much.notified(), if !self.stopped => self.stop(Stop::Output).await,
-                () = drained.unwanted.notified(), if !self.stopped => self.stop(Stop::Cancelled).await,
-                () = is_true(&mut cancelled), if !self.stopped => self.stop(Stop::Cancelled).await,
-            }
-        }
-    }
-
-    async fn stop(&mut self, why: Stop) {
-        // A socket that is new is not known to take anything yet, and a stop must not be lost.
-        self.socket.writable().await.unwrap_or_default();
-        self.stopped = true;
-        // One byte always fits; if the reaper is gone, so is the run.
-        self.socket.try_write(&[why.byte()]).unwrap_or_default();
-    }
-}
-
-async fn next_message(
-    socket: &mut UnixStream,
-    buffer: &mut Vec<u8>,
-) -> Result<Option<Message>, Fault> {
-    loop {
-        if let Some(message) = Message::decode(buffer)? {
-            return Ok(Some(message));
-        }
-        // Reading into the buffer is safe against being dropped in between.
-        match socket.read_buf(buffer).await {
-            Ok(0) | Err(_) => return Ok(None),
-            Ok(_) => {}
-        }
-    }
-}
-
-async fn is_true(cancelled: &mut watch::Receiver<bool>) {
-    if cancelled.wait_for(|yes| *yes).await.is_err() {
-        // Nobody can cancel any more.
-        std::future::pending::<()>().await;
-    }
-}
-
-/// Writes the input. A program that does not read it is its own business.
-async fn feed(mut stdin: pipe::Sender, input: Bytes) {
+/// Writes the input, and what comes later. A program that does not read it is its own business.
+async fn feed(
+    mut stdin: pipe::Sender,
+    input: Bytes,
+    inlet: Option<&mut Inlet>,
+    drained: Arc<Drained>,
+) {
     stdin.write_all(&input).await.unwrap_or_default();
+    let Some(inlet) = inlet else { return };
+    // What comes later comes once, so it must not go to a process that is not there.
+    drained.began.notified().await;
+    inlet.pour(stdin).await;
 }
 
 /// Reads a stream to its end; keeps and passes on the head.

@@ -17,6 +17,7 @@ use crate::cells::Workspace;
 use crate::compile::{Compiled, Sources};
 use crate::core::{Admitted, Allowance, Command, Core, Runtime};
 use crate::language::Program;
+use crate::live::Live;
 use crate::log::Log;
 use crate::outcome::{CaseOutcome, add_case, fill, millis, output_file};
 use crate::pool::Kind;
@@ -41,6 +42,9 @@ pub(crate) enum RunFault {
     Spec(#[from] UnknownPlaceholder),
 }
 
+/// What programs take their terminal for.
+const TERMINAL: &str = "xterm-256color";
+
 /// Most files that a run hands back.
 const FILES_MAX: usize = 100;
 
@@ -55,18 +59,21 @@ pub(crate) struct Order {
     /// How long it waited for its slot.
     pub(crate) queued: Duration,
     pub(crate) sharing: Sharing,
+    /// Whoever takes part in it.
+    pub(crate) live: Option<Live>,
 }
 
 /// Does what `order` says in `slot`, and writes the log. The slot comes free when everything of
 /// the run is gone, or goes out of service if that fails.
 pub(crate) async fn run(
     core: Arc<Core>,
-    order: Order,
+    mut order: Order,
     slot: Slot,
     log: Log,
     cancelled: watch::Receiver<bool>,
 ) {
-    let outcome = order.run(&core, &log, &cancelled).await;
+    let live = order.live.take();
+    let outcome = order.run(&core, &log, &cancelled, live).await;
     match &outcome {
         Err(RunFault::Process(Fault::Unclean)) => slot.quarantine(),
         _ => drop(slot),
@@ -98,6 +105,7 @@ impl Order {
         core: &Arc<Core>,
         log: &Log,
         cancelled: &watch::Receiver<bool>,
+        mut live: Option<Live>,
     ) -> Result<RunReport, RunFault> {
         let mut report = self.blank_report(core);
         let Some(runtime) = core.runtimes.get(self.admitted.runtime) else {
@@ -130,10 +138,16 @@ impl Order {
         };
         let Ok(program) = prepared else { return Ok(report) };
         let request = &self.request;
-        let kind =
-            core.kind_for(self.admitted.runtime, &program, &request.env, request.memory_bytes);
-        let running = Running {
+        // Interpreters look at what their streams are when they start.
+        let kind = match live.as_ref().and_then(|it| it.terminal) {
+            Some(_) => Kind::Cell,
+            None => {
+                core.kind_for(self.admitted.runtime, &program, &request.env, request.memory_bytes)
+            }
+        };
+        let mut running = Running {
             kind,
+            live: live.as_mut(),
             order: self,
             core,
             runtime,
@@ -185,7 +199,7 @@ impl Order {
     ) -> RunReport {
         let data = compile.output.clone();
         if !data.is_empty() {
-            log.add(RunEvent::Stderr { data, case: None }).await;
+            log.add(RunEvent::Stderr { data, b64: None, case: None }).await;
         }
         report.status = if cancelled { Status::Cancelled } else { Status::CompileError };
         report.compile = Some(compile);
@@ -215,6 +229,7 @@ fn refused(output: String) -> CompileReport {
 struct Running<'a> {
     /// What its programs start from, if it is ready.
     kind: Kind,
+    live: Option<&'a mut Live>,
     order: &'a Order,
     core: &'a Arc<Core>,
     runtime: &'a Runtime,
@@ -225,8 +240,9 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    async fn all_cases(&self, report: &mut RunReport) -> Result<(), RunFault> {
-        let request = &self.order.request;
+    async fn all_cases(&mut self, report: &mut RunReport) -> Result<(), RunFault> {
+        let order = self.order;
+        let request = &order.request;
         let running = Instant::now();
         if request.cases.is_empty() {
             let input = Bytes::from(request.input.clone());
@@ -261,7 +277,7 @@ impl Running<'_> {
     /// Runs the program once, in a work directory of its own. A run whose supervisor died before
     /// it had done anything, or whose process was gone, is launched once more, from cold.
     async fn case(
-        &self,
+        &mut self,
         case: Option<usize>,
         input: Bytes,
         args: &[String],
@@ -283,7 +299,7 @@ impl Running<'_> {
     }
 
     async fn attempt(
-        &self,
+        &mut self,
         kind: Kind,
         case: Option<usize>,
         input: Bytes,
@@ -291,13 +307,21 @@ impl Running<'_> {
     ) -> Result<(Finished, Workspace), RunFault> {
         let mut workspace = self.core.workspace(kind, &self.program.files).await?;
         let start = if workspace.kind == Kind::Cell || self.core.forks(workspace.kind) {
-            Start::Launch(self.policy(&workspace.directories, args)?)
+            let policy = self.policy(&workspace.directories, args)?;
+            match self.live.as_ref().and_then(|it| it.terminal) {
+                Some(size) => Start::OnTerminal(policy, size),
+                None => Start::Launch(policy),
+            }
         } else {
             Start::HandOver(self.assignment(&workspace.directories, args)?)
         };
-        let sinks = (self.log.sink(case), self.log.sink(case));
+        let sink = || match self.live {
+            Some(_) => self.log.exact_sink(case),
+            None => self.log.sink(case),
+        };
+        let sinks = (sink(), sink());
         let (output, cancelled) = (self.core.output, self.cancelled.clone());
-        let traffic = Traffic { input, output, cancelled };
+        let traffic = Traffic { input, live: self.live.as_deref_mut(), output, cancelled };
         Ok((workspace.run(&start, traffic, sinks).await?, workspace))
     }
 
@@ -332,7 +356,11 @@ impl Running<'_> {
         let mut words = values.words(&run.command)?;
         words.extend(args.iter().cloned());
         let argv0 = run.argv0.as_ref().map(|it| values.fill(it)).transpose()?;
-        let env = self.core.environment(&values, directories, &run.env, &request.env)?;
+        let mut env = self.core.environment(&values, directories, &run.env, &request.env)?;
+        let has_terminal = self.live.as_ref().is_some_and(|it| it.terminal.is_some());
+        if has_terminal && env.iter().all(|(name, _)| name != "TERM") {
+            env.push(("TERM".to_owned(), TERMINAL.to_owned()));
+        }
         let readable = artifact.into_iter().collect();
         let command = Command { words, argv0, env, readable, writable: Vec::new() };
         let allowance = Allowance { wall: request.timeout, cpu: request.cpu_time, memory_bytes };

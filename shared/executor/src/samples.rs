@@ -120,6 +120,7 @@ impl Sample {
             queued: Duration::ZERO,
             // A sample proves the compiler, too.
             sharing: Sharing::Nobody,
+            live: None,
         };
         let (log, events) = Log::new();
         let (_never, cancelled) = watch::channel(false);

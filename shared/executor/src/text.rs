@@ -25,6 +25,44 @@ impl Decoder {
     }
 }
 
+/// A piece of a stream as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exact {
+    /// Whole UTF-8 characters.
+    Text(String),
+    /// Bytes that are not all of them text.
+    Bytes(Vec<u8>),
+}
+
+/// Cuts a stream of bytes into pieces that are whole characters, where they are text, and loses
+/// nothing of it.
+#[derive(Debug, Default)]
+pub(crate) struct Cutter {
+    pending: Vec<u8>,
+}
+
+impl Cutter {
+    /// What `bytes` completes, if anything.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Option<Exact> {
+        self.pending.extend_from_slice(bytes);
+        let whole = self.pending.len() - cut_character(&self.pending);
+        let rest = self.pending.split_off(whole);
+        exact(std::mem::replace(&mut self.pending, rest))
+    }
+
+    /// What is left when the stream ends.
+    pub(crate) fn finish(&mut self) -> Option<Exact> {
+        exact(std::mem::take(&mut self.pending))
+    }
+}
+
+fn exact(bytes: Vec<u8>) -> Option<Exact> {
+    if bytes.is_empty() {
+        return None;
+    }
+    Some(String::from_utf8(bytes).map_or_else(|it| Exact::Bytes(it.into_bytes()), Exact::Text))
+}
+
 /// How many bytes at the end are the beginning of a character that may still be completed.
 fn cut_character(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
@@ -73,6 +111,29 @@ mod tests {
             out += &decoder.push(&bytes[cut..]);
             out += &decoder.finish();
             prop_assert_eq!(out, text);
+        }
+
+        #[test]
+        fn pieces_are_exact_and_text_is_never_cut(
+            parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..9),
+            text in ".{0,20}",
+        ) {
+            let mut cutter = Cutter::default();
+            let mut out = Vec::new();
+            for part in parts.iter().map(Vec::as_slice).chain(text.as_bytes().chunks(1)) {
+                out.extend(cutter.push(part));
+            }
+            out.extend(cutter.finish());
+            let bytes = out.iter().flat_map(|it| match it {
+                Exact::Text(text) => text.as_bytes(),
+                Exact::Bytes(bytes) => bytes,
+            });
+            let expected = parts.concat().into_iter().chain(text.bytes());
+            prop_assert!(bytes.copied().eq(expected));
+            let mut cutter = Cutter::default();
+            for byte in text.bytes() {
+                prop_assert!(!matches!(cutter.push(&[byte]), Some(Exact::Bytes(_))));
+            }
         }
 
         #[test]

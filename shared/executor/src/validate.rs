@@ -150,8 +150,12 @@ impl Core {
             };
             let allowance = Allowance { wall, cpu: wall * 4, memory_bytes };
             let policy = self.policy(runtime, &workspace.directories, command, allowance);
-            let traffic =
-                Traffic { input: Bytes::new(), output: self.output, cancelled: cancelled.clone() };
+            let traffic = Traffic {
+                input: Bytes::new(),
+                live: None,
+                output: self.output,
+                cancelled: cancelled.clone(),
+            };
             let sinks = (Log::no_sink(), Log::no_sink());
             said.push(workspace.execute(policy, traffic, sinks).await?);
             if !said.last().is_some_and(succeeded) {

@@ -150,6 +150,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether nothing is wrong with the field `name` so far.
+    pub(crate) fn has_no_fault_of(&self, name: &str) -> bool {
+        let at = format!("{}/{name}", self.at);
+        self.errors.iter().all(|it| it.pointer != at)
+    }
+
     /// The faults so far, for the values of a list that are objects themselves.
     pub(crate) fn errors(&mut self) -> &mut Vec<FieldError> {
         self.errors

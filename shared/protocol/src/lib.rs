@@ -7,6 +7,7 @@ mod bounds;
 mod fields;
 mod health;
 mod info;
+mod interactive;
 mod isolation;
 mod problem;
 mod report;
@@ -22,6 +23,7 @@ pub use info::{
     ExampleFile, ExecutorInfo, LanguageInfo, ProgramExample, RuntimeInfo, RuntimeWarmth,
     SampleResult, SamplesReport, StartFrom, WarmInfo,
 };
+pub use interactive::{Interactive, TerminalSize};
 pub use isolation::{
     Guarantee, IsolationReport, Level, LimitsInForce, SelfTestReport, SelfTestResult, Strength,
     UnknownLevel,

@@ -74,6 +74,9 @@ pub enum RunEvent {
     Stdout {
         /// The text.
         data: String,
+        /// Bytes instead that are no text, as base64, in a run that somebody takes part in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        b64: Option<String>,
         /// Index of the case it belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         case: Option<usize>,
@@ -82,6 +85,9 @@ pub enum RunEvent {
     Stderr {
         /// The text.
         data: String,
+        /// Bytes instead that are no text, as base64, in a run that somebody takes part in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        b64: Option<String>,
         /// Index of the case it belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         case: Option<usize>,

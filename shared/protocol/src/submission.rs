@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::fields::{Fields, kind};
 use crate::sources::{self, SourceFile};
-use crate::{Bounds, FieldError};
+use crate::{Bounds, FieldError, Interactive, interactive};
 
 /// Everything that an executor needs for one run. Built only by parsing, so its values are
 /// within their bounds.
@@ -41,6 +41,8 @@ pub struct RunRequest {
     pub output_base64: bool,
     /// Whether a compiled program may come from the compile cache, and go there.
     pub cache: bool,
+    /// How somebody takes part in it, if anybody does.
+    pub interactive: Option<Interactive>,
 }
 
 /// One standard input and what should come of it.
@@ -91,9 +93,10 @@ impl RunRequest {
             sizes.input += input.len();
             let args = fields.strings("args", bounds.args_max, bounds.args_bytes_max);
             let env = environment(fields, bounds);
+            let interactive = interactive::read(fields);
             let timeout = fields
                 .seconds("timeout", bounds.timeout_max_seconds)
-                .unwrap_or(bounds.timeout_default_seconds);
+                .unwrap_or_else(|| interactive::timeout_default(interactive, bounds));
             let cpu_time = fields.seconds("cpuTime", bounds.timeout_max_seconds).unwrap_or(timeout);
             let memory_mb = fields
                 .whole("memoryLimit", bounds.memory_min_mb, bounds.memory_max_mb)
@@ -109,10 +112,11 @@ impl RunRequest {
                 memory_bytes: memory_mb * 1024 * 1024,
                 version: name(fields, "version"),
                 compiler_options: fields.strings("compilerOptions", bounds.args_max, 4096),
-                cases: cases(fields, bounds, sizes),
+                cases: cases(fields, bounds, sizes, interactive),
                 output_files: fields.strings("outputFiles", bounds.args_max, 4096),
                 output_base64: fields.boolean("outputBase64").unwrap_or_default(),
                 cache: fields.boolean("cache").unwrap_or(true),
+                interactive,
             }
         })
         .and_then(|(request, sizes)| sizes.check(bounds).map(|()| request))
@@ -249,8 +253,16 @@ fn environment(fields: &mut Fields<'_>, bounds: &Bounds) -> BTreeMap<String, Str
     env
 }
 
-fn cases(fields: &mut Fields<'_>, bounds: &Bounds, sizes: &mut Sizes) -> Vec<Case> {
+fn cases(
+    fields: &mut Fields<'_>,
+    bounds: &Bounds,
+    sizes: &mut Sizes,
+    interactive: Option<Interactive>,
+) -> Vec<Case> {
     let Some(values) = fields.list("cases", bounds.cases_max) else { return Vec::new() };
+    if interactive.is_some() {
+        fields.refuse("cases", "an interactive run has one input, and no `cases`");
+    }
     if values.is_empty() {
         fields.refuse("cases", "`cases` must hold at least one case");
     }
@@ -318,6 +330,35 @@ mod tests {
         let validate =
             ValidateRequest::parse(br#"{"code": "x", "cache": false}"#, &Bounds::default());
         assert!(matches!(validate, Err(Refusal::Invalid(_))));
+    }
+
+    #[test]
+    fn whoever_types_has_the_longest_time_and_one_input() {
+        let plain = parse(&json!({"code": "x"})).unwrap();
+        assert_eq!(plain.interactive, None);
+        let request = parse(&json!({"code": "x", "interactive": true})).unwrap();
+        let interactive = request.interactive.unwrap();
+        assert_eq!((interactive.terminal, interactive.detach_timeout.as_secs()), (None, 60));
+        assert_eq!(request.timeout, Duration::from_mins(1));
+        let cases = json!([{"inputData": "a"}]);
+        check_refused(&json!({"code": "x", "interactive": true, "cases": cases}), &["/cases"]);
+        check_refused(
+            &json!({"code": "x", "interactive": 1, "detachTimeout": 601}),
+            &["/interactive", "/detachTimeout"],
+        );
+    }
+
+    #[test]
+    fn a_terminal_has_a_size_and_somebody_who_types() {
+        let request = parse(&json!({"code": "x", "tty": {"cols": 80, "rows": 24}})).unwrap();
+        let terminal = request.interactive.and_then(|it| it.terminal).unwrap();
+        assert_eq!((terminal.cols, terminal.rows), (80, 24));
+        let tty = |tty: Value| json!({"code": "x", "tty": tty});
+        check_refused(&tty(json!({"cols": 0, "rows": 501})), &["/tty/cols", "/tty/rows"]);
+        check_refused(&tty(json!({"cols": 80, "depth": 1})), &["/tty/rows", "/tty/depth"]);
+        check_refused(&tty(json!(true)), &["/tty"]);
+        let odd = json!({"code": "x", "interactive": false, "tty": {"cols": 1, "rows": 1}});
+        check_refused(&odd, &["/interactive"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::{Cgroup, Directories, GroupLimits};
 use crate::spawner::{LaunchError, Spawner};
+use crate::terminal::{Size, Terminal};
 use crate::wire::{self, Message, Order};
 use crate::{Assignment, CellSpec, Limits, Policy};
 
@@ -57,8 +58,10 @@ pub struct Running {
     pub stdout: OwnedFd,
     /// Read end of standard error.
     pub stderr: OwnedFd,
-    /// Where the reaper tells [`crate::Message`]s and takes a [`crate::Stop`]; a second handle of
-    /// the cell's own.
+    /// What the streams are handles of, if it is a terminal. Nothing comes as standard error then.
+    pub terminal: Option<Terminal>,
+    /// Where the reaper tells [`crate::Message`]s and takes a [`crate::Stop`] or a
+    /// [`crate::Signal`]; a second handle of the cell's own.
     pub control: UnixStream,
 }
 
@@ -128,6 +131,25 @@ impl Cell {
         self.running(streams)
     }
 
+    /// As [`Self::launch`], with a terminal of this size as all streams of the program.
+    pub fn launch_on_terminal(
+        &mut self,
+        policy: &Policy,
+        size: Size,
+    ) -> Result<Running, LaunchError> {
+        let system = |what| move |source| LaunchError::System { what, source };
+        self.waiting = None;
+        self.limit(policy.limits)?;
+        let (terminal, far) = Terminal::make(size).map_err(system("make a terminal"))?;
+        let handle = || terminal.handle().map_err(system("share a terminal"));
+        let (stderr, nobody) = pipe()?;
+        drop(nobody);
+        let streams = [handle()?, handle()?, stderr];
+        let far = far.as_fd();
+        self.order(&Order::Run(policy.clone()), &[far, far, far])?;
+        Ok(Running { terminal: Some(terminal), ..self.running(streams)? })
+    }
+
     /// Starts a process that makes itself ready for a program that is not known yet, within the
     /// limits of `policy`, and waits until it is ready. It has descriptor 3 as well: there it says
     /// so with the byte `r`, and hears of its program. The cell is bounded ahead by what that is
@@ -161,10 +183,6 @@ impl Cell {
 
     /// Makes the pipes of a program, and sends their far ends with an order.
     fn order_with_streams(&self, order: &Order) -> Result<[OwnedFd; 3], LaunchError> {
-        let pipe = || {
-            pipe_with(PipeFlags::CLOEXEC)
-                .map_err(|it| LaunchError::System { what: "make a pipe", source: it.into() })
-        };
         let (stdin_far, stdin) = pipe()?;
         let (stdout, stdout_far) = pipe()?;
         let (stderr, stderr_far) = pipe()?;
@@ -183,7 +201,7 @@ impl Cell {
         let control = self.control.try_clone();
         let control = control
             .map_err(|source| LaunchError::System { what: "share the control socket", source })?;
-        Ok(Running { stdin, stdout, stderr, control })
+        Ok(Running { stdin, stdout, stderr, terminal: None, control })
     }
 
     /// Sets the bounds of the cell as a whole. Each launch does; whoever knows what the next
@@ -204,6 +222,12 @@ impl Cell {
             .limit(limits)
             .map_err(|source| LaunchError::System { what: "bound the control group", source })
     }
+}
+
+/// A pipe: where it is read, and where it is written.
+fn pipe() -> Result<(OwnedFd, OwnedFd), LaunchError> {
+    pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|it| LaunchError::System { what: "make a pipe", source: it.into() })
 }
 
 impl Drop for Cell {

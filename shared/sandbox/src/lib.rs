@@ -20,13 +20,17 @@
 //!    whatever the host has of these. Then it forks the process that is to become the program,
 //!    unless other runs could reach that, and waits. When a policy comes it has that process
 //!    started, or one that is forked now, outlives it, watches wall clock, processor time and
-//!    memory of the whole tree, obeys a [`Stop`], kills whatever is left, reaps until nothing is,
-//!    and reports how it ended by the kernel's word. If the control socket closes, it kills what
-//!    runs and ends, and the cell is gone.
+//!    memory of the whole tree, obeys a [`Stop`], passes a [`Signal`] on to the program's group
+//!    (which is the program's for as long as nobody reaped it), kills whatever is left, reaps
+//!    until nothing is, and reports how it ended by the kernel's word. If the control socket
+//!    closes, it kills what runs and ends, and the cell is gone.
 //! 4. The **program** begins as a starter: confined step by step ([`plan`] says which, [`apply`]
 //!    does them), as far as can be before the program is known, and then executed. It has its
 //!    standard streams, and no other descriptor of ours. The programs of one cell belong to one
-//!    run and follow each other, a compiler and what it made.
+//!    run and follow each other, a compiler and what it made. Where somebody takes part in the
+//!    run, all streams may be the far end of a terminal ([`Terminal`]), which then controls the
+//!    session that the starter began. The near end stays with the server, and the programs have no
+//!    name for either.
 //!
 //! Every one of them is a subreaper for those below: orphans of a killed reaper come to the
 //! spawner, orphans of a killed spawner to the server, and each sweeps what it did not expect.
@@ -55,6 +59,7 @@ mod starter;
 #[cfg(test)]
 mod strategies;
 mod sys;
+mod terminal;
 mod tool;
 #[cfg(test)]
 mod tracers;
@@ -76,9 +81,10 @@ pub use probe::{Probe, ProbeResult, probe};
 pub use spawner::{Grounds, LaunchError, Preload, Spawner};
 pub use sys::identity::{current_uid, is_root};
 pub use sys::seccomp::Surface;
+pub use terminal::{Size, Terminal, can_make_terminals};
 pub use tool::{ToolOutput, start_tool};
 pub use view::{Foundation, OUT, SHARED_MEMORY, TEMPORARY, WORK};
-pub use wire::{EndReason, Ended, Exit, Message, Stop};
+pub use wire::{EndReason, Ended, Exit, Message, Signal, Stop};
 pub use zygote::{Child, Handed, Waiting, serve};
 
 /// Becomes one of the sandbox's own processes if this program was started as one, and then never

@@ -22,6 +22,7 @@ use crate::meter::{Baseline, Meter};
 use crate::plan::{ahead, plan};
 use crate::sys::descriptors::{HAND_OVER, close_all_but, keep_as_hand_over};
 use crate::sys::process::{Fork, default_signals, exit, fork};
+use crate::terminal;
 use crate::tree::Processes;
 use crate::wire::{self, Message};
 use crate::zygote::{Becomes, Waiting};
@@ -244,5 +245,6 @@ fn take_streams(streams: Vec<OwnedFd>) -> io::Result<Option<OwnedFd>> {
     dup2_stdin(stdin)?;
     dup2_stdout(stdout)?;
     dup2_stderr(stderr)?;
+    terminal::take_control()?;
     Ok(streams.next())
 }

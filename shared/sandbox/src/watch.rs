@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, pidfd_open, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, pidfd_open,
+    waitpid,
 };
 
 use crate::Limits;
 use crate::meter::Meter;
 use crate::warden::{PATIENCE, Reach, end_all, pause, reap_one};
-use crate::wire::{EndReason, Ended, Exit, Stop};
+use crate::wire::{self, EndReason, Ended, Exit, Stop};
 
 /// How often a tree is looked at. A hog dirties some 30 MB in this time.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -54,10 +55,24 @@ impl<'a> Watch<'a> {
                 watch_at = Instant::now() + INTERVAL;
             }
             let pause = watch_at.min(deadline).saturating_duration_since(Instant::now());
-            if let Some(reason) = wait_for_event(control, handle.as_ref(), pause) {
-                return reason;
+            match wait_for_event(control, handle.as_ref(), pause) {
+                Some(Heard::Stop(reason)) => return reason,
+                Some(Heard::Signal(signal)) => self.deliver(signal),
+                None => {}
             }
         }
+    }
+
+    /// Sends a signal to the program and to those of its processes that stayed in its group.
+    /// Only this process reaps it, and has not yet, so the group's number is still the program's.
+    fn deliver(&self, signal: wire::Signal) {
+        let signal = match signal {
+            wire::Signal::Interrupt => Signal::INT,
+            wire::Signal::Terminate => Signal::TERM,
+            wire::Signal::Kill => Signal::KILL,
+        };
+        // It may have ended meanwhile.
+        kill_process_group(self.program, signal).unwrap_or_default();
     }
 
     /// Takes the exit of the program, and orphans that ended.
@@ -129,12 +144,20 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Waits for the program's end, a command, or `pause`. Says why the run must end, if it must.
+/// What the server says while a program runs.
+enum Heard {
+    /// The run must end, for this reason.
+    Stop(EndReason),
+    /// The program is to get a signal.
+    Signal(wire::Signal),
+}
+
+/// Waits for the program's end, a word of the server, or `pause`. Returns the word, if there is one.
 fn wait_for_event(
     control: &UnixStream,
     program: Option<&OwnedFd>,
     pause: Duration,
-) -> Option<EndReason> {
+) -> Option<Heard> {
     let mut polled = vec![PollFd::new(control, PollFlags::IN)];
     if let Some(program) = program {
         polled.push(PollFd::from_borrowed_fd(program.as_fd(), PollFlags::IN));
@@ -149,8 +172,11 @@ fn wait_for_event(
     let mut byte = [0];
     match (&mut &*control).read(&mut byte) {
         // The server is gone, or does not want the run any more.
-        Ok(0) | Err(_) => Some(EndReason::Cancelled),
-        Ok(_) => Stop::reason(u8::from_le_bytes(byte)),
+        Ok(0) | Err(_) => Some(Heard::Stop(EndReason::Cancelled)),
+        Ok(_) => {
+            let byte = u8::from_le_bytes(byte);
+            Stop::reason(byte).map(Heard::Stop).or(wire::Signal::of(byte).map(Heard::Signal))
+        }
     }
 }
 

@@ -150,6 +150,35 @@ impl Stop {
     }
 }
 
+/// A signal for a program that runs: one byte on its control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// What Ctrl-C sends.
+    Interrupt,
+    /// What asks a program to end.
+    Terminate,
+    /// What ends it.
+    Kill,
+}
+
+impl Signal {
+    const ALL: [Self; 3] = [Self::Interrupt, Self::Terminate, Self::Kill];
+
+    /// The byte to write.
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Interrupt => b'i',
+            Self::Terminate => b't',
+            Self::Kill => b'k',
+        }
+    }
+
+    /// The signal of a byte; none if it stands for none.
+    pub(crate) fn of(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.byte() == byte)
+    }
+}
+
 /// Most descriptors that go with a message.
 const DESCRIPTORS_MAX: usize = 4;
 

@@ -10,6 +10,8 @@ use actix_web::middleware::Next;
 pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Carries what the gateway knows a caller as to an executor: opaque, and never a key.
 pub const CALLER_HEADER: HeaderName = HeaderName::from_static("x-caller-id");
+/// Carries the key by which a gateway takes part in a run of an executor: a secret.
+pub const RUN_KEY_HEADER: HeaderName = HeaderName::from_static("x-run-key");
 /// Carries the trace context (<https://www.w3.org/TR/trace-context/>).
 pub const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
 

@@ -7,6 +7,7 @@ mod logs;
 pub mod metrics;
 
 pub use context::{
-    CALLER_HEADER, REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER, request_context,
+    CALLER_HEADER, REQUEST_ID_HEADER, RUN_KEY_HEADER, RequestContext, TRACEPARENT_HEADER,
+    request_context,
 };
 pub use logs::start_logs;

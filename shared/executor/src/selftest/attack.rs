@@ -94,6 +94,7 @@ impl Attack<'_> {
             arrived: Instant::now(),
             queued: Duration::ZERO,
             sharing: self.core.cache.sharing(None),
+            live: None,
         })
     }
 

@@ -8,10 +8,10 @@ use actix_web::http::header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use protocol::{
-    ExecutorHealth, ExecutorInfo, HealthStatus, IsolationReport, RunEvent, RunRequest, RuntimeInfo,
-    ValidateRequest,
+    ExecutorHealth, ExecutorInfo, FieldError, HealthStatus, Interactive, IsolationReport, Refusal,
+    RunEvent, RunRequest, RuntimeInfo, ValidateRequest,
 };
-use telemetry::RequestContext;
+use telemetry::{RUN_KEY_HEADER, RequestContext};
 use tokio::sync::{mpsc, watch};
 
 use super::{Service, body};
@@ -19,6 +19,7 @@ use crate::cache::Sharing;
 use crate::core::{Core, Wanted};
 use crate::error::{ApiError, problem_of_fault, status_of_health};
 use crate::house_rules;
+use crate::live::{Live, RunKey};
 use crate::log::{self, Log};
 use crate::run::{self, Order};
 use crate::slots::Slot;
@@ -127,6 +128,8 @@ async fn try_execute(
     })?;
     core.house_rules.check(&admitted.program)?;
     let sharing = if asked.cache { core.cache.sharing(caller(request)) } else { Sharing::Nobody };
+    let cancel = watch::Sender::new(false);
+    let live = live(request, service, asked.interactive, &cancel)?;
     let waiting = Instant::now();
     let slot = slot(core).await?;
     let order = Order {
@@ -136,8 +139,9 @@ async fn try_execute(
         arrived,
         queued: waiting.elapsed(),
         sharing,
+        live,
     };
-    let (events, guard) = start(core, order, slot);
+    let (events, guard) = start(core, order, slot, cancel);
     if wants_stream(request) {
         return Ok(stream(events, guard));
     }
@@ -148,6 +152,33 @@ async fn try_execute(
         Err(Some(problem)) => Err(ApiError::Told(problem)),
         Err(None) => Err(ApiError::Lost),
     }
+}
+
+/// The lines to whoever takes part in a run, by the key that the request brings for that.
+fn live(
+    request: &HttpRequest,
+    service: &Service,
+    interactive: Option<Interactive>,
+    cancel: &watch::Sender<bool>,
+) -> Result<Option<Live>, ApiError> {
+    let refused = |pointer: &str, detail: &str| {
+        ApiError::Refused(Refusal::Invalid(vec![FieldError::new(pointer, detail)]))
+    };
+    if interactive.is_some_and(|it| it.terminal.is_some()) && !service.core.has_terminals {
+        return Err(refused("/tty", "this host grants no terminals; run it without one"));
+    }
+    let key = request.headers().get(RUN_KEY_HEADER).and_then(|it| it.to_str().ok());
+    let Some(key) = key.and_then(RunKey::parse) else {
+        return match interactive {
+            Some(_) => Err(refused(
+                "/interactive",
+                "nobody could type here; send it to `POST /v1/runs` of a gateway",
+            )),
+            None => Ok(None),
+        };
+    };
+    let live = service.live.open(key, interactive, cancel.clone());
+    live.map(Some).ok_or(ApiError::KeyTaken)
 }
 
 async fn try_validate(
@@ -234,10 +265,14 @@ impl Drop for CancelOnDrop {
 }
 
 /// Starts a run on its own, so that it cleans up after itself whatever becomes of its client.
-fn start(core: &Arc<Core>, order: Order, slot: Slot) -> (mpsc::Receiver<RunEvent>, CancelOnDrop) {
+fn start(
+    core: &Arc<Core>,
+    order: Order,
+    slot: Slot,
+    cancel: watch::Sender<bool>,
+) -> (mpsc::Receiver<RunEvent>, CancelOnDrop) {
     let (log, events) = Log::new();
-    let (cancel, cancelled) = watch::channel(false);
-    drop(tokio::spawn(run::run(Arc::clone(core), order, slot, log, cancelled)));
+    drop(tokio::spawn(run::run(Arc::clone(core), order, slot, log, cancel.subscribe())));
     (events, CancelOnDrop(cancel))
 }
 
@@ -287,7 +322,8 @@ fn describe(core: &Core) -> ExecutorInfo {
         version: runtime.toolchain.version.clone(),
         default: index == 0,
     });
-    let features = ["cases", "files", "outputFiles", "stream", "validate"];
+    let features = ["cases", "files", "interactive", "outputFiles", "stream", "validate"];
+    let terminals = core.has_terminals.then_some("tty");
     let compiles = core.spec.compile.as_ref().map(|_| "compile");
     let rules = core.house_rules.note();
     let ruled = rules.as_ref().map(|_| house_rules::FEATURE);
@@ -300,7 +336,13 @@ fn describe(core: &Core) -> ExecutorInfo {
         slots: core.slots.count(),
         slots_free: core.slots.free(),
         waiting: core.slots.waiting(),
-        features: features.into_iter().chain(compiles).chain(ruled).map(str::to_owned).collect(),
+        features: features
+            .into_iter()
+            .chain(terminals)
+            .chain(compiles)
+            .chain(ruled)
+            .map(str::to_owned)
+            .collect(),
         isolation: IsolationReport { self_test: core.standing.report(), ..core.isolation.clone() },
         warm: core.warm_info(),
         samples: core.samples.clone(),

@@ -1,8 +1,9 @@
-//! The HTTP front of an executor: five paths, problems for everything else, and a drain at the
+//! The HTTP front of an executor: seven paths, problems for everything else, and a drain at the
 //! end.
 
 mod body;
 mod handlers;
+mod live;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use worker::{Worker, WorkerError, WorkerSettings};
 use crate::boot::state_parent;
 use crate::core::Core;
 use crate::error::ApiError;
+use crate::live::LiveRuns;
 use crate::selftest::Rounds;
 use crate::settings::Settings;
 use crate::warm::Makers;
@@ -34,6 +36,8 @@ pub(crate) struct Service {
     token: Option<[u8; 32]>,
     draining: AtomicBool,
     body_seconds: u64,
+    /// Runs that somebody takes part in.
+    live: LiveRuns,
     /// The front that calls out, where there is one.
     worker: Mutex<Option<Worker>>,
 }
@@ -89,6 +93,7 @@ pub(crate) async fn serve(
         token,
         draining: AtomicBool::new(false),
         body_seconds: settings.body_seconds,
+        live: LiveRuns::default(),
         worker: Mutex::default(),
     });
     let shared = service.clone();
@@ -187,6 +192,16 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::resource("/execute")
                 .route(web::post().to(handlers::execute))
+                .default_service(web::to(only_post)),
+        )
+        .service(
+            web::resource("/runs/{key}/stdin")
+                .route(web::post().to(live::stdin))
+                .default_service(web::to(only_post)),
+        )
+        .service(
+            web::resource("/runs/{key}/control")
+                .route(web::post().to(live::control))
                 .default_service(web::to(only_post)),
         )
         .service(

@@ -293,8 +293,11 @@ fn denied_rules(surface: Surface) -> Result<Rules, seccompiler::BackendError> {
     ];
     rules.insert(libc::SYS_fcntl, any_of(1, &commands)?);
 
-    // Typing into a terminal on somebody's behalf, and signals by way of a descriptor.
-    rules.insert(libc::SYS_ioctl, any_of(1, &[TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP])?);
+    // Typing into a terminal on somebody's behalf, line disciplines, which load code of the kernel's,
+    // the messages of the machine's console, making terminals, and signals by way of a descriptor.
+    let of_terminals = [TIOCSTI, TIOCLINUX, TIOCSETD, TIOCCONS, TIOCSPTLCK, TIOCGPTPEER];
+    let requests = [&of_terminals[..], &[FIOSETOWN, SIOCSPGRP]].concat();
+    rules.insert(libc::SYS_ioctl, any_of(1, &requests)?);
 
     // Only the personalities that ordinary containers allow: Linux, with or without random
     // addresses, and asking.
@@ -307,12 +310,16 @@ fn denied_rules(surface: Surface) -> Result<Rules, seccompiler::BackendError> {
     Ok(rules)
 }
 
-/// `F_SETOWN_EX` and `F_SETSIG` of `fcntl.h`, four of `ioctls.h` and `sockios.h`, and one of
+/// `F_SETOWN_EX` and `F_SETSIG` of `fcntl.h`, eight of `ioctls.h` and `sockios.h`, and one of
 /// `resource.h`.
 const F_SETOWN_EX: i32 = 15;
 const F_SETSIG: i32 = 10;
 const TIOCSTI: i32 = 0x5412;
 const TIOCLINUX: i32 = 0x541C;
+const TIOCSETD: i32 = 0x5423;
+const TIOCCONS: i32 = 0x541D;
+const TIOCSPTLCK: i32 = 0x4004_5431;
+const TIOCGPTPEER: i32 = 0x5441;
 const FIOSETOWN: i32 = 0x8901;
 const SIOCSPGRP: i32 = 0x8902;
 const PRIO_USER: i32 = 2;

@@ -331,6 +331,16 @@ fn only_the_two_bytes_of_a_stop_are_one() {
     assert_ne!(Stop::Output.byte(), Stop::Cancelled.byte());
 }
 
+#[test]
+fn a_byte_is_a_stop_or_a_signal_or_nothing() {
+    for byte in 0..=u8::MAX {
+        let signal = Signal::of(byte);
+        assert!(signal.is_none_or(|it| it.byte() == byte && Stop::reason(byte).is_none()));
+    }
+    let signals = [Signal::Interrupt, Signal::Terminate, Signal::Kill];
+    assert!(signals.iter().all(|it| Signal::of(it.byte()) == Some(*it)));
+}
+
 proptest! {
     #[test]
     fn any_bytes_in_any_pieces_are_messages_or_an_error(

@@ -71,6 +71,7 @@ const VALUES: &[i32] = &[
     libc::F_SETPIPE_SZ,
     libc::F_SETLEASE,
     TIOCSTI,
+    TIOCSETD,
     FIOSETOWN,
     0x0008,
     0x2_0000,

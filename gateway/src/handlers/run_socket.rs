@@ -1,0 +1,394 @@
+//! `/v1/runs/{id}/ws`: the log of a run as messages, and what its viewers say to it.
+//!
+//! Invariant: nothing is kept for a viewer beside what is on its way. Each reads the log at its own
+//! pace, and whoever does not read is cut off and may come back for the rest.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
+use actix_web::web;
+use actix_web::{HttpRequest, HttpResponse};
+use actix_ws::{
+    AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session,
+};
+
+use super::runs::{Asked, find};
+use crate::error::ApiError;
+use crate::runs::inlet::BYTES_MAX;
+use crate::runs::log::{Entry, Event};
+use crate::runs::message::{self, Said};
+use crate::runs::{Access, Run, Viewer};
+use crate::shared::Shared;
+
+/// What we speak.
+const PROTOCOL: &str = "run.v1.json";
+/// Largest message of a viewer: the most that may be typed at once, escaped.
+const MESSAGE_BYTES_MAX: usize = 512 << 10;
+/// Messages that a viewer may send in a second.
+const MESSAGES_MAX: u32 = 500;
+/// Longest name of a viewer, in characters.
+const NAME_MAX: usize = 64;
+/// An idle connection is shown to be alive this often.
+const PING: Duration = Duration::from_secs(20);
+/// How often it is looked at a viewer that takes nothing.
+const LOOK: Duration = Duration::from_secs(1);
+/// What a viewer that takes nothing may leave lying, in bytes.
+const UNREAD_BYTES_MAX: usize = 1 << 20;
+/// How long it may take nothing, however little that is.
+const STUCK_MAX: Duration = Duration::from_secs(30);
+/// How long the last word to a viewer may take.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Why a connection is closed, as viewers are told. Clients do not come back after 4400 to 4499.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Over,
+    NoTicket,
+    WrongOrigin,
+    NoRun,
+    TooLarge,
+    Slow,
+    Draining,
+    TooFast,
+    TooMany,
+    /// The viewer is gone, or said that it goes.
+    Left,
+}
+
+impl End {
+    fn reason(self) -> Option<CloseReason> {
+        let (code, text) = match self {
+            Self::Over => (1000, "the run is over"),
+            Self::NoTicket => (4401, "open it with one of the run's tickets, or an API key"),
+            Self::WrongOrigin => (4403, "this page's origin may not; see GATEWAY_CORS_ORIGINS"),
+            Self::NoRun => (4404, "there is no such run"),
+            Self::TooLarge => (4413, "a message is too large"),
+            Self::Slow => (4500, "read faster; come back with the last `seq` as `since`"),
+            Self::Draining => (4503, "this gateway ends"),
+            Self::TooFast => (4529, "too many messages; send fewer"),
+            Self::TooMany => (4531, "too many look at this run already"),
+            Self::Left => return None,
+        };
+        Some(CloseReason { code: CloseCode::from(code), description: Some(text.to_owned()) })
+    }
+}
+
+/// `GET /v1/runs/{id}/ws`
+pub(crate) async fn open(
+    request: HttpRequest,
+    id: web::Path<String>,
+    asked: web::Query<Asked>,
+    payload: web::Payload,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let (response, session, messages) =
+        actix_ws::handle_with_protocols(&request, payload, &[PROTOCOL])
+            .map_err(|_no_handshake| ApiError::NotWebSocket)?;
+    let messages = messages
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .aggregate_continuations()
+        .max_continuation_size(MESSAGE_BYTES_MAX);
+    let let_in = let_in(&request, &id, &asked, &shared);
+    let (since, name) = (asked.since.unwrap_or(0), asked.name.as_deref().map(shown_name));
+    let shared = shared.into_inner();
+    drop(actix_web::rt::spawn(async move {
+        let mut session = session;
+        let end = match let_in {
+            Ok((run, access, viewer)) => {
+                let seen = since.min(run.read(crate::runs::log::Log::last));
+                let mut line = Line {
+                    run,
+                    access,
+                    _viewer: viewer,
+                    name,
+                    seen,
+                    wants_room: false,
+                    pace: Pace::new(),
+                };
+                Box::pin(line.serve(&mut session, messages, &shared)).await
+            }
+            Err(end) => end,
+        };
+        if let Some(reason) = end.reason() {
+            // Whoever takes nothing is not waited for.
+            drop(tokio::time::timeout(CLOSE_TIME_MAX, session.close(Some(reason))).await);
+        }
+    }));
+    Ok(response)
+}
+
+fn let_in(
+    request: &HttpRequest,
+    id: &str,
+    asked: &Asked,
+    shared: &Shared,
+) -> Result<(Arc<Run>, Access, Viewer), End> {
+    if !is_own_origin(request.headers(), &shared.settings.cors_origins) {
+        return Err(End::WrongOrigin);
+    }
+    let (run, access) = find(request, id, asked, shared).map_err(|error| match error {
+        ApiError::WrongTicket => End::NoTicket,
+        _ => End::NoRun,
+    })?;
+    let viewer = run.attach().ok_or(End::TooMany)?;
+    Ok((run, access, viewer))
+}
+
+/// Whether a page of ours, or one that settings name, opens the connection. Browsers let any page
+/// do that and always tell which; others need not.
+fn is_own_origin(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let host = headers.get(HOST).and_then(|it| it.to_str().ok());
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    let is_ours = authority.is_some() && authority == host;
+    is_ours || allowed.iter().any(|it| it == "*" || it == origin)
+}
+
+/// A name that can be shown to others.
+fn shown_name(name: &str) -> String {
+    name.chars().filter(|it| !it.is_control()).take(NAME_MAX).collect()
+}
+
+/// How many messages a viewer may still send.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    count: u32,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), count: 0 }
+    }
+
+    /// Counts a message. False if there were too many in this second.
+    fn count(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
+            *self = Self { since: now, count: 0 };
+        }
+        self.count += 1;
+        self.count <= MESSAGES_MAX
+    }
+}
+
+/// One viewer's connection.
+struct Line {
+    run: Arc<Run>,
+    access: Access,
+    _viewer: Viewer,
+    name: Option<String>,
+    /// The number of the last event that was sent.
+    seen: u64,
+    /// Whether the viewer was told to wait before it types more.
+    wants_room: bool,
+    pace: Pace,
+}
+
+impl Line {
+    /// Sends what is in the log and hears what the viewer says, until one of them ends.
+    async fn serve(
+        &mut self,
+        session: &mut Session,
+        mut messages: AggregatedMessageStream,
+        shared: &Shared,
+    ) -> End {
+        let mut changes = self.run.changes();
+        let mut room = self.run.inlet.changes();
+        let mut look = tokio::time::interval(LOOK);
+        let mut moved = Instant::now();
+        let mut heard = Instant::now();
+        loop {
+            changes.mark_unchanged();
+            let is_over = self.run.is_over();
+            let next = self.run.after(self.seen);
+            if next.is_none() && is_over {
+                return End::Over;
+            }
+            let is_idle = next.is_none();
+            let outcome = tokio::select! {
+                biased;
+                message = messages.recv() => {
+                    heard = Instant::now();
+                    self.hear(message, session).await
+                }
+                () = shared.drain.begun(), if !is_over => Some(End::Draining),
+                sent = send(session, next.as_ref()), if !is_idle => {
+                    moved = Instant::now();
+                    self.seen += 1;
+                    (!sent).then_some(End::Left)
+                }
+                _ = changes.changed(), if is_idle => {
+                    moved = Instant::now();
+                    None
+                }
+                _ = room.changed(), if self.wants_room => self.tell_of_room(session).await,
+                _ = look.tick() => {
+                    if is_idle {
+                        if heard.elapsed() >= PING {
+                            heard = Instant::now();
+                            ping(session.clone());
+                        }
+                        moved = Instant::now();
+                    }
+                    self.is_stuck(next.as_ref(), moved.elapsed()).then_some(End::Slow)
+                }
+            };
+            if let Some(end) = outcome {
+                return end;
+            }
+        }
+    }
+
+    /// Whether a viewer that did not take the next event for so long is to be cut off.
+    fn is_stuck(&self, next: Option<&Entry>, still: Duration) -> bool {
+        let Some(next) = next else { return false };
+        let start = next.end.saturating_sub(next.text.len());
+        let unread = self.run.read(crate::runs::log::Log::bytes).saturating_sub(start);
+        still >= STUCK_MAX || (still >= LOOK && unread > UNREAD_BYTES_MAX)
+    }
+
+    /// Does what a message says. Returns why the connection is to end, if it is.
+    async fn hear(
+        &mut self,
+        message: Option<Result<AggregatedMessage, ProtocolError>>,
+        session: &mut Session,
+    ) -> Option<End> {
+        if !self.pace.count(Instant::now()) {
+            return Some(End::TooFast);
+        }
+        let answer = match message {
+            None | Some(Ok(AggregatedMessage::Close(_))) => return Some(End::Left),
+            Some(Err(ProtocolError::Overflow)) => return Some(End::TooLarge),
+            Some(Err(_)) => return Some(End::Left),
+            Some(Ok(AggregatedMessage::Ping(bytes))) => {
+                return said(session.pong(&bytes).await.is_ok());
+            }
+            Some(Ok(AggregatedMessage::Pong(_))) => return None,
+            Some(Ok(AggregatedMessage::Binary(_))) => {
+                message::error("bad_message", "send text, one JSON object a message")
+            }
+            Some(Ok(AggregatedMessage::Text(text))) => match message::parse(&text) {
+                Err(detail) => message::error("bad_message", &detail),
+                Ok(Said::Stdin { bytes, .. }) if bytes.len() > BYTES_MAX => {
+                    return Some(End::TooLarge);
+                }
+                Ok(what) => self.obey(what),
+            },
+        };
+        if answer.is_empty() {
+            return None;
+        }
+        said(session.text(answer).await.is_ok())
+    }
+
+    /// Does what a viewer wants, and returns what it is answered: nothing, if all is well.
+    fn obey(&mut self, what: Said) -> String {
+        if what == Said::Ping {
+            return message::pong();
+        }
+        if self.access == Access::View {
+            return message::error("read_only", "this ticket is good for looking only");
+        }
+        if self.run.is_over() {
+            return message::error("over", "the run is over");
+        }
+        match what {
+            Said::Ping => message::pong(),
+            Said::Control(control) if self.run.control(control) => String::new(),
+            Said::Control(_) => message::error("busy", "too much waits for the program already"),
+            Said::Stdin { .. } | Said::Eof if self.run.new.interactive.is_none() => message::error(
+                "not_interactive",
+                "begin the run with `interactive` to type into it",
+            ),
+            Said::Eof => message::answer(self.run.inlet.end()),
+            Said::Stdin { bytes, from } => {
+                let before = self.run.inlet.accepted();
+                let taken = self.run.inlet.type_in(from, &bytes);
+                let is_taken = taken.is_ok_and(|it| it > before);
+                if let (true, Some(name)) = (is_taken, &self.name) {
+                    self.run.add(&Event::Stdin(bytes, name.clone()));
+                }
+                self.wants_room |= matches!(taken, Err(crate::runs::inlet::NotTaken::Full(_)));
+                message::answer(taken)
+            }
+        }
+    }
+
+    /// Tells a viewer that had to wait that it may type on.
+    async fn tell_of_room(&mut self, session: &mut Session) -> Option<End> {
+        if !self.run.inlet.has_room() {
+            return None;
+        }
+        self.wants_room = false;
+        said(session.text(message::room(self.run.inlet.accepted())).await.is_ok())
+    }
+}
+
+/// What became of saying something.
+fn said(is_sent: bool) -> Option<End> {
+    (!is_sent).then_some(End::Left)
+}
+
+/// Sends an event, if there is one. False if the viewer is gone. Dropped before it is done, nothing
+/// was sent.
+async fn send(session: &mut Session, entry: Option<&Entry>) -> bool {
+    match entry {
+        Some(entry) => session.text(&*entry.text).await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks a silent viewer whether it is there; the answer comes as a message.
+fn ping(mut session: Session) {
+    drop(actix_web::rt::spawn(async move {
+        session.ping(b"").await.unwrap_or_default();
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(origin: Option<&'static str>, allowed: &[&str], is_own: bool) {
+        let allowed: Vec<String> = allowed.iter().map(|it| (*it).to_owned()).collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("fleet.example:8000"));
+        if let Some(origin) = origin {
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+        }
+        assert_eq!(is_own_origin(&headers, &allowed), is_own, "{origin:?}");
+    }
+
+    #[test]
+    fn only_pages_of_ours_and_named_ones_may_connect() {
+        check(None, &[], true);
+        check(Some("http://fleet.example:8000"), &[], true);
+        check(Some("https://fleet.example:8000"), &[], true);
+        check(Some("http://fleet.example"), &[], false);
+        check(Some("http://fleet.example:8000.evil"), &[], false);
+        check(Some("null"), &[], false);
+        check(Some("https://a.example"), &["https://a.example"], true);
+        check(Some("https://b.example"), &["https://a.example"], false);
+        check(Some("https://b.example"), &["*"], true);
+    }
+
+    #[test]
+    fn a_viewer_may_say_so_much_in_a_second() {
+        let mut pace = Pace::new();
+        let now = pace.since;
+        assert!((0..MESSAGES_MAX).all(|_| pace.count(now)));
+        assert!(!pace.count(now));
+        assert!(pace.count(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_name_is_shown_without_what_could_harm() {
+        assert_eq!(shown_name("a\u{1b}[2Jnn\n"), "a[2Jnn");
+        assert_eq!(shown_name(&"x".repeat(100)).len(), NAME_MAX);
+    }
+}
