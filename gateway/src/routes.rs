@@ -11,7 +11,7 @@ use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
-    docs, execute, health, jobs, languages, metrics, microservices, worker, workers,
+    collab, docs, execute, health, jobs, languages, metrics, microservices, rooms, worker, workers,
 };
 use crate::openapi;
 
@@ -64,6 +64,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 )
                 .service(get("/jobs/{id}/events", jobs::follow))
                 .service(post("/jobs/{id}/redrive", jobs::redrive))
+                .configure(room_paths)
                 .service(get("/queue", jobs::queue))
                 .service(get("/callbacks", jobs::callbacks))
                 .service(get("/languages", languages::list))
@@ -71,6 +72,7 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .default_service(web::route().to(not_found))
                 .wrap(from_fn(gate::for_callers)),
         )
+        .service(get("/collab/{roomId}", collab::enter))
         .service(post("/api/execute", job_api::execute).wrap(from_fn(gate::for_callers)))
         .service(get("/api/status/{jobId}", job_api::status).wrap(from_fn(gate::for_callers)))
         .configure(message_queue_paths)
@@ -83,6 +85,18 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .wrap(from_fn(gate::for_callers)),
         )
         .default_service(web::route().to(not_found));
+}
+
+/// Rooms, below `/v1`.
+fn room_paths(app: &mut ServiceConfig) {
+    app.service(post("/rooms", rooms::create))
+        .service(
+            web::resource("/rooms/{id}")
+                .route(web::route().guard(Any(Get()).or(Head())).to(rooms::one))
+                .route(web::delete().to(rooms::delete))
+                .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
+        )
+        .service(post("/rooms/{id}/tickets", rooms::ticket));
 }
 
 /// The message queue, for front-ends and for machines that only call out.

@@ -73,6 +73,18 @@ pub struct Settings {
     /// The language of tasks there whose engine is none of the fleet's languages, and of workers that
     /// name none.
     pub queue_service_language: Option<String>,
+    /// Where rooms are kept: `sqlite:PATH` or `postgres://…`. Without it, where jobs are, in a file
+    /// or tables of their own.
+    #[serde(skip_serializing)]
+    pub rooms_url: Option<SecretString>,
+    /// Rooms that are kept.
+    pub rooms_max: u64,
+    /// The documents of all of them together, in MiB.
+    pub rooms_mb: u64,
+    /// Clients in one room.
+    pub room_clients_max: usize,
+    /// Days after which a room is deleted that nobody touches.
+    pub room_ttl_days: u64,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -134,6 +146,11 @@ impl Default for Settings {
             queue_service_language: None,
             callback_secret: None,
             callback_private: false,
+            rooms_url: None,
+            rooms_max: 10_000,
+            rooms_mb: 1024,
+            room_clients_max: 32,
+            room_ttl_days: 30,
             cors_origins: Vec::new(),
             rate_per_minute: 600,
             rate_burst: 100,
@@ -238,12 +255,26 @@ impl Settings {
             ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),
             ("WORKERS", self.workers <= 1024, "may be at most 1024"),
         ];
-        for (variable, is_right, problem) in seconds_rows.into_iter().chain(whole_rows) {
+        let rows = seconds_rows.into_iter().chain(whole_rows).chain(self.room_rows());
+        for (variable, is_right, problem) in rows {
             if !is_right {
                 return Err(InvalidSettings::Range { variable, problem });
             }
         }
         Ok(())
+    }
+
+    fn room_rows(&self) -> [(&'static str, bool, &'static str); 4] {
+        [
+            ("ROOMS_MAX", self.rooms_max > 0, "must be 1 or more"),
+            ("ROOMS_MB", (1..=1 << 20).contains(&self.rooms_mb), "must be from 1 to 1048576"),
+            (
+                "ROOM_CLIENTS_MAX",
+                (1..=1000).contains(&self.room_clients_max),
+                "must be from 1 to 1000",
+            ),
+            ("ROOM_TTL_DAYS", (1..=3650).contains(&self.room_ttl_days), "must be from 1 to 3650"),
+        ]
     }
 }
 

@@ -42,6 +42,7 @@ mod load;
 mod module_policy;
 mod queues;
 mod resources;
+mod rooms;
 mod selftest;
 mod semantics;
 mod shortcuts;
