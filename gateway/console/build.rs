@@ -10,7 +10,6 @@
 //! itself, with a warning.
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stdout,
     reason = "a build step is told by variables, starts programs, and speaks to cargo by printing"
 )]
 
@@ -180,7 +179,7 @@ fn assets(dist: &Path) -> Result<String> {
     let mut paths = files(dist)?;
     paths.sort();
     let mut text = String::from("&[\n");
-    for path in paths.iter().filter(|it| !it.ends_with(".br") && !it.ends_with(".gz")) {
+    for path in paths.iter().filter(|it| !is_packed(it)) {
         let include = |suffix: &str| {
             let is_there = paths.contains(&format!("{path}{suffix}"));
             is_there.then(|| {
@@ -239,4 +238,9 @@ fn files(folder: &Path) -> Result<Vec<String>> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether it is another file, smaller.
+fn is_packed(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|it| it == "br" || it == "gz")
 }

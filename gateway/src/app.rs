@@ -64,6 +64,8 @@ enum Reason {
     Tls(#[source] reqwest::Error),
     #[error("GATEWAY_STORE_URL: {0}")]
     Store(#[from] queue::StoreError),
+    #[error("GATEWAY_ROOMS_URL, or GATEWAY_STORE_URL: {0}")]
+    Rooms(#[from] documents::StoreError),
     #[error("cannot start serving: {0}")]
     Serve(#[source] io::Error),
 }
@@ -108,7 +110,9 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     let address = listener.local_addr().map_err(Reason::Serve)?;
     let clients = Clients::new(workers(&settings), fleet.needs_tls()).map_err(Reason::Tls)?;
     let jobs = Jobs::open(&settings).await?;
-    let shared = Arc::new(Shared::new(settings, (keys, audit), metrics, fleet, jobs));
+    let rooms = crate::rooms::open(&settings).await?;
+    let kept = (jobs, rooms);
+    let shared = Arc::new(Shared::new(settings, (keys, audit), metrics, fleet, kept));
     let own = || client(shared.fleet.needs_tls()).map_err(Reason::Tls);
     let tasks = look_after(&shared, own()?);
     let runner = own()?;
@@ -119,7 +123,7 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
 }
 
 /// Starts what goes on beside requests.
-fn look_after(shared: &Shared, client: Client) -> JoinSet<()> {
+fn look_after(shared: &Arc<Shared>, client: Client) -> JoinSet<()> {
     let settings = &shared.settings;
     let prober = Prober {
         client,
@@ -132,6 +136,16 @@ fn look_after(shared: &Shared, client: Client) -> JoinSet<()> {
     tasks.spawn(Arc::clone(&shared.keys).watch());
     tasks.spawn(Arc::clone(&shared.rate_limit).sweep());
     tasks.spawn(Arc::clone(&shared.runs).sweep());
+    if let Some(rooms) = &shared.rooms {
+        let (rooms, shared) = (Arc::clone(rooms), Arc::clone(shared));
+        tasks.spawn(async move {
+            tokio::select! {
+                () = rooms.keep_clean() => {}
+                // Requests are waited for, and people in a room would stay.
+                () = shared.drain.begun() => rooms.drain().await,
+            }
+        });
+    }
     tasks
 }
 
@@ -235,6 +249,9 @@ impl Gateway {
         self.shared.drain.begin();
         if let Some(work) = self.work {
             work.end().await;
+        }
+        if let Some(rooms) = &self.shared.rooms {
+            rooms.drain().await;
         }
         self.tasks.shutdown().await;
         served

@@ -214,8 +214,13 @@ mod tests {
         let metrics = Metrics::new();
         let fleet = Arc::new(Fleet::new(&[], metrics.circuit_opens()).unwrap());
         let keys = Keys::open(None, None).unwrap();
-        let shared =
-            Shared::new(Settings::default(), (keys, Audit::default()), metrics, fleet, None);
+        let shared = Shared::new(
+            Settings::default(),
+            (keys, Audit::default()),
+            metrics,
+            fleet,
+            (None, None),
+        );
         let app = App::new()
             .app_data(web::Data::new(shared))
             .route("/", web::get().to(panics))

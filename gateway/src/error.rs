@@ -14,6 +14,7 @@ use crate::admission::AdmissionError;
 use crate::auth::{Role, Unauthorized};
 use crate::dispatch::DispatchError;
 use crate::rate_limit::RateLimited;
+use crate::rooms::RoomError;
 use crate::routing::NoChoice;
 
 /// The content type of a problem.
@@ -71,7 +72,7 @@ pub(crate) enum ApiError {
     /// As many look at a run as may.
     #[error("too many look at this run already; try again")]
     TooManyViewers,
-    /// The path is for WebSockets.
+    /// The path is for web sockets.
     #[error("open this path as a WebSocket; `/events` beside it is for everybody else")]
     NotWebSocket,
     /// This process ends.
@@ -103,6 +104,9 @@ pub(crate) enum ApiError {
     /// The caller's programs fill what it may have.
     #[error("{0} programs of yours run already; wait until one is done")]
     TooManyRunning(u64),
+    /// Something about rooms.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// Nobody has heard of the worker here since this process began.
     #[error("this worker is not known here; let it register")]
     UnknownWorker,
@@ -211,6 +215,7 @@ impl ApiError {
             Self::KeyConflict => (S::CONFLICT, "idempotency_conflict"),
             Self::QueueFull { is_callers: true, .. } => (S::TOO_MANY_REQUESTS, "queue_full"),
             Self::QueueFull { .. } => (S::SERVICE_UNAVAILABLE, "queue_full"),
+            Self::Room(error) => of_room(error),
             Self::UnknownWorker => (S::NOT_FOUND, "unknown_worker"),
             Self::WorkerReplaced => (S::CONFLICT, "worker_replaced"),
             Self::TooManyWorkers(_) => (S::SERVICE_UNAVAILABLE, "too_many_workers"),
@@ -262,6 +267,9 @@ impl ApiError {
                 response.insert_header(("ratelimit-remaining", "0"));
                 response.insert_header(("ratelimit-reset", limited.retry_seconds));
             }
+            Self::Room(RoomError::NotWebSocket) => {
+                response.insert_header((header::UPGRADE, "websocket"));
+            }
             // The rest of a body that did not come in time must not be taken for a request.
             Self::Admission(AdmissionError::BodyTimeout(_) | AdmissionError::BodyBroken) => {
                 response.force_close();
@@ -296,9 +304,25 @@ impl ApiError {
             | Self::TooManyRuns
             | Self::TooManyViewers
             | Self::Ending
+            | Self::Room(
+                RoomError::Store(_) | RoomError::TooManyRooms | RoomError::TooManyTickets,
+            )
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             _ => None,
         }
+    }
+}
+
+fn of_room(error: &RoomError) -> (StatusCode, &'static str) {
+    use StatusCode as S;
+    match error {
+        RoomError::NoStore => (S::SERVICE_UNAVAILABLE, "no_store"),
+        RoomError::NoRoom => (S::NOT_FOUND, "no_room"),
+        RoomError::TooManyRooms => (S::SERVICE_UNAVAILABLE, "too_many_rooms"),
+        RoomError::TooManyTickets => (S::TOO_MANY_REQUESTS, "too_many_tickets"),
+        RoomError::NotWebSocket => (S::UPGRADE_REQUIRED, "not_a_websocket"),
+        RoomError::Store(documents::StoreError::NoRoom) => (S::INSUFFICIENT_STORAGE, "store_full"),
+        RoomError::Store(_) => (S::SERVICE_UNAVAILABLE, "store_unavailable"),
     }
 }
 

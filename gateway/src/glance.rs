@@ -55,7 +55,7 @@ impl Glance {
             status,
             total_ms: took.as_secs_f64() * 1000.0,
             queue_ms: timings.queue,
-            run_ms: timings.run,
+            program_ms: timings.run,
         };
         in_flight.note(&run, Timestamp::now());
     }

@@ -25,6 +25,7 @@ mod listen;
 mod metrics;
 mod openapi;
 mod rate_limit;
+mod rooms;
 mod routes;
 mod routing;
 mod running;

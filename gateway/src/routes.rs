@@ -11,8 +11,8 @@ use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
-    console, docs, execute, fleet, health, jobs, languages, metrics, microservices, queue,
-    run_socket, runs, worker, workers,
+    collab, console, docs, execute, fleet, health, jobs, languages, metrics, microservices, queue,
+    rooms, run_socket, runs, worker, workers,
 };
 use crate::openapi;
 
@@ -55,12 +55,14 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
                 .service(post("/validate", execute::validate))
+                .configure(room_paths)
                 .service(get("/callbacks", jobs::callbacks))
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))
                 .default_service(web::route().to(not_found))
                 .wrap(from_fn(gate::for_callers)),
         )
+        .service(get("/collab/{roomId}", collab::enter))
         .service(post("/api/execute", job_api::execute).wrap(from_fn(gate::for_callers)))
         .service(get("/api/status/{jobId}", job_api::status).wrap(from_fn(gate::for_callers)))
         .configure(message_queue_paths)
@@ -120,6 +122,18 @@ fn run_paths(app: &mut ServiceConfig) {
             )
             .default_service(web::route().to(not_found)),
     );
+}
+
+/// Rooms, below `/v1`.
+fn room_paths(app: &mut ServiceConfig) {
+    app.service(post("/rooms", rooms::create))
+        .service(
+            web::resource("/rooms/{id}")
+                .route(web::route().guard(Any(Get()).or(Head())).to(rooms::one))
+                .route(web::delete().to(rooms::delete))
+                .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
+        )
+        .service(post("/rooms/{id}/tickets", rooms::ticket));
 }
 
 /// The message queue, for front-ends and for machines that only call out.

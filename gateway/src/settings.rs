@@ -1,9 +1,11 @@
 //! What an operator can set: `GATEWAY_<FIELD>`, `PORT`, and `<NAME>_EXECUTOR_URL`.
 
+mod check;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 /// The gateway's settings. Every bound is finite: 0 never means "unlimited".
@@ -83,6 +85,18 @@ pub struct Settings {
     pub queue_service_language: Option<String>,
     /// Whether anybody may look at the fleet on the console, without a key; it says nothing of programs.
     pub console_public: bool,
+    /// Where rooms are kept: `sqlite:PATH` or `postgres://…`. Without it, where jobs are, in a file
+    /// or tables of their own.
+    #[serde(skip_serializing)]
+    pub rooms_url: Option<SecretString>,
+    /// Rooms that are kept.
+    pub rooms_max: u64,
+    /// The documents of all of them together, in MiB.
+    pub rooms_mb: u64,
+    /// Clients in one room.
+    pub room_clients_max: usize,
+    /// Days after which a room is deleted that nobody touches.
+    pub room_ttl_days: u64,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -149,6 +163,11 @@ impl Default for Settings {
             callback_secret: None,
             callback_private: false,
             console_public: false,
+            rooms_url: None,
+            rooms_max: 10_000,
+            rooms_mb: 1024,
+            room_clients_max: 32,
+            room_ttl_days: 30,
             cors_origins: Vec::new(),
             rate_per_minute: 600,
             rate_burst: 100,
@@ -194,6 +213,9 @@ pub enum InvalidSettings {
     },
 }
 
+pub(crate) use check::is_queue;
+use check::{CLEANUP_SECONDS_MAX, TASK_AGE_HOURS_MAX};
+
 impl Settings {
     /// Reads the environment and the settings file.
     pub fn load() -> Result<Self, InvalidSettings> {
@@ -238,101 +260,6 @@ impl Settings {
         }
         Ok(())
     }
-
-    /// Refuses what cannot work.
-    pub(crate) fn check(&self) -> Result<(), InvalidSettings> {
-        let seconds = "must be more than 0 and at most 3600 seconds";
-        let seconds_rows = [
-            ("PROBE_SECONDS", self.probe_seconds),
-            ("PROBE_TIMEOUT_SECONDS", self.probe_timeout_seconds),
-            ("BODY_SECONDS", self.body_seconds),
-            ("ALLOWANCE_SECONDS", self.allowance_seconds),
-            ("JOB_API_TIMEOUT_SECONDS", self.job_api_timeout_seconds),
-            ("JOB_API_TTL_SECONDS", self.job_api_ttl_seconds),
-            ("RUNS_KEPT_SECONDS", self.runs_kept_seconds),
-        ]
-        .map(|(variable, value)| (variable, value > 0.0 && value <= 3600.0, seconds));
-        let whole_rows = [
-            ("CORS_ORIGINS", self.cors_origins.iter().all(|it| is_origin(it)), ORIGINS),
-            ("DRAIN_SECONDS", self.drain_seconds <= 3600, "may be at most 3600"),
-            ("RATE_PER_MINUTE", self.rate_per_minute > 0, "must be 1 or more"),
-            ("RATE_BURST", self.rate_burst > 0, "must be 1 or more"),
-            ("ANSWER_MB", (1..=4096).contains(&self.answer_mb), "must be from 1 to 4096"),
-            ("BODIES_MB", (1..=65_536).contains(&self.bodies_mb), "must be from 1 to 65536"),
-            (
-                "RUNS_KEPT_MAX",
-                (1..=100_000).contains(&self.runs_kept_max),
-                "must be from 1 to 100000",
-            ),
-            ("RUNS_MB", (1..=65_536).contains(&self.runs_mb), "must be from 1 to 65536"),
-            ("JOBS_WAITING_MAX", self.jobs_waiting_max > 0, "must be 1 or more"),
-            (
-                "JOBS_WAITING_PER_CALLER_MAX",
-                self.jobs_waiting_per_caller_max > 0,
-                "must be 1 or more",
-            ),
-            (
-                "CALLBACK_SECRET",
-                self.callback_secret.as_ref().is_none_or(|it| it.expose_secret().len() >= 16),
-                "must have 16 bytes or more",
-            ),
-            (
-                "JOB_API_CODE_BYTES_MAX",
-                (1..=16 << 20).contains(&self.job_api_code_bytes_max),
-                "must be from 1 to 16777216",
-            ),
-            (
-                "JOB_API_OUTPUT_BYTES_MAX",
-                (1..=16 << 20).contains(&self.job_api_output_bytes_max),
-                "must be from 1 to 16777216",
-            ),
-            ("JOB_API_PER_MINUTE", self.job_api_per_minute > 0, "must be 1 or more"),
-            ("JOB_API_RUNNING_MAX", self.job_api_running_max > 0, "must be 1 or more"),
-            (
-                "MESSAGE_QUEUE_TASK_AGE_HOURS",
-                (1..=TASK_AGE_HOURS_MAX).contains(&self.message_queue_task_age_hours),
-                "must be from 1 to 168",
-            ),
-            (
-                "JOBS_CLEANUP_SECONDS",
-                (1..=CLEANUP_SECONDS_MAX).contains(&self.jobs_cleanup_seconds),
-                "must be from 1 to 86400",
-            ),
-            ("JOBS_KEPT_MAX", self.jobs_kept_max > 0, "must be 1 or more"),
-            ("JOBS_RUNNING_MAX", self.jobs_running_max > 0, "must be 1 or more"),
-            ("JOBS_QUEUES", self.jobs_queues.iter().all(|it| is_queue(it)), QUEUES),
-            ("JOBS_PUSH_QUEUES", self.jobs_push_queues.iter().all(|it| is_queue(it)), QUEUES),
-            ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),
-            ("WORKERS", self.workers <= 1024, "may be at most 1024"),
-        ];
-        for (variable, is_right, problem) in seconds_rows.into_iter().chain(whole_rows) {
-            if !is_right {
-                return Err(InvalidSettings::Range { variable, problem });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Hours that a task of the message queue waits, and its result is kept, at most.
-const TASK_AGE_HOURS_MAX: u64 = 168;
-/// Seconds between two clean-ups at most.
-const CLEANUP_SECONDS_MAX: u64 = 86_400;
-
-const QUEUES: &str = "give each a name of 1 to 64 letters, digits, `-`, `_` and `.`";
-
-/// Whether a text may be the name of a queue.
-pub(crate) fn is_queue(text: &str) -> bool {
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
-    (1..=64).contains(&text.len()) && text.chars().all(is_plain)
-}
-
-const ORIGINS: &str = "write each as `https://host` or `https://host:port`, or `*` for any";
-
-/// Whether a browser could send it as an origin: a path, even `/`, would never match.
-fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    text == "*" || host.is_some_and(|it| !it.is_empty() && !it.contains(['/', '?', '#', ' ']))
 }
 
 /// Seconds of a checked setting as a duration.
@@ -354,6 +281,8 @@ impl Executors {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     #[test]

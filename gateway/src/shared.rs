@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use documents::Rooms;
 use jiff::Timestamp;
 
 use crate::audit::Audit;
@@ -19,6 +20,7 @@ use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
+use crate::rooms::{Presence, RoomError};
 use crate::routing::{Remembered, Snapshot};
 use crate::running::Running;
 use crate::runs::Runs;
@@ -51,6 +53,10 @@ pub(crate) struct Shared {
     pub dispatcher: Dispatcher,
     /// What is kept to be run later, if anything is.
     pub jobs: Option<Jobs>,
+    /// Where several people write one program together, if that is kept.
+    pub rooms: Option<Arc<Rooms>>,
+    /// In how many rooms one address is.
+    pub presence: Presence,
     /// Whether this process ends.
     pub drain: Drain,
     /// The job API, if it is served.
@@ -65,6 +71,11 @@ impl Shared {
     /// What is kept to be run later, where anything is.
     pub(crate) fn jobs(&self) -> Result<&Jobs, ApiError> {
         self.jobs.as_ref().ok_or(ApiError::NoStore)
+    }
+
+    /// Rooms, where they are kept.
+    pub(crate) fn rooms(&self) -> Result<&Rooms, ApiError> {
+        self.rooms.as_deref().ok_or(ApiError::Room(RoomError::NoStore))
     }
 
     /// What the fleet and the workers run that take its jobs.
@@ -89,7 +100,7 @@ impl Shared {
         (keys, audit): (Keys, Audit),
         metrics: Metrics,
         fleet: Arc<Fleet>,
-        jobs: Option<Jobs>,
+        (jobs, rooms): (Option<Jobs>, Option<Arc<Rooms>>),
     ) -> Self {
         let dispatcher = Dispatcher {
             fleet: Arc::clone(&fleet),
@@ -108,6 +119,8 @@ impl Shared {
             bodies: Budget::new(settings.bodies_mb),
             dispatcher,
             jobs,
+            rooms,
+            presence: Presence::default(),
             drain: Drain::default(),
             job_api: JobApi::new(&settings),
             message_queue: settings.message_queue.then(MessageQueue::default),

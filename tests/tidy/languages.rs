@@ -55,9 +55,8 @@ fn no_script_or_setting_outside_executors_names_a_language() {
 #[test]
 fn the_page_names_no_language() {
     let names = names();
-    let sources = files().filter(|it| {
-        it.starts_with("gateway/console/page/") && (it.ends_with(".ts") || it.ends_with(".tsx"))
-    });
+    let is_source = |it: &str| [".ts", ".tsx"].iter().any(|end| it.ends_with(end));
+    let sources = files().filter(|it| it.starts_with("gateway/console/page/") && is_source(it));
     let mut faults = Vec::new();
     for path in sources {
         for (number, line) in read(path).lines().enumerate() {

@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sandbox", &["actix-web", "executor", "gateway", "queue", "reqwest", "tokio"]),
     ("executor", &["gateway", "queue", "rusqlite", "sqlx"]),
     ("gateway", &["executor", "sandbox"]),
+    ("documents", &["actix-web", "executor", "gateway", "queue", "sandbox"]),
     ("queue", &["actix-web", "executor", "gateway", "sandbox"]),
     ("settings", &["actix-web", "protocol", "tokio"]),
     ("telemetry", &["executor", "gateway", "queue", "sandbox"]),

@@ -60,7 +60,7 @@ pub(crate) struct Run {
     /// What it waited for a slot, in milliseconds.
     pub(crate) queue_ms: f64,
     /// What the program itself took, in milliseconds.
-    pub(crate) run_ms: f64,
+    pub(crate) program_ms: f64,
 }
 
 /// Everything that is kept of one executor.
@@ -244,7 +244,7 @@ impl Runs {
         count(&mut self.statuses, run.status, 1);
         self.total.note(run.total_ms);
         self.queue.note(run.queue_ms);
-        self.run.note(run.run_ms);
+        self.run.note(run.program_ms);
     }
 
     fn add(&mut self, other: &Self) {
@@ -331,7 +331,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn run(total_ms: f64, status: Status) -> Run {
-        Run { status, total_ms, queue_ms: 0.0, run_ms: total_ms / 2.0 }
+        Run { status, total_ms, queue_ms: 0.0, program_ms: total_ms / 2.0 }
     }
 
     #[test]

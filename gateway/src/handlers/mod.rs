@@ -1,5 +1,6 @@
 //! One file a resource.
 
+pub(crate) mod collab;
 pub(crate) mod console;
 pub(crate) mod docs;
 pub(crate) mod execute;
@@ -10,6 +11,7 @@ pub(crate) mod languages;
 pub(crate) mod metrics;
 pub(crate) mod microservices;
 pub(crate) mod queue;
+pub(crate) mod rooms;
 pub(crate) mod run_socket;
 pub(crate) mod runs;
 pub(crate) mod worker;

@@ -259,9 +259,8 @@ impl Line {
             return Some(End::TooFast);
         }
         let answer = match message {
-            None | Some(Ok(AggregatedMessage::Close(_))) => return Some(End::Left),
             Some(Err(ProtocolError::Overflow)) => return Some(End::TooLarge),
-            Some(Err(_)) => return Some(End::Left),
+            None | Some(Ok(AggregatedMessage::Close(_)) | Err(_)) => return Some(End::Left),
             Some(Ok(AggregatedMessage::Ping(bytes))) => {
                 return said(session.pong(&bytes).await.is_ok());
             }

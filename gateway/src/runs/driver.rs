@@ -167,7 +167,9 @@ fn note(run: &Run, gather: &mut Gather, event: RunEvent) -> bool {
         other => {
             let piece = gather.flush(now);
             run.write(|log| {
-                piece.into_iter().for_each(|it| log.add_output(it));
+                if let Some(piece) = piece {
+                    log.add_output(piece);
+                }
                 match other {
                     RunEvent::Stage { stage, case } => log.add(&Event::Stage(stage, case)),
                     RunEvent::Exit { report } => log.end(*report, now),

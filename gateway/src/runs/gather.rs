@@ -99,7 +99,7 @@ mod tests {
             assert!(parts.iter().all(|it| std::str::from_utf8(it).is_ok()));
             assert_eq!(parts.concat(), text.as_bytes());
         }
-        assert_eq!(parts(&[0x80; BYTES_MAX + 1]).len(), 2);
+        assert_eq!(parts(&vec![0x80; BYTES_MAX + 1]).len(), 2);
     }
 
     fn piece(stream: Stream, text: &str) -> Piece {

@@ -82,7 +82,7 @@ struct Shape<'a, T: Serialize> {
 }
 
 #[derive(Serialize)]
-struct Data<'a> {
+struct Text<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +103,7 @@ struct StageOf {
 #[derive(Serialize)]
 struct Nothing {}
 
-impl<'a> Data<'a> {
+impl<'a> Text<'a> {
     /// Bytes as text, if they are that.
     fn of(bytes: &'a [u8]) -> Self {
         let data = std::str::from_utf8(bytes).ok();
@@ -135,7 +135,7 @@ impl Log {
             Event::Stdin(bytes, by) => {
                 self.typed += bytes.len();
                 if self.typed <= TYPED_BYTES_MAX {
-                    self.push("stdin", Data { by: Some(by.as_str()), ..Data::of(bytes) });
+                    self.push("stdin", Text { by: Some(by.as_str()), ..Text::of(bytes) });
                 }
             }
         }
@@ -149,7 +149,7 @@ impl Log {
             Stream::Stderr => "stderr",
         };
         for part in parts(&bytes) {
-            self.push(name, Data { case, ..Data::of(part) });
+            self.push(name, Text { case, ..Text::of(part) });
         }
         let (stdout, stderr) = self.written.entry(case).or_default();
         match stream {

@@ -43,12 +43,7 @@ pub(crate) fn prepare_host(
     settings: &Settings,
 ) -> anyhow::Result<Core> {
     let parent = state_parent(settings);
-    let state = StateDir::make(&parent, &format!("executor-{}", spec.name)).map_err(|error| {
-        anyhow::anyhow!(
-            "{}: {error}; set EXECUTOR_STATE_DIR to a directory of ours",
-            parent.display()
-        )
-    })?;
+    let state = state_dir(&parent, &spec.name)?;
     let probe = sandbox::probe(&state.join("work"))?;
     let mechanisms = probe.mechanisms();
     let isolation = isolation_report(&probe, &spec, settings)?;
@@ -112,6 +107,13 @@ pub(crate) fn prepare_host(
         notes: [admission.notes, search.notes].concat(),
         house_rules: HouseRules::new(spec.modules.as_ref(), &settings.refused_modules)?,
         spec,
+    })
+}
+
+fn state_dir(parent: &Path, name: &str) -> anyhow::Result<StateDir> {
+    StateDir::make(parent, &format!("executor-{name}")).map_err(|error| {
+        let parent = parent.display();
+        anyhow::anyhow!("{parent}: {error}; set EXECUTOR_STATE_DIR to a directory of ours")
     })
 }
 

@@ -1,0 +1,125 @@
+//! Rooms, as the gateway has them: where they are kept, who may enter, and from where.
+
+mod origin;
+mod presence;
+
+use std::sync::Arc;
+
+use documents::{
+    Bounds, Close, Limits, Role, RoomId, RoomRecord, Rooms, StoreError, Terms, Visibility,
+};
+use jiff::SignedDuration;
+use secrecy::ExposeSecret as _;
+
+pub(crate) use origin::may_call;
+pub(crate) use presence::{Presence, Present};
+
+use crate::settings::Settings;
+
+/// What the file of rooms is called beside that of jobs.
+const FILE_SUFFIX: &str = ".rooms";
+
+/// Why something cannot be done about a room.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum RoomError {
+    /// Rooms are not kept here.
+    #[error(
+        "no rooms are kept here; set GATEWAY_STORE_URL, such as to \
+         `sqlite:/var/lib/flotilla/jobs.db`, or GATEWAY_ROOMS_URL if jobs are kept in Redis"
+    )]
+    NoStore,
+    /// There is no such room, or it is somebody else's.
+    #[error("there is no such room; what nobody touches for long is deleted")]
+    NoRoom,
+    /// There are too many.
+    #[error("there are too many rooms; delete some, or set GATEWAY_ROOMS_MAX")]
+    TooManyRooms,
+    /// Nobody comes with the tickets that there are.
+    #[error("too many tickets of this room wait to be used; each is good for a minute")]
+    TooManyTickets,
+    /// It was asked for as a page is.
+    #[error("rooms are entered by WebSocket; use a Yjs client such as `y-websocket`")]
+    NotWebSocket,
+    /// Their store fails us.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Opens the rooms that settings want, if any.
+pub(crate) async fn open(settings: &Settings) -> Result<Option<Arc<Rooms>>, StoreError> {
+    let Some(url) = url(settings) else { return Ok(None) };
+    let bounds = Bounds {
+        rooms_max: settings.rooms_max,
+        bytes_max: settings.rooms_mb << 20,
+        ..Bounds::default()
+    };
+    let limits = Limits { clients: settings.room_clients_max, ..Limits::default() };
+    let days = i64::try_from(settings.room_ttl_days).unwrap_or(i64::MAX);
+    let ttl = SignedDuration::from_hours(days.saturating_mul(24));
+    let rooms = Rooms::open(&url, Terms { bounds, limits, ttl }).await?;
+    Ok(Some(Arc::new(rooms)))
+}
+
+/// Where rooms are kept: where settings say, or else where jobs are, in a file of their own.
+fn url(settings: &Settings) -> Option<String> {
+    if let Some(url) = &settings.rooms_url {
+        return Some(url.expose_secret().to_owned());
+    }
+    let url = settings.store_url.as_ref()?.expose_secret();
+    if url.starts_with("sqlite:") {
+        return Some(format!("{url}{FILE_SUFFIX}"));
+    }
+    if url.starts_with("redis") {
+        tracing::warn!("rooms are not kept in Redis; set GATEWAY_ROOMS_URL to keep them elsewhere");
+        return None;
+    }
+    Some(url.to_owned())
+}
+
+/// What a caller without a ticket may do in a room.
+pub(crate) fn role_of(caller: &str, room: &RoomRecord) -> Option<Role> {
+    match room.visibility {
+        _ if room.owner == caller => Some(Role::Owner),
+        Visibility::Public => Some(Role::Viewer),
+        Visibility::Private => None,
+    }
+}
+
+/// The role that a ticket is good for, which it is not any more.
+pub(crate) async fn redeem(rooms: &Rooms, id: &RoomId, ticket: &str) -> Result<Role, Close> {
+    match rooms.admit(id, ticket).await {
+        Ok(Some(ticket)) => Ok(ticket.role),
+        Ok(None) => Err(Close::Unauthorized),
+        Err(error) => {
+            tracing::error!("a ticket cannot be looked up: {error}");
+            Err(Close::Resync)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(store: Option<&str>, rooms: Option<&str>, expected: Option<&str>) {
+        let secret = |it: &str| SecretString::from(it.to_owned());
+        let settings = Settings {
+            store_url: store.map(secret),
+            rooms_url: rooms.map(secret),
+            ..Settings::default()
+        };
+        assert_eq!(url(&settings).as_deref(), expected);
+    }
+
+    #[test]
+    fn rooms_are_kept_beside_jobs_unless_it_is_said_otherwise() {
+        check(None, None, None);
+        check(Some("sqlite:/a/jobs.db"), None, Some("sqlite:/a/jobs.db.rooms"));
+        check(Some("postgres://a/b"), None, Some("postgres://a/b"));
+        check(Some("redis://a"), None, None);
+        check(Some("redis://a"), Some("sqlite:/b"), Some("sqlite:/b"));
+    }
+}

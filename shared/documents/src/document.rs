@@ -1,0 +1,320 @@
+//! A shared text: the library's document, with bounds around it, and a wall against its panics.
+//!
+//! The library panics at some updates that are well formed. What it leaves then cannot be used, nor
+//! dropped without care: a transaction that is dropped while a panic unwinds commits itself, and a
+//! second panic there would end the process. So a transaction is never dropped by unwinding.
+
+use std::collections::HashMap;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use yrs::block::ClientID;
+use yrs::updates::decoder::Decode as _;
+use yrs::updates::encoder::Encode as _;
+use yrs::{
+    Any, Array as _, ArrayRef, Doc, OffsetKind, Options, Out, ReadTxn as _, StateVector,
+    Transact as _, TransactionMut, Update, WriteTxn as _,
+};
+
+use crate::guard::{Measure, check_state, without_gaps};
+use crate::limits::Limits;
+use crate::wire::Malformed;
+
+/// The array that the last runs are told in. Only the server writes there.
+const RUNS: &str = "runs";
+/// Runs that are told.
+const RUNS_MAX: usize = 20;
+/// Updates that may be left out of a document that would break at them.
+const BROKEN_MAX: usize = 8;
+/// The state of who has nothing.
+const NOTHING: [u8; 1] = [0];
+/// What the library tells of when nothing can be told.
+const NO_CHANGE: [u8; 2] = [0, 0];
+/// Who listens to the library's document.
+const LISTENER: &str = "room";
+
+/// A run of what is in a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunNote {
+    /// Which run.
+    pub run_id: String,
+    /// Who started it.
+    pub author: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Why a document does not take something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It is no update, or no state.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// There would be too much.
+    #[error("the document would be too large")]
+    TooLarge,
+    /// The library panicked: this document is to be made anew.
+    #[error("the document broke at it")]
+    Broken,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// What has changed.
+    pub(crate) emitted: Vec<Bytes>,
+    /// Whether all of it was taken; or what it builds on is not here.
+    pub(crate) is_whole: bool,
+}
+
+/// A document.
+pub(crate) struct Document {
+    /// Always there, save while it is dropped.
+    doc: Option<Doc>,
+    /// Changes that the library told of, and nobody took yet.
+    emitted: Arc<Mutex<Vec<Vec<u8>>>>,
+    runs: ArrayRef,
+    /// What `runs` has if nobody but us writes it.
+    told_runs: Vec<Any>,
+    /// At most this much is in it.
+    size: Measure,
+    is_exact: bool,
+}
+
+impl std::fmt::Debug for Document {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Document").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Document {
+    fn drop(&mut self) {
+        let doc = self.doc.take();
+        guarded(move || drop(doc)).unwrap_or_default();
+    }
+}
+
+impl Document {
+    /// One with nothing in it.
+    pub(crate) fn new() -> Self {
+        // Places in texts are counted as JavaScript does.
+        let options = Options { offset_kind: OffsetKind::Utf16, ..Options::default() };
+        let doc = Doc::with_options(options);
+        let emitted = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+        let told = Arc::clone(&emitted);
+        let listens = doc.observe_update_v1(LISTENER, move |_, event| {
+            told.lock().unwrap_or_else(PoisonError::into_inner).push(event.update.clone());
+        });
+        debug_assert!(listens.is_ok(), "nobody else has the document");
+        let runs = doc.get_or_insert_array(RUNS);
+        Self {
+            doc: Some(doc),
+            emitted,
+            runs,
+            told_runs: Vec::new(),
+            size: Measure::default(),
+            is_exact: true,
+        }
+    }
+
+    /// The document that these updates make. Those that break it are left out; says how many.
+    pub(crate) fn load(updates: &[Bytes]) -> Result<(Self, usize), Refused> {
+        let mut broken: Vec<usize> = Vec::new();
+        loop {
+            let mut document = Self::new();
+            let kept = updates.iter().enumerate().filter(|(index, _)| !broken.contains(index));
+            let mut fails = None;
+            for (index, update) in kept {
+                // It passed the guard when it came, but the file may be another's work.
+                if document.take_in(update).is_err() {
+                    fails = Some(index);
+                    break;
+                }
+            }
+            match fails {
+                Some(index) if broken.len() < BROKEN_MAX => broken.push(index),
+                Some(_) => return Err(Refused::Broken),
+                None => {
+                    document.take_emitted()?;
+                    document.measure()?;
+                    document.told_runs = document.read_runs()?;
+                    return Ok((document, broken.len()));
+                }
+            }
+        }
+    }
+
+    /// Takes a change of somebody that we do not trust.
+    pub(crate) fn apply(&mut self, update: &[u8], limits: &Limits) -> Result<Applied, Refused> {
+        let incoming = Measure::of(update)?;
+        if self.would_be_too_large(incoming, limits) {
+            self.measure()?;
+            if self.would_be_too_large(incoming, limits) {
+                return Err(Refused::TooLarge);
+            }
+        }
+        let is_whole = self.take_in(update)?;
+        if self.read_runs()? != self.told_runs {
+            self.write_runs()?;
+        }
+        Ok(Applied { emitted: self.take_emitted()?, is_whole })
+    }
+
+    /// Takes a change that the store or another server has kept, and returns what has changed.
+    pub(crate) fn merge(&mut self, update: &[u8]) -> Result<Vec<Bytes>, Refused> {
+        self.take_in(update)?;
+        self.told_runs = self.read_runs()?;
+        self.take_emitted()
+    }
+
+    /// Tells of a run, and forgets the oldest beyond the last twenty.
+    pub(crate) fn note_run(&mut self, note: &RunNote) -> Result<Vec<Bytes>, Refused> {
+        let text = |text: &str| Any::String(text.into());
+        let told = [
+            ("id".to_owned(), text(&note.run_id)),
+            ("author".to_owned(), text(&note.author)),
+            ("at".to_owned(), text(&note.at.to_string())),
+        ];
+        self.told_runs.push(Any::from(HashMap::from(told)));
+        let excess = self.told_runs.len().saturating_sub(RUNS_MAX);
+        self.told_runs.drain(..excess);
+        self.write_runs()?;
+        self.take_emitted()
+    }
+
+    /// What it has, as a state vector.
+    pub(crate) fn state_vector(&self) -> Result<Vec<u8>, Refused> {
+        let doc = self.doc()?;
+        guarded(|| doc.transact().state_vector().encode_v1())
+    }
+
+    /// What whoever has `state` lacks.
+    pub(crate) fn diff(&self, state: &[u8]) -> Result<Vec<u8>, Refused> {
+        check_state(state)?;
+        let doc = self.doc()?;
+        guarded(|| {
+            let state = StateVector::decode_v1(state).or(Err(Malformed("it is no state")))?;
+            Ok(doc.transact().encode_diff_v1(&state))
+        })?
+    }
+
+    /// All of it as one update.
+    pub(crate) fn state(&self) -> Result<Vec<u8>, Refused> {
+        self.diff(&NOTHING)
+    }
+
+    /// Its size when it was last looked at, and what came since.
+    pub(crate) fn bytes(&self) -> usize {
+        self.size.bytes
+    }
+
+    fn doc(&self) -> Result<&Doc, Refused> {
+        self.doc.as_ref().ok_or(Refused::Broken)
+    }
+
+    fn would_be_too_large(&self, incoming: Measure, limits: &Limits) -> bool {
+        let mut size = self.size;
+        size += incoming;
+        size.bytes > limits.document_bytes
+            || size.blocks > limits.document_blocks
+            || size.types > limits.document_types
+    }
+
+    /// Looks at how large it is.
+    fn measure(&mut self) -> Result<(), Refused> {
+        if !self.is_exact {
+            let state = self.state()?;
+            self.size = Measure::of(&state).or(Err(Refused::Broken))?;
+            self.is_exact = true;
+        }
+        Ok(())
+    }
+
+    /// Takes as much of a change as builds on what is here, and says whether that is all of it.
+    fn take_in(&mut self, update: &[u8]) -> Result<bool, Refused> {
+        Measure::of(update)?;
+        let doc = self.doc()?;
+        let state = guarded(|| doc.transact().state_vector())?;
+        let known = |client| u64::from(state.get(&ClientID::new(client)));
+        let (update, is_less) = without_gaps(update, known)?;
+        let mut is_whole = !is_less;
+        self.transact(|transaction| {
+            let update = Update::decode_v1(&update);
+            let update = update.or(Err(Malformed("the library does not read it")))?;
+            transaction.apply_update(update).or(Err(Refused::Broken))?;
+            if transaction.has_missing_updates() {
+                is_whole = false;
+                drop(transaction.prune_pending());
+            }
+            Ok(())
+        })?;
+        Ok(is_whole)
+    }
+
+    fn read_runs(&self) -> Result<Vec<Any>, Refused> {
+        let (doc, runs) = (self.doc()?, &self.runs);
+        guarded(|| {
+            let transaction = doc.transact();
+            // One more than there may be is enough to see that there are too many.
+            let all = runs.iter(&transaction).take(RUNS_MAX + 1);
+            all.map(|it| if let Out::Any(it) = it { it } else { Any::Undefined }).collect()
+        })
+    }
+
+    fn write_runs(&mut self) -> Result<(), Refused> {
+        let (runs, told) = (self.runs.clone(), self.told_runs.clone());
+        self.transact(move |transaction| {
+            let length = runs.len(transaction);
+            // Most often one is added, and one removed.
+            let same = told.iter().enumerate().take_while(|(index, told)| {
+                let index = u32::try_from(*index).unwrap_or(u32::MAX);
+                matches!(runs.get(transaction, index), Some(Out::Any(it)) if it == **told)
+            });
+            let same = u32::try_from(same.count()).unwrap_or(0);
+            if same < length {
+                runs.remove_range(transaction, same, length - same);
+            }
+            for told in told.into_iter().skip(same as usize) {
+                runs.push_back(transaction, told);
+            }
+            Ok(())
+        })
+    }
+
+    /// Does something in a transaction, and commits it whatever comes of it.
+    fn transact(
+        &mut self,
+        act: impl FnOnce(&mut TransactionMut<'_>) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let doc = self.doc.as_ref().ok_or(Refused::Broken)?;
+        let mut transaction = ManuallyDrop::new(doc.transact_mut());
+        let acted = guarded(|| act(&mut transaction));
+        let committed = guarded(move || drop(ManuallyDrop::into_inner(transaction)));
+        self.is_exact = false;
+        acted.and_then(|acted| acted).and(committed)
+    }
+
+    fn take_emitted(&mut self) -> Result<Vec<Bytes>, Refused> {
+        let emitted =
+            std::mem::take(&mut *self.emitted.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut told = Vec::new();
+        for update in emitted {
+            if update != NO_CHANGE {
+                self.size += Measure::of(&update).or(Err(Refused::Broken))?;
+                told.push(update.into());
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// Does something that may panic.
+fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, Refused> {
+    catch_unwind(AssertUnwindSafe(act)).or(Err(Refused::Broken))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! What a document takes, and what it survives.
+
+use proptest::prelude::{any, proptest};
+use proptest::test_runner::Config;
+use yrs::{GetString as _, Map as _, MapPrelim, Text as _, TextPrelim, TextRef};
+
+use super::*;
+
+/// A document as a client has it.
+fn peer(client: u64) -> Doc {
+    let client_id = ClientID::new(client);
+    Doc::with_options(Options { client_id, offset_kind: OffsetKind::Utf16, ..Options::default() })
+}
+
+/// What a client with nothing is sent.
+fn whole(doc: &Doc) -> Vec<u8> {
+    doc.transact().encode_diff_v1(&StateVector::default())
+}
+
+fn apply_all(document: &mut Document, update: &[u8]) -> Vec<Bytes> {
+    document.apply(update, &Limits::default()).unwrap().emitted
+}
+
+/// Something of everything that people do in a room.
+fn sample() -> Vec<u8> {
+    let doc = peer(7);
+    let (files, meta) = (doc.get_or_insert_map("files"), doc.get_or_insert_map("meta"));
+    let mut transaction = doc.transact_mut();
+    let file = files.insert(&mut transaction, "a", MapPrelim::default());
+    file.insert(&mut transaction, "path", "main.txt");
+    let text: TextRef = file.insert(&mut transaction, "text", TextPrelim::new("one 👩‍🚀 two"));
+    text.insert(&mut transaction, 3, "é e\u{301}");
+    text.remove_range(&mut transaction, 1, 2);
+    meta.insert(&mut transaction, "args", Any::from(vec!["a", "b"]));
+    meta.insert(
+        &mut transaction,
+        "limits",
+        Any::from(HashMap::from([("timeout".to_owned(), 2.5)])),
+    );
+    meta.insert(&mut transaction, "limits", Any::Null);
+    drop(transaction);
+    whole(&doc)
+}
+
+#[test]
+fn a_change_is_told_once_and_kept() {
+    let mut document = Document::new();
+    let update = sample();
+    assert_eq!(apply_all(&mut document, &update).len(), 1);
+    assert_eq!(apply_all(&mut document, &update).len(), 0, "it has that already");
+    let (again, broken) = Document::load(&[document.state().unwrap().into()]).unwrap();
+    assert_eq!(broken, 0);
+    assert_eq!(again.state_vector().unwrap(), document.state_vector().unwrap());
+    assert_eq!(Measure::of(&again.state().unwrap()).unwrap().types, 2);
+}
+
+#[test]
+fn places_are_counted_as_javascript_does() {
+    let doc = peer(1);
+    let text = doc.get_or_insert_text("t");
+    text.insert(&mut doc.transact_mut(), 0, "👩‍🚀");
+    text.insert(&mut doc.transact_mut(), 5, "!");
+    assert_eq!(text.get_string(&doc.transact()), "👩‍🚀!");
+    let mut document = Document::new();
+    apply_all(&mut document, &whole(&doc));
+    let other = peer(2);
+    let (text, state) = (other.get_or_insert_text("t"), document.state().unwrap());
+    other.transact_mut().apply_update(Update::decode_v1(&state).unwrap()).unwrap();
+    assert_eq!(text.get_string(&other.transact()), "👩‍🚀!");
+}
+
+#[test]
+fn only_the_server_writes_runs() {
+    let at = Timestamp::UNIX_EPOCH;
+    let note =
+        |number: usize| RunNote { run_id: format!("run_{number}"), author: "ann".to_owned(), at };
+    let mut document = Document::new();
+    for number in 0..25 {
+        assert_eq!(document.note_run(&note(number)).unwrap().len(), 1);
+    }
+    let runs = document.read_runs().unwrap();
+    assert_eq!(runs.len(), 20);
+    let client = peer(3);
+    let (array, state) = (client.get_or_insert_array("runs"), document.state().unwrap());
+    client.transact_mut().apply_update(Update::decode_v1(&state).unwrap()).unwrap();
+    array.remove_range(&mut client.transact_mut(), 0, 19);
+    array.push_back(&mut client.transact_mut(), "forged");
+    let emitted = apply_all(&mut document, &whole(&client));
+    assert_eq!(emitted.len(), 2, "it is told, and taken back");
+    assert_eq!(document.read_runs().unwrap(), runs);
+    for update in emitted {
+        client.transact_mut().apply_update(Update::decode_v1(&update).unwrap()).unwrap();
+    }
+    assert_eq!(array.len(&client.transact()), 20);
+    let (again, _) = Document::load(&[document.state().unwrap().into()]).unwrap();
+    assert_eq!(again.told_runs, runs);
+}
+
+#[test]
+fn a_document_has_a_bound() {
+    let limits = Limits { document_bytes: 3000, ..Limits::default() };
+    let (doc, mut document) = (peer(1), Document::new());
+    let text = doc.get_or_insert_text("t");
+    let mut taken = 0;
+    let refused = loop {
+        let before = doc.transact().state_vector();
+        text.push(&mut doc.transact_mut(), &"x".repeat(500));
+        let update = doc.transact().encode_diff_v1(&before);
+        match document.apply(&update, &limits) {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused, taken), (Refused::TooLarge, 5));
+    // What is deleted makes room.
+    let before = doc.transact().state_vector();
+    text.remove_range(&mut doc.transact_mut(), 0, 2500);
+    let update = doc.transact().encode_diff_v1(&before);
+    document.apply(&update, &limits).unwrap();
+    document.apply(&whole(&doc), &limits).unwrap();
+}
+
+#[test]
+fn what_comes_without_what_it_builds_on_is_asked_for_anew() {
+    let limits = Limits::default();
+    let doc = peer(1);
+    let text = doc.get_or_insert_text("t");
+    text.push(&mut doc.transact_mut(), "first");
+    let before = doc.transact().state_vector();
+    text.push(&mut doc.transact_mut(), "second");
+    let second = doc.transact().encode_diff_v1(&before);
+    // Its own beginning is missing, or what somebody else wrote before it.
+    let other = peer(2);
+    let others = other.get_or_insert_text("t");
+    let all = Update::decode_v1(&whole(&doc)).unwrap();
+    other.transact_mut().apply_update(all).unwrap();
+    others.push(&mut other.transact_mut(), "third");
+    let third = other.transact().encode_diff_v1(&doc.transact().state_vector());
+    let mut document = Document::new();
+    for update in [second, third] {
+        let applied = document.apply(&update, &limits).unwrap();
+        assert_eq!(applied, Applied { emitted: Vec::new(), is_whole: false });
+        assert_eq!(document.state().unwrap(), [0, 0]);
+    }
+    let applied = document.apply(&whole(&other), &limits).unwrap();
+    assert!(applied.is_whole);
+    assert_eq!(document.diff(&document.state_vector().unwrap()).unwrap(), [0, 0]);
+}
+
+#[test]
+fn nothing_behind_a_gap_is_taken() {
+    // Attributes that a client sets, each by itself.
+    let attribute = |clock: u8| vec![1, 1, 9, clock, 0x28, 1, 1, b't', 1, b'a' + clock, 1, 120, 0];
+    let block = |clock: u8| attribute(clock)[4..12].to_vec();
+    let gap = [&[1, 3, 9, 0][..], &block(0), &[10, 1], &block(2), &[0]].concat();
+    let mut document = Document::new();
+    let limits = Limits::default();
+    let nothing = Applied { emitted: Vec::new(), is_whole: false };
+    assert_eq!(document.apply(&attribute(2), &limits).unwrap(), nothing);
+    let applied = document.apply(&gap, &limits).unwrap();
+    let first = Applied { emitted: vec![attribute(0).into()], is_whole: false };
+    assert_eq!(applied, first, "only up to the gap");
+    assert_eq!(document.state().unwrap(), attribute(0));
+    assert!(document.apply(&attribute(1), &limits).unwrap().is_whole);
+    assert_eq!(Measure::of(&document.state().unwrap()).unwrap().blocks, 2);
+}
+
+/// An update with a chain of maps, each in the one before; the first of them is deleted.
+fn chain(length: u32) -> Vec<u8> {
+    use crate::wire::{write_buffer, write_number};
+    let mut update = vec![1];
+    write_number(&mut update, u64::from(length));
+    update.extend([9, 0]);
+    for clock in 0..length {
+        update.push(0x27);
+        if clock == 0 {
+            update.push(1);
+            write_buffer(&mut update, b"files");
+        } else {
+            update.extend([0, 9]);
+            write_number(&mut update, u64::from(clock - 1));
+        }
+        write_buffer(&mut update, b"k");
+        update.push(1);
+    }
+    update.extend([1, 9, 1, 0, 1]);
+    update
+}
+
+/// As deep as it may be, on the stack that rooms have, and the same once more with all of it deleted.
+#[test]
+fn what_is_nested_does_not_end_the_process() {
+    let limits = Limits::default();
+    let work = move || {
+        let deepest = chain(u32::try_from(limits.document_types).unwrap());
+        let mut document = Document::new();
+        document.apply(&deepest, &limits).unwrap();
+        assert!(document.state().unwrap().len() < 100, "all of it is deleted");
+        let deeper = chain(u32::try_from(limits.document_types + 1).unwrap());
+        assert_eq!(Document::new().apply(&deeper, &limits).unwrap_err(), Refused::TooLarge);
+    };
+    std::thread::Builder::new().stack_size(64 << 20).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn what_says_more_than_it_has_is_refused_before_it_is_believed() {
+    let values = [&[1, 1, 9, 0, 8, 1, 1, b'a', 1][..], &[117, 1].repeat(100_000)].concat();
+    for update in [
+        &[0xff, 0xff, 0xff, 0x7a][..],
+        &[1, 0xff, 0xff, 0xff, 0x7a, 9, 0],
+        &[1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0],
+        &[1, 1, 9, 0, 8, 1, 1, b'a', 0xff, 0xff, 0xff, 0x7a],
+        &[1, 1, 9, 0, 2, 1, 1, b'a', 0xff, 0xff, 0xff, 0xff, 0x0f],
+        &values,
+        &[0, 1, 9, 0xff, 0xff, 0xff, 0x7a],
+        &[],
+    ] {
+        let refused = Document::new().apply(update, &Limits::default()).unwrap_err();
+        assert!(matches!(refused, Refused::Malformed(_)), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_change_that_breaks_a_document_is_left_out_of_it() {
+    let broken = Bytes::from_static(&[1, 2, 3]);
+    let (document, left_out) = Document::load(&[sample().into(), broken]).unwrap();
+    assert_eq!(left_out, 1);
+    assert!(document.bytes() > 50);
+}
+
+/// Changes some bytes of an update.
+fn mutated(update: &[u8], changes: &[(usize, u8, u8)]) -> Vec<u8> {
+    let mut update = update.to_vec();
+    for (place, kind, byte) in changes {
+        let place = place % update.len().max(1);
+        match kind % 4 {
+            0 => update[place] = *byte,
+            1 => update[place] = update[place].wrapping_add(1),
+            2 if update.len() > 1 => drop(update.remove(place)),
+            _ => update.insert(place, *byte),
+        }
+    }
+    update
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 4000, ..Config::default() })]
+
+    /// Whatever comes, the document tells what it did, or can be made anew of what it told.
+    #[test]
+    fn hostile_changes_do_no_harm(
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>(), any::<u8>()), 1..6),
+        is_fresh in any::<bool>(),
+    ) {
+        let mut document = Document::new();
+        let mut told = Vec::new();
+        if !is_fresh {
+            told.extend(apply_all(&mut document, &sample()));
+        }
+        let limits = Limits::default();
+        for start in 0..changes.len() {
+            match document.apply(&mutated(&sample(), &changes[start..]), &limits) {
+                Ok(applied) => told.extend(applied.emitted),
+                Err(Refused::Broken) => {
+                    let (anew, left_out) = Document::load(&told).unwrap();
+                    assert_eq!(left_out, 0, "what was told breaks nothing");
+                    document = anew;
+                }
+                Err(_) => {}
+            }
+        }
+        // Nothing that is sent begins with a gap: clients lose text at those.
+        let state = Bytes::from(document.state().unwrap());
+        for update in told.iter().chain([&state]) {
+            assert_eq!(Measure::of(update).unwrap().skips, 0);
+        }
+        // Whoever has what was told has what there is.
+        let (again, left_out) = Document::load(&told).unwrap();
+        assert_eq!(left_out, 0);
+        assert_eq!(again.diff(&[0]).unwrap().len(), state.len());
+    }
+}

@@ -1,0 +1,57 @@
+//! Rooms: several people write one program together. A room has a document, a text that all of them
+//! change at the same time, and knows who is there.
+//!
+//! # Theory of operation
+//!
+//! Clients speak the sync and awareness protocols of Yjs, one message a frame ([`Member::send`],
+//! [`Member::next`]). A document is a CRDT: whoever has the same changes has the same text, in
+//! whatever order they came and however often. So what is lost on the way comes again with the next
+//! synchronisation, and nothing has to be taken back.
+//!
+//! Each room is a task (`task`) on threads of its own, which are not those that answer requests. It
+//! does one thing after another: `room` decides who is told what, `document` keeps the text,
+//! `awareness` who is there, and `saver` when what is written. Changes go to clients at once, to the
+//! [`DocumentStore`] within 50 ms, and every few seconds the whole document stands for them. A room
+//! that nobody is in leaves memory after a minute.
+//!
+//! What comes from clients is hostile. `wire` and `guard` look at every byte before the library does,
+//! which would believe what a frame says of its own size. Should it panic all the same, the document
+//! is made anew from what is kept, and only who sent the frame is shown out. Everything that a client
+//! can make grow has a bound ([`Limits`]).
+//!
+//! Where several servers share a store, each writes there what its own clients changed, in one order
+//! for all, and tells the others on a [`Bus`] that it did. Whoever is told, or wrote and found
+//! somebody else's changes before its own, reads what it has not.
+
+mod awareness;
+mod bus;
+mod document;
+mod guard;
+mod limits;
+mod member;
+mod order;
+mod outbox;
+mod postgres;
+mod room;
+mod rooms;
+mod saver;
+mod sqlite;
+mod store;
+mod task;
+mod wire;
+mod words;
+
+pub use bus::{Bus, Heard, ServerId, Word};
+pub use document::RunNote;
+pub use limits::{Close, Limits};
+pub use member::Member;
+pub use order::RoomState;
+pub use outbox::Out;
+pub use postgres::PostgresStore;
+pub use rooms::{NewTicket, Rooms, Terms};
+pub use sqlite::SqliteStore;
+pub use store::{Appended, Bounds, DocumentStore, Loaded, StoreError, open};
+pub use wire::Malformed;
+pub use words::{
+    InvalidRoomId, Role, RoomId, RoomRecord, Ticket, TicketDigest, Visibility, random_ticket,
+};

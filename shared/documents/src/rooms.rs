@@ -1,0 +1,382 @@
+//! Every room of this process, and the threads that they run on.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::bus::{Heard, Word};
+use crate::document::RunNote;
+use crate::limits::{Close, Limits};
+use crate::member::Member;
+use crate::order::{Order, RoomState};
+use crate::outbox::Outbox;
+use crate::store::{self, Bounds, StoreError};
+use crate::task::{self, Means};
+use crate::words::{Role, RoomId, RoomRecord, Ticket, TicketDigest, Visibility, random_ticket};
+
+/// Threads that rooms run on: one that has much to do does not hold up requests.
+const THREADS: usize = 2;
+/// The stack of each. The library deletes what is nested by recursion, as deep as it is.
+const STACK_BYTES: usize = 64 << 20;
+/// What may wait to be done by a room.
+const ORDERS_MAX: usize = 256;
+/// Rooms in memory at a time.
+const LOADED_MAX: usize = 1000;
+/// How often a room that has just ended is opened again.
+const TRIES: usize = 3;
+/// Between two looks for rooms that nobody touched.
+const PURGE_PERIOD: Duration = Duration::from_mins(1);
+/// Rooms that are deleted at once.
+const PURGED_MAX: usize = 100;
+/// Words of other servers that wait.
+const HEARD_MAX: usize = 1024;
+/// How long all rooms may take to end.
+const DRAIN_TIME: Duration = Duration::from_secs(15);
+/// How long a ticket is good.
+const TICKET_TIME: SignedDuration = SignedDuration::from_secs(60);
+
+/// What an operator sets of rooms.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// How much is kept.
+    pub bounds: Bounds,
+    /// What a room bears.
+    pub limits: Limits,
+    /// Rooms that nobody touches for so long are deleted.
+    pub ttl: SignedDuration,
+}
+
+/// Rooms.
+#[derive(Debug)]
+pub struct Rooms {
+    means: Means,
+    ttl: SignedDuration,
+    loaded: Arc<Loaded>,
+    next_number: AtomicU64,
+    is_draining: AtomicBool,
+    /// There until this is dropped.
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+#[derive(Debug, Default)]
+struct Loaded {
+    rooms: Mutex<HashMap<RoomId, Entry>>,
+    /// Told whenever one has ended.
+    ended: Notify,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    number: u64,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Loaded {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Entry>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a room that has ended.
+    fn forget(&self, id: &RoomId) {
+        self.lock().remove(id);
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until a room that is about to end has, or others than it are meant.
+    async fn gone(&self, id: &RoomId, number: u64) {
+        loop {
+            let ended = self.ended.notified();
+            if self.lock().get(id).is_none_or(|it| it.number != number) {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// Forgets a room however its task ends.
+struct Registered {
+    loaded: Arc<Loaded>,
+    id: RoomId,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.loaded.forget(&self.id);
+    }
+}
+
+/// A ticket, just made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTicket {
+    /// What its holder brings.
+    pub text: String,
+    /// What it is good for.
+    pub ticket: Ticket,
+}
+
+impl Rooms {
+    /// Opens the store that a URL names, and starts the threads.
+    pub async fn open(url: &str, terms: Terms) -> Result<Self, StoreError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_stack_size(STACK_BYTES)
+            .thread_name("rooms")
+            .enable_all()
+            .build()
+            .map_err(|it| StoreError::Unavailable(format!("no threads can be started: {it}")))?;
+        let handle = runtime.handle().clone();
+        let (url, bounds) = (url.to_owned(), terms.bounds);
+        let opened = handle.spawn(async move { store::open(&url, bounds).await }).await;
+        let store = match opened {
+            Ok(Ok(store)) => store,
+            Ok(Err(error)) => {
+                runtime.shutdown_background();
+                return Err(error);
+            }
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(StoreError::Unavailable(error.to_string()));
+            }
+        };
+        let loaded = Arc::<Loaded>::default();
+        let (tell, heard) = mpsc::channel(HEARD_MAX);
+        let bus = {
+            let _context = handle.enter();
+            store.hear(tell)
+        };
+        handle.spawn(pass_on(heard, Arc::clone(&loaded)));
+        Ok(Self {
+            means: Means { limits: terms.limits, store, bus },
+            ttl: terms.ttl,
+            loaded,
+            next_number: AtomicU64::new(1),
+            is_draining: AtomicBool::new(false),
+            runtime: Some(runtime),
+            handle,
+        })
+    }
+
+    /// What a room bears.
+    pub fn limits(&self) -> &Limits {
+        &self.means.limits
+    }
+
+    /// Makes a room. None if there are too many.
+    pub async fn create(
+        &self,
+        title: Option<String>,
+        visibility: Visibility,
+        owner: String,
+    ) -> Result<Option<RoomRecord>, StoreError> {
+        let now = now();
+        let (id, bytes) = (RoomId::random(), 0);
+        let (created_at, touched_at) = (now, now);
+        let room = RoomRecord { id, title, visibility, owner, created_at, touched_at, bytes };
+        let is_kept = self.means.store.create(room.clone()).await?;
+        Ok(is_kept.then_some(room))
+    }
+
+    /// What is known of a room.
+    pub async fn room(&self, id: &RoomId) -> Result<Option<RoomRecord>, StoreError> {
+        self.means.store.room(id.clone()).await
+    }
+
+    /// How a room is that is in memory here.
+    pub async fn state(&self, id: &RoomId) -> Option<RoomState> {
+        let orders = self.loaded.lock().get(id)?.orders.clone();
+        let (reply, answer) = oneshot::channel();
+        orders.send(Order::Look { reply }).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Deletes a room; whoever is in it is told. False if there is none.
+    pub async fn delete(&self, id: &RoomId) -> Result<bool, StoreError> {
+        let is_deleted = self.means.store.delete(id.clone()).await?;
+        self.tell_deleted(id).await;
+        Ok(is_deleted)
+    }
+
+    /// Makes a ticket. None if there are too many, or there is no such room.
+    pub async fn ticket(
+        &self,
+        room: &RoomId,
+        role: Role,
+        name: Option<String>,
+    ) -> Result<Option<NewTicket>, StoreError> {
+        let now = now();
+        let text = random_ticket().map_err(|it| StoreError::Unavailable(it.to_string()))?;
+        let expires_at = now.saturating_add(TICKET_TIME).unwrap_or(now);
+        let ticket = Ticket { room: room.clone(), role, name, expires_at };
+        let digest = TicketDigest::of(&text);
+        let is_kept = self.means.store.keep_ticket(digest, ticket.clone(), now).await?;
+        Ok(is_kept.then_some(NewTicket { text, ticket }))
+    }
+
+    /// Takes a ticket, if it is one and for this room.
+    pub async fn admit(&self, room: &RoomId, text: &str) -> Result<Option<Ticket>, StoreError> {
+        let digest = TicketDigest::of(text);
+        let taken = self.means.store.take_ticket(digest, Timestamp::now()).await?;
+        Ok(taken.filter(|it| it.room == *room))
+    }
+
+    /// Lets somebody into a room.
+    pub async fn join(&self, id: &RoomId, role: Role) -> Result<Member, Close> {
+        for _ in 0..TRIES {
+            let entry = self.entry(id)?;
+            let connection = self.next_number.fetch_add(1, Ordering::Relaxed);
+            let outbox = Arc::new(Outbox::new(&self.means.limits));
+            let (reply, answer) = oneshot::channel();
+            let order = Order::Join { connection, role, outbox: Arc::clone(&outbox), reply };
+            let (orders, handle) = (entry.orders.clone(), self.handle.clone());
+            // If nobody waits for this any more, it leaves behind its coming.
+            let member = Member { connection, role, orders, outbox, handle };
+            if member.orders.send(order).await.is_ok()
+                && let Ok(joined) = answer.await
+            {
+                return joined.map(|()| member);
+            }
+            self.loaded.gone(id, entry.number).await;
+        }
+        Err(Close::Resync)
+    }
+
+    /// Tells those in a room of a run: `runs` of its document has the last twenty.
+    pub async fn note_run(&self, id: &RoomId, note: RunNote) -> Result<(), Close> {
+        for _ in 0..TRIES {
+            let entry = self.entry(id)?;
+            let (reply, answer) = oneshot::channel();
+            let order = Order::NoteRun { note: note.clone(), reply };
+            if entry.orders.send(order).await.is_ok()
+                && let Ok(noted) = answer.await
+            {
+                return noted;
+            }
+            self.loaded.gone(id, entry.number).await;
+        }
+        Err(Close::Resync)
+    }
+
+    /// Deletes rooms that nobody touched for long, until it is dropped.
+    pub async fn keep_clean(&self) {
+        loop {
+            let now = Timestamp::now();
+            let before = now.saturating_sub(self.ttl).unwrap_or(Timestamp::UNIX_EPOCH);
+            match self.means.store.purge(before, now, PURGED_MAX).await {
+                Ok(purged) => {
+                    for id in &purged {
+                        self.tell_deleted(id).await;
+                    }
+                    if purged.len() == PURGED_MAX {
+                        continue;
+                    }
+                }
+                Err(error) => tracing::warn!("old rooms cannot be deleted: {error}"),
+            }
+            tokio::time::sleep(PURGE_PERIOD).await;
+        }
+    }
+
+    /// Writes everything, and then ends every connection. Nobody comes in any more.
+    pub async fn drain(&self) {
+        let all: Vec<Entry> = {
+            let rooms = self.loaded.lock();
+            self.is_draining.store(true, Ordering::Release);
+            rooms.values().cloned().collect()
+        };
+        for entry in all {
+            // One that ends already is waited for, too.
+            self.handle.spawn(async move { entry.orders.send(Order::Drain).await });
+        }
+        let all_ended = async {
+            loop {
+                let ended = self.loaded.ended.notified();
+                if self.loaded.lock().is_empty() {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if timeout(DRAIN_TIME, all_ended).await.is_err() {
+            tracing::error!("some rooms did not end in time");
+        }
+    }
+
+    async fn tell_deleted(&self, id: &RoomId) {
+        if let Some(bus) = &self.means.bus {
+            bus.say(id, Word::Deleted);
+        }
+        let entry = self.loaded.lock().get(id).cloned();
+        if let Some(entry) = entry {
+            drop(entry.orders.send(Order::Delete).await);
+        }
+    }
+
+    /// The room, which is read if it is not in memory.
+    fn entry(&self, id: &RoomId) -> Result<Entry, Close> {
+        let mut rooms = self.loaded.lock();
+        if let Some(entry) = rooms.get(id) {
+            return Ok(entry.clone());
+        }
+        if self.is_draining.load(Ordering::Acquire) {
+            return Err(Close::Draining);
+        }
+        if rooms.len() >= LOADED_MAX {
+            return Err(Close::Full);
+        }
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+        let entry = Entry { number, orders };
+        rooms.insert(id.clone(), entry.clone());
+        let registered = Registered { loaded: Arc::clone(&self.loaded), id: id.clone() };
+        let (id, means) = (id.clone(), self.means.clone());
+        self.handle.spawn(async move {
+            let _registered = registered;
+            task::run(id, means, ordered).await;
+        });
+        Ok(entry)
+    }
+}
+
+/// The time as stores keep it.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// Has rooms hear what other servers say.
+async fn pass_on(mut heard: mpsc::Receiver<Heard>, loaded: Arc<Loaded>) {
+    while let Some(heard) = heard.recv().await {
+        let all = || loaded.lock().values().cloned().collect::<Vec<Entry>>();
+        let (entries, server, word) = match heard {
+            Heard::Word { server, room, word } => {
+                (loaded.lock().get(&room).cloned().into_iter().collect(), server, word)
+            }
+            Heard::Gone(server) => (all(), server, Word::ServerLeft),
+            Heard::Missed => {
+                for entry in all() {
+                    drop(entry.orders.send(Order::Missed).await);
+                }
+                continue;
+            }
+        };
+        for entry in entries {
+            drop(entry.orders.send(Order::Heard { server, word: word.clone() }).await);
+        }
+    }
+}
+
+impl Drop for Rooms {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

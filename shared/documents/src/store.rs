@@ -1,0 +1,232 @@
+//! What every store of documents does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::bus::{Bus, Heard};
+use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest, Visibility};
+use crate::{PostgresStore, SqliteStore};
+
+/// Keeps rooms: what is known of each, its document, and tickets.
+///
+/// A document is a number of updates in the order of their numbers, and a snapshot that stands for
+/// all of them up to one. An update that comes twice, or that a snapshot has already, does no harm,
+/// so whoever is not sure whether something was written writes it again.
+///
+/// 1. What [`Self::append`] and [`Self::keep_snapshot`] acknowledge is durable.
+/// 2. The updates of a room have the numbers 1, 2, 3 and so on: who knows one knows that nobody will
+///    put another before it.
+/// 3. Nothing is kept of a room that is deleted, nor is anything kept for it later.
+/// 4. A ticket is taken once, and not after its time.
+/// 5. There are no more rooms, nor more bytes in them, than [`Bounds`] say; but for what several
+///    write at the same moment.
+pub trait DocumentStore: Send + Sync + std::fmt::Debug {
+    /// Keeps a new room. False if there are too many.
+    fn create(&self, room: RoomRecord) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// What is known of a room.
+    fn room(&self, id: RoomId) -> BoxFuture<'_, Result<Option<RoomRecord>, StoreError>>;
+
+    /// Deletes a room, its document and its tickets. False if there is none.
+    fn delete(&self, id: RoomId) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// What was written of a document behind the update of this number, 0 for all; and notes that
+    /// somebody was there.
+    fn load(
+        &self,
+        id: RoomId,
+        after: u64,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Loaded>, StoreError>>;
+
+    /// Writes updates, all or none of them.
+    fn append(
+        &self,
+        id: RoomId,
+        updates: Vec<Bytes>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Appended, StoreError>>;
+
+    /// Writes the document as it is with all updates up to this number, and forgets those. Nothing
+    /// happens where a later one is kept.
+    fn keep_snapshot(
+        &self,
+        id: RoomId,
+        number: u64,
+        state: Bytes,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Deletes at most `limit` rooms that nobody touched since `before`, and tickets whose time was
+    /// over at `now`. Returns the rooms.
+    fn purge(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<RoomId>, StoreError>>;
+
+    /// Keeps a ticket. False if there are too many of its room, or there is no such room.
+    fn keep_ticket(
+        &self,
+        digest: TicketDigest,
+        ticket: Ticket,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Takes a ticket, so that it is none any more.
+    fn take_ticket(
+        &self,
+        digest: TicketDigest,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>>;
+
+    /// Starts to hear other servers of this store, and returns what tells them; none where there
+    /// cannot be any.
+    fn hear(&self, heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>>;
+}
+
+/// How much a store keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Rooms.
+    pub rooms_max: u64,
+    /// Bytes of all documents together.
+    pub bytes_max: u64,
+    /// Tickets of one room that nobody came with yet.
+    pub tickets_max: u64,
+    /// How long to wait for another process to let go of the store.
+    pub patience: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            rooms_max: 10_000,
+            bytes_max: 1 << 30,
+            tickets_max: 256,
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What was written of a document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The snapshot, if there is one that is not known yet.
+    pub snapshot: Option<Bytes>,
+    /// Updates behind it, in order.
+    pub updates: Vec<Bytes>,
+    /// The number of the last update.
+    pub number: u64,
+}
+
+/// What came of writing updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// They are written.
+    Written {
+        /// The number of the last update before them.
+        before: u64,
+        /// The number of the last of them.
+        number: u64,
+    },
+    /// There is no such room any more.
+    NoRoom,
+    /// All documents together are too large.
+    Full,
+}
+
+/// Why a store cannot do what it is asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Rooms are not kept in such a store.
+    #[error(
+        "rooms are not kept at `{0}`; write `sqlite:PATH` or \
+         `postgres://USER:PASSWORD@HOST:PORT/DATABASE`"
+    )]
+    Url(String),
+    /// Another process has the file.
+    #[error("{} is in use by another process; give each gateway a file of its own", .0.display())]
+    Taken(PathBuf),
+    /// A younger version of this program wrote it.
+    #[error(
+        "{place} has version {found} of the rooms' schema and this program knows {known} at most; \
+         run a newer one, or give it another store"
+    )]
+    Newer {
+        /// Which store.
+        place: String,
+        /// What it has.
+        found: i64,
+        /// What we know.
+        known: i64,
+    },
+    /// There is no room left.
+    #[error("the rooms' store has no room left; free some on its disk")]
+    NoRoom,
+    /// It does not answer, or not as it should.
+    #[error("the rooms' store cannot be used now: {0}")]
+    Unavailable(String),
+}
+
+impl StoreError {
+    /// Of a URL that names no store. What may be a password is not shown.
+    pub(crate) fn url(url: &str) -> Self {
+        let Some((scheme, rest)) = url.split_once("://") else { return Self::Url(url.to_owned()) };
+        let place =
+            rest.rsplit_once('@').map_or(rest.to_owned(), |(_, place)| format!("…@{place}"));
+        Self::Url(format!("{scheme}://{place}"))
+    }
+}
+
+/// Opens the store that a URL names: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`
+/// (or `postgresql://…`).
+pub async fn open(url: &str, bounds: Bounds) -> Result<Arc<dyn DocumentStore>, StoreError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(PostgresStore::open(url, bounds).await?));
+    }
+    let path = url.strip_prefix("sqlite:").map(|it| it.strip_prefix("//").unwrap_or(it));
+    match path {
+        Some(path) if !path.is_empty() => {
+            Ok(Arc::new(SqliteStore::open(PathBuf::from(path), bounds).await?))
+        }
+        _ => Err(StoreError::url(url)),
+    }
+}
+
+/// A room as a row has it.
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) title: Option<String>,
+    pub(crate) visibility: String,
+    pub(crate) owner: String,
+    pub(crate) created_at: i64,
+    pub(crate) touched_at: i64,
+    pub(crate) bytes: u64,
+}
+
+impl Row {
+    /// The room that it stands for; none if somebody else wrote it.
+    pub(crate) fn record(self) -> Option<RoomRecord> {
+        Some(RoomRecord {
+            id: self.id.parse().ok()?,
+            title: self.title,
+            visibility: self.visibility.parse().unwrap_or(Visibility::Private),
+            owner: self.owner,
+            created_at: time(self.created_at),
+            touched_at: time(self.touched_at),
+            bytes: self.bytes,
+        })
+    }
+}
+
+/// A time as stores keep it.
+pub(crate) fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,379 @@
+//! The task of one room: it does what connections order one after another, and has what changes
+//! written. It ends when nobody has been there for a while and everything is written.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep_until, timeout};
+
+use crate::awareness::Speaker;
+use crate::bus::{Bus, ServerId, Word};
+use crate::document::{Document, Refused};
+use crate::limits::{Close, Limits};
+use crate::order::{Order, RoomState};
+use crate::room::{Room, Taken};
+use crate::saver::{Due, Saver};
+use crate::store::{Appended, DocumentStore, StoreError};
+use crate::words::RoomId;
+
+/// How long the last words of a room may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// What a room needs beside its orders.
+#[derive(Debug, Clone)]
+pub(crate) struct Means {
+    pub(crate) limits: Limits,
+    pub(crate) store: Arc<dyn DocumentStore>,
+    pub(crate) bus: Option<Arc<dyn Bus>>,
+}
+
+/// Why a room ends.
+enum End {
+    /// Nobody is there, and everything is written.
+    Idle,
+    /// It cannot go on; connections come again.
+    Failed(Close),
+    /// All is to be written first.
+    Drain,
+}
+
+type Writing = JoinHandle<Result<Option<Appended>, StoreError>>;
+
+struct Task {
+    id: RoomId,
+    means: Means,
+    orders: mpsc::Receiver<Order>,
+    room: Room,
+    saver: Saver,
+    /// The document has every update up to this number.
+    number: u64,
+    writing: Option<Writing>,
+    idle_since: Option<Instant>,
+    /// Others may have written what is not here.
+    is_behind: bool,
+}
+
+/// Runs a room until it ends.
+pub(crate) async fn run(id: RoomId, means: Means, mut orders: mpsc::Receiver<Order>) {
+    let now = Instant::now();
+    let (document, number, updates) = match load(&id, &means).await {
+        Ok(loaded) => loaded,
+        Err(close) => return refuse(&mut orders, close).await,
+    };
+    let mut task = Task {
+        saver: Saver::new(means.limits, updates, now),
+        room: Room::new(means.limits, document),
+        id,
+        means,
+        orders,
+        number,
+        writing: None,
+        idle_since: Some(now),
+        is_behind: false,
+    };
+    task.say(Word::WhoIsThere);
+    let end = task.work().await;
+    task.end(end).await;
+}
+
+/// The document of a room, the number of its last update, and how many its snapshot lacks.
+async fn load(id: &RoomId, means: &Means) -> Result<(Document, u64, usize), Close> {
+    let loaded = means.store.load(id.clone(), 0, Timestamp::now()).await;
+    let loaded = loaded.map_err(|error| {
+        tracing::error!(room.id = %id, "a room cannot be read: {error}");
+        Close::Resync
+    })?;
+    let loaded = loaded.ok_or(Close::NoRoom)?;
+    let behind = loaded.updates.len();
+    let updates: Vec<Bytes> = loaded.snapshot.into_iter().chain(loaded.updates).collect();
+    let (document, broken) = Document::load(&updates).map_err(|error| {
+        tracing::error!(room.id = %id, "the document of a room cannot be read: {error}");
+        Close::Resync
+    })?;
+    if broken > 0 {
+        tracing::error!(room.id = %id, broken, "a document is read without changes that break it");
+    }
+    Ok((document, loaded.number, behind))
+}
+
+/// Tells everybody who comes that it does not work.
+async fn refuse(orders: &mut mpsc::Receiver<Order>, close: Close) {
+    orders.close();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Join { reply, .. } | Order::NoteRun { reply, .. } => {
+                reply.send(Err(close)).unwrap_or_default();
+            }
+            Order::Drain
+            | Order::Look { .. }
+            | Order::Frame { .. }
+            | Order::Leave { .. }
+            | Order::Heard { .. }
+            | Order::Missed
+            | Order::Delete => {}
+        }
+    }
+}
+
+impl Task {
+    async fn work(&mut self) -> End {
+        loop {
+            let now = Instant::now();
+            if let Some(end) = self.look(now) {
+                return end;
+            }
+            if self.is_behind
+                && let Err(close) = self.catch_up().await
+            {
+                return End::Failed(close);
+            }
+            let idle_at = self.idle_since.map(|it| it + self.means.limits.idle_time);
+            let wake = [self.saver.next_at(), idle_at.filter(|it| *it > now)];
+            let wake = wake.into_iter().flatten().min();
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    None => return End::Drain,
+                    Some(order) => {
+                        if let Some(end) = self.act(order).await {
+                            return end;
+                        }
+                    }
+                },
+                written = written(&mut self.writing) => {
+                    if let Err(close) = self.note_written(written) {
+                        return End::Failed(close);
+                    }
+                }
+                () = sleep_until(wake.unwrap_or(now).into()), if wake.is_some() => {}
+            }
+            self.spread();
+        }
+    }
+
+    /// Has written what is due, and says whether this is the end.
+    fn look(&mut self, now: Instant) -> Option<End> {
+        if self.saver.unsaved_bytes() > self.means.limits.unsaved_bytes {
+            tracing::error!(room.id = %self.id, "a room's changes cannot be written; it is left");
+            return Some(End::Failed(Close::Resync));
+        }
+        if let Some(due) = self.saver.take(now) {
+            self.write(due);
+        }
+        let is_idle = self.idle_since.is_some_and(|it| now >= it + self.means.limits.idle_time);
+        (is_idle && self.saver.is_done()).then_some(End::Idle)
+    }
+
+    /// Has what is new kept, and other servers told.
+    fn spread(&mut self) {
+        let news = self.room.take_news();
+        self.say_clients(&news.clients);
+        self.saver.add(news.updates, Instant::now());
+    }
+
+    /// Tells other servers of clients here, each by itself: a word has a bound.
+    fn say_clients(&self, clients: &[u64]) {
+        for client in clients {
+            let said = self.room.awareness().tell_of(&[*client]);
+            self.say(Word::Awareness(said.into()));
+        }
+    }
+
+    fn say(&self, word: Word) {
+        if let Some(bus) = &self.means.bus {
+            bus.say(&self.id, word);
+        }
+    }
+
+    async fn act(&mut self, order: Order) -> Option<End> {
+        let now = Instant::now();
+        match order {
+            Order::Join { connection, role, outbox, reply } => {
+                let joined = self.room.join(connection, (role, outbox), now);
+                // Who does not wait for the answer any more leaves by itself.
+                reply.send(joined).unwrap_or_default();
+            }
+            Order::Frame { connection, frame } => {
+                if self.room.frame(connection, &frame, now) == Taken::Broken {
+                    tracing::error!(room.id = %self.id, "a document broke at a change; it is read anew");
+                    if let Err(close) = self.mend().await {
+                        return Some(End::Failed(close));
+                    }
+                }
+            }
+            Order::Leave { connection } => self.room.leave(connection),
+            Order::NoteRun { note, reply } => {
+                let noted = self.room.note_run(&note).or(Err(Close::Resync));
+                reply.send(noted).unwrap_or_default();
+            }
+            Order::Look { reply } => drop(reply.send(RoomState {
+                clients: self.room.clients(),
+                unsaved_bytes: self.saver.unsaved_bytes(),
+                document_bytes: self.room.document().bytes(),
+            })),
+            Order::Heard { server, word } => {
+                if let Err(close) = self.hear(server, &word) {
+                    return Some(End::Failed(close));
+                }
+            }
+            Order::Missed => {
+                self.is_behind = true;
+                self.say_clients(&self.room.awareness().all_here());
+                self.say(Word::WhoIsThere);
+            }
+            Order::Delete => return Some(End::Failed(Close::Deleted)),
+            Order::Drain => return Some(End::Drain),
+        }
+        match (self.room.clients(), self.idle_since) {
+            (0, None) => self.idle_since = Some(now),
+            (0, Some(_)) => {}
+            _ => self.idle_since = None,
+        }
+        None
+    }
+
+    fn hear(&mut self, server: ServerId, word: &Word) -> Result<(), Close> {
+        match word {
+            Word::Written(number) => self.is_behind |= *number > self.number,
+            Word::Awareness(said) => self.room.hear_there(server.0, said),
+            Word::WhoIsThere => self.say_clients(&self.room.awareness().all_here()),
+            Word::ServerLeft => self.room.end_of(Speaker::There(server.0)),
+            Word::Deleted => return Err(Close::Deleted),
+        }
+        Ok(())
+    }
+
+    /// Makes the document anew of what is written and what waits to be.
+    async fn mend(&mut self) -> Result<(), Close> {
+        let loaded = self.means.store.load(self.id.clone(), 0, Timestamp::now()).await;
+        let loaded = loaded.or(Err(Close::Resync))?.ok_or(Close::Deleted)?;
+        let updates = loaded.snapshot.into_iter().chain(loaded.updates);
+        let updates: Vec<Bytes> = updates.chain(self.saver.unsaved().cloned()).collect();
+        let (document, _) = Document::load(&updates).or(Err(Close::Resync))?;
+        self.number = loaded.number;
+        self.room.replace(document);
+        Ok(())
+    }
+
+    /// Takes what others have written.
+    async fn catch_up(&mut self) -> Result<(), Close> {
+        let loaded = self.means.store.load(self.id.clone(), self.number, Timestamp::now()).await;
+        let loaded = match loaded {
+            Ok(loaded) => loaded.ok_or(Close::Deleted)?,
+            Err(error) => {
+                // The next word of another server, or our own writing, tries again.
+                tracing::warn!(room.id = %self.id, "a room may be behind: {error}");
+                self.is_behind = false;
+                return Ok(());
+            }
+        };
+        self.is_behind = false;
+        for update in loaded.snapshot.into_iter().chain(loaded.updates) {
+            if self.room.merge(&update) == Err(Refused::Broken) {
+                return self.mend().await;
+            }
+        }
+        self.number = self.number.max(loaded.number);
+        Ok(())
+    }
+
+    fn write(&mut self, due: Due) {
+        let (store, id) = (Arc::clone(&self.means.store), self.id.clone());
+        self.writing = match due {
+            Due::Updates(updates) => Some(tokio::spawn(async move {
+                store.append(id, updates, Timestamp::now()).await.map(Some)
+            })),
+            Due::Snapshot => {
+                let (state, number) = (self.room.document().state(), self.number);
+                Some(tokio::spawn(async move {
+                    let state = state.map_err(|it| StoreError::Unavailable(it.to_string()))?;
+                    store.keep_snapshot(id, number, state.into()).await.map(|()| None)
+                }))
+            }
+        };
+    }
+
+    fn note_written(&mut self, outcome: Result<Option<Appended>, StoreError>) -> Result<(), Close> {
+        match outcome {
+            Ok(None) => self.saver.written(),
+            Ok(Some(Appended::Written { before, number })) => {
+                self.saver.written();
+                if before == self.number {
+                    self.number = number;
+                } else {
+                    // Somebody else wrote between; what was ours comes again with it.
+                    self.is_behind = true;
+                }
+                self.say(Word::Written(number));
+            }
+            Ok(Some(Appended::NoRoom)) => return Err(Close::Deleted),
+            Ok(Some(Appended::Full)) => {
+                tracing::error!(
+                    room.id = %self.id,
+                    "all documents together are too large; set GATEWAY_ROOMS_MB, or delete rooms"
+                );
+                return Err(Close::TooLarge);
+            }
+            Err(error) => {
+                tracing::error!(room.id = %self.id, "a room cannot be written now: {error}");
+                self.saver.failed(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    async fn end(mut self, end: End) {
+        match end {
+            End::Idle => {}
+            End::Failed(close) => self.room.close_all(close),
+            End::Drain => {
+                if timeout(LAST_WORDS, self.last_words()).await.is_err() {
+                    tracing::error!(room.id = %self.id, "a room's last changes could not be written");
+                }
+                self.room.close_all(Close::Draining);
+            }
+        }
+        self.say(Word::ServerLeft);
+        // Whoever came meanwhile comes again.
+        self.orders.close();
+    }
+
+    /// Does what is ordered already, and writes everything.
+    async fn last_words(&mut self) {
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Join { reply, .. } | Order::NoteRun { reply, .. } => {
+                    reply.send(Err(Close::Draining)).unwrap_or_default();
+                }
+                order => {
+                    self.act(order).await;
+                }
+            }
+        }
+        self.spread();
+        loop {
+            if self.writing.is_some() {
+                let outcome = written(&mut self.writing).await;
+                if self.note_written(outcome).is_err() {
+                    return;
+                }
+            }
+            match self.saver.take_rest() {
+                Some(due) => self.write(due),
+                None => return,
+            }
+        }
+    }
+}
+
+/// Waits until what is being written is, for ever if nothing is.
+async fn written(writing: &mut Option<Writing>) -> Result<Option<Appended>, StoreError> {
+    let Some(task) = writing else { return std::future::pending().await };
+    let outcome = task.await.unwrap_or_else(|it| Err(StoreError::Unavailable(it.to_string())));
+    *writing = None;
+    outcome
+}

@@ -1,0 +1,186 @@
+//! Rooms with a store behind them: what is told is kept, and what ends is told.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use documents::{Close, Limits, Member, Out, Role, Rooms, RunNote, Terms, Visibility};
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use tests::stores::PostgresServer;
+use tokio::time::timeout;
+use yrs::updates::decoder::Decode as _;
+use yrs::{
+    Array as _, Doc, GetString as _, Out as Value, ReadTxn as _, Text as _, Transact as _, Update,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const STEP_2: &[u8] = &[0, 1];
+const UPDATE: &[u8] = &[0, 2];
+
+/// Somebody with a document of its own.
+struct Client {
+    member: Member,
+    doc: Doc,
+}
+
+fn terms(limits: Limits) -> Terms {
+    Terms { bounds: documents::Bounds::default(), limits, ttl: SignedDuration::from_hours(1) }
+}
+
+async fn open(url: &str) -> Rooms {
+    Rooms::open(url, terms(Limits::default())).await.unwrap()
+}
+
+async fn alone() -> (Rooms, String, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("rooms").display());
+    (open(&url).await, url, directory)
+}
+
+async fn made(rooms: &Rooms) -> documents::RoomId {
+    rooms.create(None, Visibility::Private, "ann".to_owned()).await.unwrap().unwrap().id
+}
+
+/// A message of the sync protocol.
+fn message(head: &[u8], body: &[u8]) -> Bytes {
+    assert!(body.len() < 128, "its length is one byte");
+    [head, &[u8::try_from(body.len()).unwrap()], body].concat().into()
+}
+
+async fn enter(rooms: &Rooms, id: &documents::RoomId) -> Client {
+    let member = rooms.join(id, Role::Editor).await.unwrap();
+    let client = Client { member, doc: Doc::new() };
+    client.member.send(message(&[0, 0], &[0])).await;
+    client
+}
+
+impl Client {
+    async fn write(&self, text: &str) {
+        let before = self.doc.transact().state_vector();
+        self.doc.get_or_insert_text("t").push(&mut self.doc.transact_mut(), text);
+        let update = self.doc.transact().encode_diff_v1(&before);
+        self.member.send(message(UPDATE, &update)).await;
+    }
+
+    /// Takes what comes until it is as wanted, or the end.
+    async fn until(&self, is_wanted: impl Fn(&Doc) -> bool) -> Result<(), Close> {
+        let read = async {
+            while !is_wanted(&self.doc) {
+                let frame = match self.member.next().await {
+                    Out::Frame(frame) => frame,
+                    Out::Close(close) => return Err(close),
+                };
+                for head in [STEP_2, UPDATE] {
+                    if let Some(rest) = frame.strip_prefix(head) {
+                        let length = rest.iter().take_while(|it| **it >= 0x80).count() + 1;
+                        let update = Update::decode_v1(&rest[length..]).unwrap();
+                        self.doc.transact_mut().apply_update(update).unwrap();
+                    }
+                }
+            }
+            Ok(())
+        };
+        timeout(PATIENCE, read).await.expect("it comes")
+    }
+
+    async fn reads(&self, text: &str) {
+        let wanted = self.doc.get_or_insert_text("t");
+        self.until(|doc| wanted.get_string(&doc.transact()) == text).await.unwrap();
+    }
+
+    async fn ends(&self) -> Close {
+        self.until(|_| false).await.unwrap_err()
+    }
+}
+
+#[tokio::test]
+async fn what_was_told_is_there_after_a_restart() {
+    let (rooms, url, _directory) = alone().await;
+    let id = made(&rooms).await;
+    let (ann, ben) = (enter(&rooms, &id).await, enter(&rooms, &id).await);
+    ann.write("hello").await;
+    ben.reads("hello").await;
+    rooms.drain().await;
+    assert_eq!((ann.ends().await, ben.ends().await), (Close::Draining, Close::Draining));
+    assert_eq!(rooms.join(&id, Role::Editor).await.unwrap_err(), Close::Draining);
+    drop((rooms, ann, ben));
+    let rooms = open(&url).await;
+    enter(&rooms, &id).await.reads("hello").await;
+}
+
+#[tokio::test]
+async fn a_room_that_nobody_is_in_leaves_memory_and_comes_back() {
+    let (_, url, directory) = alone().await;
+    let idle_time = Duration::from_millis(20);
+    let limits = Limits { idle_time, quiet_time: idle_time, ..Limits::default() };
+    let rooms = Rooms::open(&url, terms(limits)).await.unwrap();
+    let id = made(&rooms).await;
+    let ann = enter(&rooms, &id).await;
+    ann.write("hello").await;
+    drop(ann);
+    let gone = async {
+        while rooms.state(&id).await.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("it leaves");
+    assert!(rooms.room(&id).await.unwrap().unwrap().bytes > 0);
+    enter(&rooms, &id).await.reads("hello").await;
+    drop(directory);
+}
+
+#[tokio::test]
+async fn a_room_that_is_deleted_shows_everybody_out() {
+    let (rooms, _url, _directory) = alone().await;
+    let id = made(&rooms).await;
+    let ann = enter(&rooms, &id).await;
+    assert!(rooms.delete(&id).await.unwrap());
+    assert_eq!(ann.ends().await, Close::Deleted);
+    assert_eq!(rooms.join(&id, Role::Editor).await.unwrap_err(), Close::NoRoom);
+    assert!(!rooms.delete(&id).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_ticket_opens_its_own_room_once() {
+    let (rooms, _url, _directory) = alone().await;
+    let (id, other) = (made(&rooms).await, made(&rooms).await);
+    let ticket = rooms.ticket(&id, Role::Viewer, None).await.unwrap().unwrap();
+    assert_eq!(rooms.admit(&id, &ticket.text).await.unwrap(), Some(ticket.ticket));
+    assert_eq!(rooms.admit(&id, &ticket.text).await.unwrap(), None);
+    let ticket = rooms.ticket(&id, Role::Viewer, None).await.unwrap().unwrap();
+    assert_eq!(rooms.admit(&other, &ticket.text).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn those_in_a_room_are_told_of_runs() {
+    let (rooms, _url, _directory) = alone().await;
+    let id = made(&rooms).await;
+    let ann = enter(&rooms, &id).await;
+    let (run_id, author) = ("run_1".to_owned(), "ben".to_owned());
+    rooms.note_run(&id, RunNote { run_id, author, at: Timestamp::UNIX_EPOCH }).await.unwrap();
+    let runs = ann.doc.get_or_insert_array("runs");
+    ann.until(|doc| runs.len(&doc.transact()) == 1).await.unwrap();
+    let told = runs.get(&ann.doc.transact(), 0);
+    let Some(Value::Any(told)) = told else { panic!("{told:?}") };
+    let told = told.to_string();
+    for part in ["run_1", "ben", "1970-01-01T00:00:00Z"] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_share_rooms_by_postgresql() {
+    let server = tokio::task::spawn_blocking(PostgresServer::start).await.unwrap();
+    let url = server.url("postgres");
+    let (here, there) = (open(&url).await, open(&url).await);
+    let id = made(&here).await;
+    let (ann, ben) = (enter(&here, &id).await, enter(&there, &id).await);
+    ann.write("hello").await;
+    ben.reads("hello").await;
+    ben.write(" there").await;
+    ann.reads("hello there").await;
+    assert!(there.delete(&id).await.unwrap());
+    assert_eq!((ann.ends().await, ben.ends().await), (Close::Deleted, Close::Deleted));
+    here.drain().await;
+    there.drain().await;
+}

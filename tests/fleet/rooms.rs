@@ -1,0 +1,204 @@
+//! Rooms, by clients that others wrote: Yjs and `y-websocket`, unchanged, in Node. What they do is in
+//! `clients/rooms/scenarios.mjs`; here are the gateways that they do it to.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tests::stores::PostgresServer;
+use tests::{Server, ServerBuilder, answering, lonely, repository, toolchain_path};
+
+/// Where the clients are.
+const SOURCES: &str = "tests/fleet/clients/rooms";
+/// What a gateway may hold in memory beside what it has when it starts, while it is lied to, in KiB.
+const HOSTILE_KB_MAX: u64 = 200 << 10;
+
+/// A folder with the clients and what they are made of.
+fn clients() -> Option<PathBuf> {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rooms-clients");
+    std::fs::create_dir_all(&folder).unwrap();
+    for entry in std::fs::read_dir(repository().join(SOURCES)).unwrap().flatten() {
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+        }
+    }
+    let lock = std::fs::read_to_string(folder.join("package-lock.json")).unwrap();
+    let stamp = folder.join("node_modules/.installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|it| it == lock) {
+        return Some(folder);
+    }
+    // No scripts: nothing of these packages needs one. A slow registry ends in an error.
+    let installed = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"])
+        .args(["--fetch-timeout=60000", "--fetch-retries=2", "--loglevel=error"])
+        .current_dir(&folder)
+        .env("PATH", path())
+        .status();
+    match installed {
+        Ok(status) if status.success() => {
+            std::fs::write(&stamp, lock).unwrap();
+            Some(folder)
+        }
+        // Where everything was brought in, this is a failure.
+        _ if std::env::var("REQUIRE_RUNTIMES").is_ok() => {
+            panic!("npm ci of {SOURCES}: {installed:?}; install Node.js 20 or newer with npm")
+        }
+        _ => {
+            println!("SKIPPED: npm cannot bring the clients of rooms: {installed:?}");
+            None
+        }
+    }
+}
+
+fn path() -> String {
+    format!("{}:{}", toolchain_path(), std::env::var("PATH").unwrap_or_default())
+}
+
+/// Gateways, and how one of them is started again.
+struct Gateways {
+    builder: Box<dyn Fn() -> ServerBuilder + Send>,
+    one: Option<Server>,
+    other: Option<Server>,
+}
+
+impl Gateways {
+    fn url(&self) -> String {
+        self.one.as_ref().map(|it| it.url("")).unwrap_or_default()
+    }
+
+    /// Does what the clients ask for.
+    async fn act(&mut self, what: &str) {
+        match what {
+            "restart" => {
+                let mut old = self.one.take().unwrap();
+                let port = old.port();
+                old.signal(Signal::TERM);
+                assert_eq!(old.wait(), Some(0), "{}", old.log());
+                self.one = Some(answering((self.builder)().at(port)).await);
+            }
+            "kill" => {
+                let old = self.one.take().unwrap();
+                let port = old.port();
+                old.abandon();
+                self.one = Some(answering((self.builder)().at(port)).await);
+            }
+            "kill other" => self.other.take().unwrap().abandon(),
+            _ => panic!("{what}"),
+        }
+    }
+}
+
+/// Has the clients act scenarios out; each says what came of it.
+async fn play(gateways: &mut Gateways, names: &[&str]) {
+    let folder = clients();
+    let Some(folder) = folder else { return };
+    let other = gateways.other.as_ref().map(|it| it.url("")).unwrap_or_default();
+    let mut node = Command::new("node")
+        .arg("scenarios.mjs")
+        .args([gateways.url(), other])
+        .args(names)
+        .current_dir(folder)
+        .env("PATH", path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut answers = node.stdin.take().unwrap();
+    let mut lines = BufReader::new(node.stdout.take().unwrap()).lines();
+    let mut done = Vec::new();
+    loop {
+        let next = tokio::task::spawn_blocking(move || (lines.next(), lines));
+        let (line, rest) = next.await.unwrap();
+        lines = rest;
+        let Some(line) = line else { break };
+        let told: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if let Some(what) = told["ask"].as_str() {
+            gateways.act(what).await;
+            writeln!(answers, "{}", json!({ "done": what })).unwrap();
+        } else if let Some(name) = told["done"].as_str() {
+            println!("{name}: {} ms", told["milliseconds"]);
+            done.push(name.to_owned());
+        } else {
+            let log = gateways.one.as_ref().map(Server::log).unwrap_or_default();
+            panic!("{}: {}\n{log}", told["failed"], told["why"].as_str().unwrap_or_default());
+        }
+    }
+    let status = node.wait().unwrap();
+    assert!(status.success(), "the clients ended with {status}");
+    assert_eq!(done, names);
+}
+
+/// A gateway with a file of its own, and the directory of that.
+async fn alone(settings: &[(&str, &str)]) -> (Gateways, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_owned();
+    let settings: Vec<(String, String)> =
+        settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let builder = Box::new(move || {
+        let settings: Vec<(&str, &str)> =
+            settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        lonely(&place, &settings)
+    });
+    let one = Some(answering(builder()).await);
+    (Gateways { builder, one, other: None }, directory)
+}
+
+/// What a process has in memory, in KiB: at most so far.
+fn peak_kb(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_write_together_in_a_room() {
+    let (mut gateways, _directory) = alone(&[]).await;
+    play(&mut gateways, &["converge", "offline", "presence", "echo", "unicode"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_is_entered_by_who_may_and_bears_so_much() {
+    let (mut gateways, _directory) = alone(&[]).await;
+    play(&mut gateways, &["roles", "refusals", "bounds", "slow"]).await;
+    let log = gateways.one.as_ref().unwrap().log();
+    assert!(!log.contains("ticket="), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_own_their_rooms() {
+    let keys = "ann:ann-0123456789abcdef,ben:ben-0123456789abcdef";
+    let (mut gateways, _directory) = alone(&[("GATEWAY_KEYS", keys)]).await;
+    play(&mut gateways, &["keyed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_outlives_its_server() {
+    let (mut gateways, _directory) = alone(&[]).await;
+    play(&mut gateways, &["restart", "killed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_lies_to_a_room_harms_nobody() {
+    let (mut gateways, _directory) = alone(&[]).await;
+    let before = peak_kb(gateways.one.as_ref().unwrap());
+    play(&mut gateways, &["hostile"]).await;
+    let after = peak_kb(gateways.one.as_ref().unwrap());
+    assert!(after < before + HOSTILE_KB_MAX, "{before} kB became {after} kB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_share_rooms_by_postgresql() {
+    let server = tokio::task::spawn_blocking(PostgresServer::start).await.unwrap();
+    let url = server.url("postgres");
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_owned();
+    let builder = Box::new(move || lonely(&place, &[("GATEWAY_STORE_URL", &url)]));
+    let (one, other) = (Some(answering(builder()).await), Some(answering(builder()).await));
+    let mut gateways = Gateways { builder, one, other };
+    play(&mut gateways, &["shared", "killed"]).await;
+}
