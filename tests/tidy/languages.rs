@@ -7,7 +7,7 @@ use crate::repository::{self, exists, files, files_ending, folders, hold, read, 
 use crate::tokens::{self, Kind};
 
 /// Where programs are sent to a fleet: such tests are about languages.
-const PROGRAMS: &[&str] = &["tests/fleet/", "tests/escape/"];
+const PROGRAMS: &[&str] = &["tests/fleet/", "tests/chaos/", "tests/escape/"];
 
 /// Names this short are ordinary words, unless they are what a language is called itself.
 const ALIAS_LETTERS_MIN: usize = 3;

@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(lines.control(1, control), Ok(()));
         assert_eq!(live.controls.try_recv(), Ok(control));
         assert!(live.controls.try_recv().is_err());
-        let all = (2..100).map(|it| lines.control(it, control)).flatten().count();
+        let all = (2..100).flat_map(|it| lines.control(it, control)).count();
         assert_eq!(all, CONTROLS_MAX);
     }
 }
