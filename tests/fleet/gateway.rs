@@ -292,7 +292,7 @@ async fn a_gateway_without_executors_says_so() {
     let health = get(&gateway, "/health").await;
     assert_eq!((health.status, &health.body["status"]), (503, &json!("fail")));
     let none = Target::gateway(&gateway, "python").execute(&json!({"code": "1"})).await;
-    none.is_problem(404, "unknown_language").unwrap();
+    none.is_problem(503, "no_live_executor").unwrap();
     let empty = get(&gateway, "/v1/languages").await.body;
     assert_eq!(empty["languages"], Value::Array(Vec::new()));
 }
