@@ -31,7 +31,7 @@ async fn what_is_wrong_is_refused_and_what_is_no_message_ends_the_socket() {
         assert_eq!((&error["id"], &error["errors"][0]["pointer"]), (&json!("a"), &json!(pointer)));
     }
     front.say(&json!({"type": "submit", "code": "1", "language": "cobol"})).await;
-    front.is_refused("unknown_language").await;
+    front.is_refused("no_live_executor").await;
     front.leaves("print(1)").await;
     for _ in 0..20 {
         front.0.send(Message::text("garbage")).await.unwrap();
@@ -140,7 +140,7 @@ async fn a_key_that_is_withdrawn_ends_its_sockets() {
     let mut machine = Socket::open(&gateway, VM).await;
     machine.hears_nothing().await;
     std::fs::write(&file, keys("")).unwrap();
-    gateway.signal(Signal::HUP);
+    // The file is looked at every two seconds.
     let beat = json!({"type": "heartbeat"});
     let deadline = Instant::now() + PATIENCE;
     let code = loop {

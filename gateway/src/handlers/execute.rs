@@ -89,16 +89,19 @@ async fn submit(
 
 /// A language that no executor runs may be one that workers run.
 pub(crate) fn explained(error: ApiError, shared: &Shared) -> ApiError {
-    match error {
-        ApiError::NoChoice(NoChoice::UnknownLanguage { language, known }) => {
-            let workers = shared.snapshot_for_jobs();
-            if routing::known_info(&workers, &language).is_some() {
-                return NoChoice::OnlyWorkers { language }.into();
-            }
-            NoChoice::UnknownLanguage { language, known }.into()
+    let language = match &error {
+        ApiError::NoChoice(NoChoice::UnknownLanguage { language, .. }) => language,
+        ApiError::NoChoice(NoChoice::NoLiveExecutor { language })
+            if shared.fleet.members().is_empty() =>
+        {
+            language
         }
-        error => error,
+        _ => return error,
+    };
+    if routing::known_info(&shared.snapshot_for_jobs(), language).is_none() {
+        return error;
     }
+    NoChoice::OnlyWorkers { language: language.clone() }.into()
 }
 
 /// Admits a body by the bounds of its language. With it comes the language's own name, or an
