@@ -259,7 +259,7 @@ impl ApiError {
                 response.insert_header((header::UPGRADE, "websocket"));
                 response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
             }
-            Self::Unauthorized(_) | Self::WrongTicket => {
+            Self::Unauthorized(_) | Self::WrongTicket | Self::Room(RoomError::WrongInvitation) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"flotilla\""));
             }
             Self::RateLimited(limited) => {
@@ -305,7 +305,11 @@ impl ApiError {
             | Self::TooManyViewers
             | Self::Ending
             | Self::Room(
-                RoomError::Store(_) | RoomError::TooManyRooms | RoomError::TooManyTickets,
+                RoomError::Store(_)
+                | RoomError::TooManyRooms
+                | RoomError::TooManyTickets
+                | RoomError::TooManySnippets
+                | RoomError::Untold,
             )
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             _ => None,
@@ -320,6 +324,13 @@ fn of_room(error: &RoomError) -> (StatusCode, &'static str) {
         RoomError::NoRoom => (S::NOT_FOUND, "no_room"),
         RoomError::TooManyRooms => (S::SERVICE_UNAVAILABLE, "too_many_rooms"),
         RoomError::TooManyTickets => (S::TOO_MANY_REQUESTS, "too_many_tickets"),
+        RoomError::TooManyInvitations => (S::TOO_MANY_REQUESTS, "too_many_invitations"),
+        RoomError::NoInvitation => (S::NOT_FOUND, "no_invitation"),
+        RoomError::WrongInvitation => (S::UNAUTHORIZED, "invitation_wrong"),
+        RoomError::TooManySnippets => (S::SERVICE_UNAVAILABLE, "too_many_snippets"),
+        RoomError::NoSnippet => (S::NOT_FOUND, "no_snippet"),
+        RoomError::RoleTooLow(_) => (S::FORBIDDEN, "role_too_low"),
+        RoomError::Untold => (S::SERVICE_UNAVAILABLE, "room_unavailable"),
         RoomError::NotWebSocket => (S::UPGRADE_REQUIRED, "not_a_websocket"),
         RoomError::Store(documents::StoreError::NoRoom) => (S::INSUFFICIENT_STORAGE, "store_full"),
         RoomError::Store(_) => (S::SERVICE_UNAVAILABLE, "store_unavailable"),

@@ -55,6 +55,7 @@ mod load;
 mod module_policy;
 mod queues;
 mod resources;
+mod room_runs;
 mod rooms;
 mod run_access;
 mod selftest;

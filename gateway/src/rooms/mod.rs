@@ -2,17 +2,17 @@
 
 mod origin;
 mod presence;
+mod visitor;
 
 use std::sync::Arc;
 
-use documents::{
-    Bounds, Close, Limits, Role, RoomId, RoomRecord, Rooms, StoreError, Terms, Visibility,
-};
+use documents::{Bounds, Close, Limits, Role, RoomId, Rooms, StoreError, Terms};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 
 pub(crate) use origin::may_call;
 pub(crate) use presence::{Presence, Present};
+pub(crate) use visitor::{Visitor, brings_invitation, role_of};
 
 use crate::settings::Settings;
 
@@ -24,7 +24,7 @@ const FILE_SUFFIX: &str = ".rooms";
 pub(crate) enum RoomError {
     /// Rooms are not kept here.
     #[error(
-        "no rooms are kept here; set GATEWAY_STORE_URL, such as to \
+        "no rooms and no snippets are kept here; set GATEWAY_STORE_URL, such as to \
          `sqlite:/var/lib/flotilla/jobs.db`, or GATEWAY_ROOMS_URL if jobs are kept in Redis"
     )]
     NoStore,
@@ -37,6 +37,30 @@ pub(crate) enum RoomError {
     /// Nobody comes with the tickets that there are.
     #[error("too many tickets of this room wait to be used; each is good for a minute")]
     TooManyTickets,
+    /// There are too many links to it.
+    #[error("there are too many invitations to this room already; end some")]
+    TooManyInvitations,
+    /// There is no such invitation to this room.
+    #[error("there is no such invitation; its time may be over")]
+    NoInvitation,
+    /// What came as an invitation is none, or none to this room.
+    #[error("the invitation is wrong or its time is over; ask whoever sent it for another")]
+    WrongInvitation,
+    /// As many snippets are kept as may be.
+    #[error(
+        "as many snippets are kept as may be; an operator can set GATEWAY_SNIPPETS_MAX and \
+         GATEWAY_SNIPPETS_MB"
+    )]
+    TooManySnippets,
+    /// There is no such snippet.
+    #[error("there is no such snippet; what nobody looks at for long is deleted")]
+    NoSnippet,
+    /// Whoever asks may be there, and do less than that.
+    #[error("as a {} of this room you may not do that; ask its owner for more", .0.as_str())]
+    RoleTooLow(Role),
+    /// The room does not hear of a run.
+    #[error("the room cannot be told of runs now, so this one was stopped; try again")]
+    Untold,
     /// It was asked for as a page is.
     #[error("rooms are entered by WebSocket; use a Yjs client such as `y-websocket`")]
     NotWebSocket,
@@ -51,13 +75,19 @@ pub(crate) async fn open(settings: &Settings) -> Result<Option<Arc<Rooms>>, Stor
     let bounds = Bounds {
         rooms_max: settings.rooms_max,
         bytes_max: settings.rooms_mb << 20,
+        snippets_max: settings.snippets_max,
+        snippet_bytes_max: settings.snippets_mb << 20,
         ..Bounds::default()
     };
     let limits = Limits { clients: settings.room_clients_max, ..Limits::default() };
-    let days = i64::try_from(settings.room_ttl_days).unwrap_or(i64::MAX);
-    let ttl = SignedDuration::from_hours(days.saturating_mul(24));
-    let rooms = Rooms::open(&url, Terms { bounds, limits, ttl }).await?;
+    let (ttl, snippet_ttl) = (days(settings.room_ttl_days), days(settings.snippet_ttl_days));
+    let rooms = Rooms::open(&url, Terms { bounds, limits, ttl, snippet_ttl }).await?;
     Ok(Some(Arc::new(rooms)))
+}
+
+fn days(count: u64) -> SignedDuration {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    SignedDuration::from_hours(count.saturating_mul(24))
 }
 
 /// Where rooms are kept: where settings say, or else where jobs are, in a file of their own.
@@ -74,15 +104,6 @@ fn url(settings: &Settings) -> Option<String> {
         return None;
     }
     Some(url.to_owned())
-}
-
-/// What a caller without a ticket may do in a room.
-pub(crate) fn role_of(caller: &str, room: &RoomRecord) -> Option<Role> {
-    match room.visibility {
-        _ if room.owner == caller => Some(Role::Owner),
-        Visibility::Public => Some(Role::Viewer),
-        Visibility::Private => None,
-    }
 }
 
 /// The role that a ticket is good for, which it is not any more.

@@ -22,11 +22,14 @@
 //! Where several servers share a store, each writes there what its own clients changed, in one order
 //! for all, and tells the others on a [`Bus`] that it did. Whoever is told, or wrote and found
 //! somebody else's changes before its own, reads what it has not.
+//!
+//! Snippets, which people share without a room, are kept in the same store.
 
 mod awareness;
 mod bus;
 mod document;
 mod guard;
+mod invitation;
 mod limits;
 mod member;
 mod order;
@@ -35,6 +38,8 @@ mod postgres;
 mod room;
 mod rooms;
 mod saver;
+mod secret;
+mod snippet;
 mod sqlite;
 mod store;
 mod task;
@@ -43,15 +48,16 @@ mod words;
 
 pub use bus::{Bus, Heard, ServerId, Word};
 pub use document::RunNote;
+pub use invitation::{Invitation, InvitationId};
 pub use limits::{Close, Limits};
 pub use member::Member;
 pub use order::RoomState;
 pub use outbox::Out;
 pub use postgres::PostgresStore;
-pub use rooms::{NewTicket, Rooms, Terms};
+pub use rooms::{NewInvitation, NewTicket, Rooms, Terms};
+pub use secret::SecretDigest;
+pub use snippet::SnippetId;
 pub use sqlite::SqliteStore;
 pub use store::{Appended, Bounds, DocumentStore, Loaded, StoreError, open};
 pub use wire::Malformed;
-pub use words::{
-    InvalidRoomId, Role, RoomId, RoomRecord, Ticket, TicketDigest, Visibility, random_ticket,
-};
+pub use words::{InvalidRoomId, Role, RoomId, RoomRecord, Ticket, Visibility};

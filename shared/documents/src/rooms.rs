@@ -1,5 +1,9 @@
 //! Every room of this process, and the threads that they run on.
 
+mod cleaning;
+mod guests;
+mod snippets;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +22,9 @@ use crate::order::{Order, RoomState};
 use crate::outbox::Outbox;
 use crate::store::{self, Bounds, StoreError};
 use crate::task::{self, Means};
-use crate::words::{Role, RoomId, RoomRecord, Ticket, TicketDigest, Visibility, random_ticket};
+use crate::words::{Role, RoomId, RoomRecord, Visibility};
+
+pub use guests::{NewInvitation, NewTicket};
 
 /// Threads that rooms run on: one that has much to do does not hold up requests.
 const THREADS: usize = 2;
@@ -30,16 +36,10 @@ const ORDERS_MAX: usize = 256;
 const LOADED_MAX: usize = 1000;
 /// How often a room that has just ended is opened again.
 const TRIES: usize = 3;
-/// Between two looks for rooms that nobody touched.
-const PURGE_PERIOD: Duration = Duration::from_mins(1);
-/// Rooms that are deleted at once.
-const PURGED_MAX: usize = 100;
 /// Words of other servers that wait.
 const HEARD_MAX: usize = 1024;
 /// How long all rooms may take to end.
 const DRAIN_TIME: Duration = Duration::from_secs(15);
-/// How long a ticket is good.
-const TICKET_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// What an operator sets of rooms.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,8 @@ pub struct Terms {
     pub limits: Limits,
     /// Rooms that nobody touches for so long are deleted.
     pub ttl: SignedDuration,
+    /// So are snippets.
+    pub snippet_ttl: SignedDuration,
 }
 
 /// Rooms.
@@ -57,6 +59,7 @@ pub struct Terms {
 pub struct Rooms {
     means: Means,
     ttl: SignedDuration,
+    snippet_ttl: SignedDuration,
     loaded: Arc<Loaded>,
     next_number: AtomicU64,
     is_draining: AtomicBool,
@@ -113,15 +116,6 @@ impl Drop for Registered {
     }
 }
 
-/// A ticket, just made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewTicket {
-    /// What its holder brings.
-    pub text: String,
-    /// What it is good for.
-    pub ticket: Ticket,
-}
-
 impl Rooms {
     /// Opens the store that a URL names, and starts the threads.
     pub async fn open(url: &str, terms: Terms) -> Result<Self, StoreError> {
@@ -156,6 +150,7 @@ impl Rooms {
         Ok(Self {
             means: Means { limits: terms.limits, store, bus },
             ttl: terms.ttl,
+            snippet_ttl: terms.snippet_ttl,
             loaded,
             next_number: AtomicU64::new(1),
             is_draining: AtomicBool::new(false),
@@ -204,29 +199,6 @@ impl Rooms {
         Ok(is_deleted)
     }
 
-    /// Makes a ticket. None if there are too many, or there is no such room.
-    pub async fn ticket(
-        &self,
-        room: &RoomId,
-        role: Role,
-        name: Option<String>,
-    ) -> Result<Option<NewTicket>, StoreError> {
-        let now = now();
-        let text = random_ticket().map_err(|it| StoreError::Unavailable(it.to_string()))?;
-        let expires_at = now.saturating_add(TICKET_TIME).unwrap_or(now);
-        let ticket = Ticket { room: room.clone(), role, name, expires_at };
-        let digest = TicketDigest::of(&text);
-        let is_kept = self.means.store.keep_ticket(digest, ticket.clone(), now).await?;
-        Ok(is_kept.then_some(NewTicket { text, ticket }))
-    }
-
-    /// Takes a ticket, if it is one and for this room.
-    pub async fn admit(&self, room: &RoomId, text: &str) -> Result<Option<Ticket>, StoreError> {
-        let digest = TicketDigest::of(text);
-        let taken = self.means.store.take_ticket(digest, Timestamp::now()).await?;
-        Ok(taken.filter(|it| it.room == *room))
-    }
-
     /// Lets somebody into a room.
     pub async fn join(&self, id: &RoomId, role: Role) -> Result<Member, Close> {
         for _ in 0..TRIES {
@@ -262,26 +234,6 @@ impl Rooms {
             self.loaded.gone(id, entry.number).await;
         }
         Err(Close::Resync)
-    }
-
-    /// Deletes rooms that nobody touched for long, until it is dropped.
-    pub async fn keep_clean(&self) {
-        loop {
-            let now = Timestamp::now();
-            let before = now.saturating_sub(self.ttl).unwrap_or(Timestamp::UNIX_EPOCH);
-            match self.means.store.purge(before, now, PURGED_MAX).await {
-                Ok(purged) => {
-                    for id in &purged {
-                        self.tell_deleted(id).await;
-                    }
-                    if purged.len() == PURGED_MAX {
-                        continue;
-                    }
-                }
-                Err(error) => tracing::warn!("old rooms cannot be deleted: {error}"),
-            }
-            tokio::time::sleep(PURGE_PERIOD).await;
-        }
     }
 
     /// Writes everything, and then ends every connection. Nobody comes in any more.

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// Longest name of a room, in bytes.
 const ID_BYTES_MAX: usize = 64;
@@ -50,8 +49,8 @@ impl fmt::Display for RoomId {
     }
 }
 
-/// What somebody may do in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What somebody may do in a room. Those that may do more come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything: also letting others in, and deleting the room.
@@ -76,6 +75,11 @@ impl Role {
             Self::Runner => "runner",
             Self::Viewer => "viewer",
         }
+    }
+
+    /// Whether whoever may do this may also do all that the other one does.
+    pub fn includes(self, other: Self) -> bool {
+        self <= other
     }
 
     /// Whether it changes documents.
@@ -157,29 +161,6 @@ pub struct Ticket {
     pub expires_at: Timestamp,
 }
 
-/// What a ticket is known by in a store: nobody enters with that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TicketDigest([u8; 32]);
-
-impl TicketDigest {
-    /// That of a ticket as its holder has it.
-    pub fn of(ticket: &str) -> Self {
-        Self(Sha256::digest(ticket.as_bytes()).into())
-    }
-
-    /// As a store keeps it.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// A new ticket as its holder has it: 256 random bits.
-pub fn random_ticket() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,11 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_not_what_is_kept_of_it() {
-        let (one, other) = (random_ticket().unwrap(), random_ticket().unwrap());
-        assert_eq!(one.len(), 64);
-        assert_ne!(one, other);
-        assert_ne!(TicketDigest::of(&one), TicketDigest::of(&other));
-        assert_eq!(TicketDigest::of(&one), TicketDigest::of(&one));
+    fn each_role_includes_those_below_it() {
+        for (above, role) in Role::ALL.iter().zip(&Role::ALL[1..]) {
+            assert!(above.includes(*role) && role.includes(*role) && !role.includes(*above));
+        }
     }
 }

@@ -3,9 +3,11 @@
 
 mod bus;
 mod documents;
+mod invitations;
 mod place;
 mod rooms;
 mod schema;
+mod snippets;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,8 +24,11 @@ use tokio::time::timeout;
 use self::bus::PostgresBus;
 use self::place::{Fault, Place};
 use crate::bus::{Bus, Heard};
+use crate::invitation::{Invitation, InvitationId};
+use crate::secret::SecretDigest;
+use crate::snippet::SnippetId;
 use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
-use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest};
+use crate::words::{RoomId, RoomRecord, Ticket};
 
 /// How long anybody waits for anything.
 const ANSWER: Duration = Duration::from_millis(4_500);
@@ -119,7 +124,7 @@ impl DocumentStore for PostgresStore {
 
     fn keep_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         ticket: Ticket,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -129,10 +134,61 @@ impl DocumentStore for PostgresStore {
 
     fn take_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>> {
         within(async move { rooms::take_ticket(&self.pool, digest, now).await })
+    }
+
+    fn keep_invitation(
+        &self,
+        invitation: Invitation,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let most = self.bounds.invitations_max;
+        within(async move { invitations::keep(&self.pool, &invitation, (most, now)).await })
+    }
+
+    fn invitations(
+        &self,
+        room: RoomId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>> {
+        within(async move { invitations::of(&self.pool, &room, now).await })
+    }
+
+    fn end_invitation(
+        &self,
+        room: RoomId,
+        id: InvitationId,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        within(async move { invitations::end(&self.pool, &room, &id).await })
+    }
+
+    fn keep_snippet(
+        &self,
+        id: SnippetId,
+        data: Bytes,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let bounds = self.bounds;
+        within(async move { snippets::keep(&self.pool, &id, &data, (bounds, now)).await })
+    }
+
+    fn snippet(
+        &self,
+        id: SnippetId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        within(async move { snippets::one(&self.pool, &id, now).await })
+    }
+
+    fn purge_snippets(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+        within(async move { snippets::purge(&self.pool, before, limit).await })
     }
 
     fn hear(&self, heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

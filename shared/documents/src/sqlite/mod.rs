@@ -1,8 +1,10 @@
 //! The store in a file: SQLite, in the process of the one server that uses it.
 
 mod documents;
+mod invitations;
 mod rooms;
 mod schema;
+mod snippets;
 mod thread;
 
 use std::fs::{File, TryLockError};
@@ -21,8 +23,11 @@ use tokio::sync::mpsc;
 
 use self::thread::Thread;
 use crate::bus::{Bus, Heard};
+use crate::invitation::{Invitation, InvitationId};
+use crate::secret::SecretDigest;
+use crate::snippet::SnippetId;
 use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
-use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest};
+use crate::words::{RoomId, RoomRecord, Ticket};
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
 /// back while it is written to (<https://sqlite.org/wal.html#walresetbug>).
@@ -157,7 +162,7 @@ impl DocumentStore for SqliteStore {
 
     fn keep_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         ticket: Ticket,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -167,10 +172,69 @@ impl DocumentStore for SqliteStore {
 
     fn take_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>> {
         self.run(move |connection| rooms::take_ticket(connection, digest, now))
+    }
+
+    fn keep_invitation(
+        &self,
+        invitation: Invitation,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let most = self.bounds.invitations_max;
+        self.run(move |connection| invitations::keep(connection, &invitation, (most, now)))
+    }
+
+    fn invitations(
+        &self,
+        room: RoomId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>> {
+        self.run(move |connection| invitations::of(connection, &room, now))
+    }
+
+    fn end_invitation(
+        &self,
+        room: RoomId,
+        id: InvitationId,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.run(move |connection| invitations::end(connection, &room, &id))
+    }
+
+    fn keep_snippet(
+        &self,
+        id: SnippetId,
+        data: Bytes,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let bounds = self.bounds;
+        self.run(move |connection| snippets::keep(connection, &id, &data, (bounds, now)))
+    }
+
+    fn snippet(
+        &self,
+        id: SnippetId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        self.run(move |connection| snippets::one(connection, &id, now))
+    }
+
+    fn purge_snippets(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+        let purged = self.run(move |connection| snippets::purge(connection, before, limit));
+        async move {
+            let purged = purged.await?;
+            if purged > 0 {
+                self.thread.tidy();
+            }
+            Ok(purged)
+        }
+        .boxed()
     }
 
     fn hear(&self, _heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

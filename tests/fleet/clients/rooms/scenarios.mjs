@@ -1,5 +1,6 @@
 // Scenarios by name: `node scenarios.mjs URL OTHER_URL NAME…`. Each fails by throwing.
 import { Fleet, Y, ask, equal, pause, until } from "./fleet.mjs";
+import { guests } from "./guests.mjs";
 
 const [url, other, ...names] = process.argv.slice(2);
 
@@ -55,6 +56,8 @@ async function enter(fleet, room) {
 }
 
 const scenarios = {
+  ...guests,
+
   async converge(fleet) {
     const room = await fleet.room();
     const clients = [1, 2, 3].map(() => fleet.client(room));
@@ -342,7 +345,9 @@ const scenarios = {
     viewer.write("forged");
     equal((await ben.call("GET", `/v1/rooms/${open}`)).body.role, "viewer", "its role");
     equal((await ben.call("DELETE", `/v1/rooms/${open}`)).status, 404, "it is not its own");
-    equal((await ben.call("POST", `/v1/rooms/${open}/tickets`, { role: "owner" })).status, 404, "nor");
+    const more = await ben.call("POST", `/v1/rooms/${open}/tickets`, { role: "runner" });
+    equal([more.status, more.body.code], [403, "role_too_low"], "it makes nobody more than it is");
+    await (await nobody.client(open, { ticket: await ben.ticket(open, "viewer") }).synced()).reads("look");
     owner.write("!");
     const late = await fleet.client(open).synced();
     await late.reads("look!");
@@ -376,8 +381,9 @@ const scenarios = {
   },
 };
 
+const keyed = ["keyed", ...Object.keys(guests)];
 for (const name of names) {
-  const headers = name === "keyed" ? { authorization: "Bearer ann-0123456789abcdef" } : {};
+  const headers = keyed.includes(name) ? { authorization: "Bearer ann-0123456789abcdef" } : {};
   const fleet = new Fleet(url, headers);
   const began = Date.now();
   try {
