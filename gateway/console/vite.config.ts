@@ -56,6 +56,8 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: {
-    proxy: Object.fromEntries(["/v1", "/health", "/docs", "/openapi.json"].map((it) => [it, process.env.FLOTILLA_URL ?? "http://127.0.0.1:8000"])),
+    proxy: Object.fromEntries(
+      ["/v1", "/health", "/docs", "/openapi.json"].map((it) => [it, { target: process.env.FLOTILLA_URL ?? "http://127.0.0.1:8000", ws: true }]),
+    ),
   },
 });
