@@ -31,6 +31,8 @@ export const isChecking = signal(kept.isChecking);
 export const hasTerminal = signal(kept.hasTerminal);
 /** What was on the desk before something else was put there. */
 export const before = signal<{ what: string; language: string; draft: Draft } | undefined>(undefined);
+/** What became of a link to a program, if that is not what was wanted. */
+export const told = signal<string | undefined>(undefined);
 /** Counts what was put on the desk at once, so that the editor takes it. */
 export const placed = signal(0);
 /** Whether the browser has no room for what is written. */

@@ -53,7 +53,10 @@ export class Log {
   #gone = 0;
   #notice: HTMLElement | undefined;
 
-  constructor(host: HTMLElement) {
+  constructor(
+    host: HTMLElement,
+    readonly linesMax = LINES_MAX,
+  ) {
     this.#host = host;
   }
 
@@ -120,7 +123,7 @@ export class Log {
   }
 
   #draw(lines: Line[]): void {
-    const skipped = lines.length - LINES_MAX;
+    const skipped = lines.length - this.linesMax;
     if (skipped > 0) {
       this.#gone += this.#lines + skipped - (lines[0]?.element ? 1 : 0);
       this.#empty();
@@ -168,7 +171,7 @@ export class Log {
 
   /** Takes the oldest lines away where there are too many, and says so. */
   #trim(): void {
-    while (this.#blocks.length > 1 && (this.#lines > LINES_MAX || this.#characters > CHARACTERS_MAX)) {
+    while (this.#blocks.length > 1 && (this.#lines > this.linesMax || this.#characters > CHARACTERS_MAX)) {
       const oldest = this.#blocks.shift();
       if (!oldest) break;
       oldest.element.remove();
