@@ -412,6 +412,12 @@ test("a flood of short lines leaves the page usable, and says what it leaves out
       await page.locator(".results").waitFor();
       await page.getByText(/earlier lines not shown$/).waitFor();
       assert.ok((await log(page).locator(".log-line").count()) <= 10_000);
+      const download = page.waitForEvent("download");
+      await page.getByRole("button", { name: "Save all" }).click();
+      const file = await (await download).createReadStream();
+      let bytes = 0;
+      for await (const chunk of file) bytes += chunk.length;
+      assert.equal(bytes, 800_001);
       await page.locator(".cm-content").click();
       await page.keyboard.type("alive");
       await page.locator(".cm-content").getByText("alive").first().waitFor();
