@@ -97,6 +97,16 @@ async fn a_job_is_a_run_whose_answer_is_fetched_later() {
     assert_eq!(list["jobs"][0]["id"], json!(failing));
     let rest = get(&gateway, &format!("/v1/jobs?cursor={}", list["next"].as_str().unwrap())).await;
     assert_eq!(rest.body["jobs"][0]["id"], json!(id));
+    let counts = get(&gateway, "/v1/jobs?state=dead&queue=default&counts=true").await.body;
+    assert_eq!(counts["jobs"], json!([]));
+    let expected = json!({"scheduled": 0, "ready": 0, "leased": 0, "succeeded": 2, "cancelled": 0,
+        "expired": 0, "dead": 0});
+    assert_eq!(counts["counts"], expected, "whatever else is asked for");
+    let elsewhere = get(&gateway, "/v1/jobs?queue=large").await.body;
+    assert_eq!(elsewhere, json!({"jobs": [], "next": null}));
+    let submission = get(&gateway, &format!("/v1/jobs/{id}/submission")).await.body;
+    assert_eq!(submission, program("print(6 * 7)"));
+    get(&gateway, "/v1/jobs/nothing/submission").await.is_problem(404, "no_job").unwrap();
     let metrics = get(&gateway, "/metrics").await.body;
     let line = "gateway_jobs{language=\"python\",queue=\"default\",state=\"ready\"} 0\n";
     assert!(metrics.as_str().unwrap().contains(line), "{metrics}");
@@ -105,6 +115,34 @@ async fn a_job_is_a_run_whose_answer_is_fetched_later() {
         (&queue["durability"], &queue["languages"][0]["ready"]),
         (&json!("power_loss"), &json!(0))
     );
+}
+
+#[tokio::test]
+async fn who_follows_a_job_that_waits_hears_how_it_comes_up() {
+    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = keeper(&[("python", &python)], &directory).await;
+    let mut last = String::new();
+    for _ in 0..3 {
+        last = submitted(&gateway, &program("import time\ntime.sleep(4)")).await;
+    }
+    let events = client().get(gateway.url(&format!("/v1/jobs/{last}/events"))).send().await;
+    let events = events.unwrap().text().await.unwrap();
+    let events = events.lines().filter_map(|it| it.strip_prefix("data: "));
+    let events = events.map(|it| serde_json::from_str::<Value>(it).unwrap());
+    let mut told: Vec<(String, Option<u64>)> = events
+        .map(|it| (it["state"].as_str().unwrap().to_owned(), it["position"].as_u64()))
+        .collect();
+    told.dedup();
+    let state = |state: &str, place| (state.to_owned(), place);
+    let expected = [
+        state("ready", Some(1)),
+        state("ready", Some(0)),
+        state("leased", None),
+        state("succeeded", None),
+    ];
+    // It may have been heard of before the first one was started.
+    assert!(told.ends_with(&expected), "{told:?}");
 }
 
 #[tokio::test]

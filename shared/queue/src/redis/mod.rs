@@ -23,8 +23,8 @@ use self::link::Link;
 use self::pack::millis;
 use crate::{
     Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
-    Completion, Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job,
-    JobId, JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
+    Completion, Counts, Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held,
+    Job, JobId, JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
     StoredResult, Swept, Wakes,
 };
 
@@ -280,6 +280,15 @@ impl JobStore for RedisStore {
         .boxed()
     }
 
+    fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+        async move {
+            let mut call = self.call(&scripts::BODY);
+            call.arg(&id.as_bytes()[..]);
+            self.link.run(&call).await
+        }
+        .boxed()
+    }
+
     fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>> {
         async move {
             let mut call = self.call(&scripts::RESULT);
@@ -315,6 +324,16 @@ impl JobStore for RedisStore {
                 page.next = rest.next;
             }
             Ok(page)
+        }
+        .boxed()
+    }
+
+    fn counts(&self, caller: Option<String>) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        async move {
+            let mut call = self.call(&scripts::COUNTS);
+            call.arg(caller.is_some()).arg(caller.unwrap_or_default());
+            let found: Vec<(String, u64)> = self.link.run(&call).await?;
+            Ok(Counts::of(found.iter().map(|(state, jobs)| (state.as_str(), *jobs))))
         }
         .boxed()
     }
