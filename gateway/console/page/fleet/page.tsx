@@ -2,11 +2,12 @@
 import { useEffect, useMemo, useRef } from "preact/hooks";
 
 import { age, clock, count, duration, moment, plural, words } from "../lib/format";
-import { poll, type Polled } from "../lib/poll";
+import type { Polled } from "../lib/fresh";
+import { poll } from "../lib/poll";
 import { announce } from "../shell/announce";
+import { Live, useNow } from "../shell/live";
 import { note, place } from "../shell/router";
 import { ExecutorCard } from "./executor";
-import { Live, useNow } from "./live";
 import { type Fleet, news, WINDOWS, withPoints } from "./report";
 
 /** The state comes every two seconds, and every fifth time with the points of its history, which are many. */
@@ -44,7 +45,7 @@ export default function FleetPage() {
           <Verdict fleet={fleet} polled={polled} />
         </div>
         <div class="fleet-controls">
-          <Live polled={polled} />
+          <Live polled={polled} what="The fleet's state" />
           <fieldset class="choice">
             <legend class="visually-hidden">How far back</legend>
             {WINDOWS.map((it) => (
