@@ -102,6 +102,10 @@ for (const look of LOOKS) {
         await page.goto("/jobs?language=nothing");
         await page.getByRole("heading", { name: "No job is like that" }).waitFor();
         await isAccessible(page, "an empty list");
+        await page.goto("/jobs?caller=nobody");
+        await page.getByRole("heading", { name: "No jobs yet" }).waitFor();
+        await isAccessible(page, "a page without jobs");
+        await fits(page, "a page without jobs");
       },
       look,
     ));
