@@ -21,7 +21,7 @@ use crate::target::{Answer, get, whole};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway that keeps its jobs in a directory, with its executors.
-async fn keeper(executors: &[(&str, &Server)], directory: &tempfile::TempDir) -> Server {
+pub(crate) async fn keeper(executors: &[(&str, &Server)], directory: &tempfile::TempDir) -> Server {
     let url = format!("sqlite:{}", directory.path().join("jobs.db").display());
     gateway(executors, &[("GATEWAY_STORE_URL", &url), ("GATEWAY_DRAIN_SECONDS", "5")]).await
 }
@@ -115,34 +115,6 @@ async fn a_job_is_a_run_whose_answer_is_fetched_later() {
         (&queue["durability"], &queue["languages"][0]["ready"]),
         (&json!("power_loss"), &json!(0))
     );
-}
-
-#[tokio::test]
-async fn who_follows_a_job_that_waits_hears_how_it_comes_up() {
-    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = keeper(&[("python", &python)], &directory).await;
-    let mut last = String::new();
-    for _ in 0..3 {
-        last = submitted(&gateway, &program("import time\ntime.sleep(4)")).await;
-    }
-    let events = client().get(gateway.url(&format!("/v1/jobs/{last}/events"))).send().await;
-    let events = events.unwrap().text().await.unwrap();
-    let events = events.lines().filter_map(|it| it.strip_prefix("data: "));
-    let events = events.map(|it| serde_json::from_str::<Value>(it).unwrap());
-    let mut told: Vec<(String, Option<u64>)> = events
-        .map(|it| (it["state"].as_str().unwrap().to_owned(), it["position"].as_u64()))
-        .collect();
-    told.dedup();
-    let state = |state: &str, place| (state.to_owned(), place);
-    let expected = [
-        state("ready", Some(1)),
-        state("ready", Some(0)),
-        state("leased", None),
-        state("succeeded", None),
-    ];
-    // It may have been heard of before the first one was started.
-    assert!(told.ends_with(&expected), "{told:?}");
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ mod faulty;
 mod full_disk;
 mod gateway;
 mod interactive;
+mod job_events;
 mod killed;
 mod load;
 mod module_policy;

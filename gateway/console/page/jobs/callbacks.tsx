@@ -2,19 +2,23 @@
 import { useEffect, useMemo } from "preact/hooks";
 
 import { age, plural } from "../lib/format";
+import { key } from "../lib/key";
 import { poll } from "../lib/poll";
 import { Link } from "../shell/link";
 import { useNow } from "../shell/live";
-import { capital, Command, Head, Id, Waiting } from "./parts";
+import { capital, Command, Head, Id, useExample, Waiting } from "./parts";
 import type { Callback } from "./report";
+import { curl } from "./submission";
 
 const PERIOD_MS = 5000;
-const EXAMPLE = `{"language": "python", "code": "print(6 * 7)", "callbackUrl": "https://example.com/hook"}`;
+/** Where to, for example. */
+const HOOK = "https://example.com/hook";
 
 export default function CallbacksPage() {
   const polled = useMemo(() => poll<{ callbacks: Callback[] }>(() => "/v1/callbacks", PERIOD_MS), []);
   useEffect(() => polled.stop, [polled]);
   const now = useNow();
+  const example = useExample();
   const callbacks = polled.data.value?.callbacks;
   return (
     <div class="jobs">
@@ -28,7 +32,7 @@ export default function CallbacksPage() {
             A job with a <code>callbackUrl</code> is posted there once it is over, signed. One that is not taken is tried nine times in about
             six hours, and stands here meanwhile and when it is given up.
           </p>
-          <Command label="A job that calls back" text={EXAMPLE} />
+          <Command label="A job that calls back" text={curl(location.origin, { ...example, callbackUrl: HOOK }, key.value !== undefined).trim()} />
           <p class="muted">
             The gateway sends them once it has <code>GATEWAY_CALLBACK_SECRET</code>.
           </p>

@@ -1,25 +1,24 @@
 /** One job: how it came to be what it is, what it runs, and what came of it. */
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
-import { get, post, Problem } from "../lib/api";
-import { age, duration, moment, plural } from "../lib/format";
+import { get, Problem } from "../lib/api";
+import { age, moment, plural } from "../lib/format";
 import { follow } from "../lib/follow";
-import { key } from "../lib/key";
-import { ending, titleOf, toneOf } from "../run/standing";
-import { linkTo } from "../play/share";
+import { ending, titleOf } from "../run/standing";
 import { announce } from "../shell/announce";
-import { Icon } from "../shell/icon";
 import { Link } from "../shell/link";
 import { Live, useNow } from "../shell/live";
-import { go, note, place, type PlaceProps } from "../shell/router";
-import { attempt, cancel, copy, redrive, told } from "./acts";
+import { place, type PlaceProps } from "../shell/router";
+import { Actions } from "./actions";
+import { told } from "./acts";
 import { SideBySide } from "./again";
-import { Fact, Id, Notice, StateBadge, Waiting, when } from "./parts";
-import { type Callback, isFinal, reasonOf, type Shown } from "./report";
+import { Fact, Id, Notice, Waiting } from "./parts";
+import { type Callback, isFinal, type Shown } from "./report";
 import { ResultPane } from "./result";
 import { Sources } from "./sources";
+import { Standing } from "./standing";
 import { Steps } from "./steps";
-import { again, curl, shared, type Submission } from "./submission";
+import type { Submission } from "./submission";
 
 export default function JobPage({ params }: PlaceProps) {
   return <Followed key={params.id} id={params.id ?? ""} />;
@@ -154,38 +153,6 @@ function Contents({ job, at, follow }: { job: Shown; at: number; follow: () => v
   );
 }
 
-/** In a sentence, what is to be known first. */
-function Standing({ job, now, at }: { job: Shown; now: number; at: number }) {
-  return (
-    <p class="standing-line">
-      <StateBadge state={job.state} />
-      {job.result && toneOf(job.result.status) !== "pass" ? <span class={`badge badge-${toneOf(job.result.status)}`}>{titleOf(job.result.status)}</span> : null}
-      <span class="standing-text number">{standing(job, now, at)}</span>
-    </p>
-  );
-}
-
-function standing(job: Shown, now: number, at: number): string {
-  if (job.cancelRequested && !isFinal(job)) return "Its worker is told to stop it.";
-  if (job.state === "scheduled" && job.runAt) {
-    const left = Math.max(0, (Date.parse(job.runAt) - now) / 1000);
-    return `Its time comes in ${age(left)}, at ${when(Date.parse(job.runAt), now)}.`;
-  }
-  if (job.state === "ready") {
-    const before = job.position ? `${plural(job.position, "job is", "jobs are")} before it` : "It is next";
-    const left = job.expectedStartMs === null ? undefined : Math.max(0, job.expectedStartMs - (now - at));
-    return `${before}${left === undefined ? "" : left < 1000 ? "; it starts in a moment" : `; it starts in about ${age(left / 1000)}`}.`;
-  }
-  if (job.state === "leased" && job.startedAt) return `Runs for ${age((now - Date.parse(job.startedAt)) / 1000)}.`;
-  if (job.result) {
-    const took = job.startedAt && job.finishedAt ? `in ${duration(Date.parse(job.finishedAt) - Date.parse(job.startedAt))}` : "";
-    return [ending(job.result), took].filter(Boolean).join(", ");
-  }
-  if (job.state === "expired") return "It could not be started in time.";
-  if (job.state === "dead" && job.reason) return `${reasonOf(job.reason)}.`;
-  return "";
-}
-
 function NoResult({ job }: { job: Shown }) {
   const text: Record<string, string> = {
     dead: "A dead job has no result: no attempt came to its end. Redrive it once what was wrong is put right.",
@@ -199,70 +166,5 @@ function NoResult({ job }: { job: Shown }) {
       </div>
       <p class="muted pad">{text[job.state] ?? "Its output appears here once the program has ended."}</p>
     </>
-  );
-}
-
-interface ActionsProps {
-  job: Shown;
-  submission: Submission | undefined;
-  entry: string;
-  follow: () => void;
-}
-
-function Actions({ job, submission, entry, follow }: ActionsProps) {
-  const [isSending, setSending] = useState(false);
-  const runAgain = async () => {
-    if (!submission) return;
-    setSending(true);
-    const made = await attempt("It was not run again", () => post<Shown>("/v1/jobs", again(submission, job)));
-    setSending(false);
-    if (!made) return;
-    announce("It runs again");
-    if (job.result) note({ again: made.id });
-    else go(`/jobs/${made.id}`);
-  };
-  const play = async () => {
-    const program = submission && shared(submission, job.language, entry);
-    if (!program) {
-      told.value = { isFault: true, text: "The playground takes programs of text files only, and this one has others." };
-      return;
-    }
-    const link = await attempt("It was not opened", () => linkTo(program));
-    if (link) go(link.href);
-  };
-  return (
-    <div class="actions">
-      {isFinal(job) ? null : (
-        <button type="button" class="button danger" disabled={job.cancelRequested} onClick={() => void cancel(job)}>
-          <Icon name="stop" />
-          Cancel
-        </button>
-      )}
-      {job.state === "dead" ? (
-        <button type="button" class="button primary" onClick={async () => (await redrive(job)) && follow()}>
-          <Icon name="again" />
-          Redrive
-        </button>
-      ) : null}
-      {isFinal(job) ? (
-        <button type="button" class={`button ${job.state === "dead" ? "" : "primary"}`} disabled={!submission || isSending} onClick={runAgain}>
-          <Icon name="again" />
-          Run it again exactly
-        </button>
-      ) : null}
-      <button type="button" class="button" disabled={!submission} onClick={play}>
-        <Icon name="play" />
-        Open in playground
-      </button>
-      <button
-        type="button"
-        class="button"
-        disabled={!submission}
-        onClick={() => submission && void copy(curl(location.origin, again(submission, job), key.value !== undefined), "The request is")}
-      >
-        <Icon name="copy" />
-        Copy as curl
-      </button>
-    </div>
   );
 }

@@ -1,10 +1,12 @@
 /** What the pages of jobs have in common: their head, states, and what is shown where there is nothing. */
 import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
 
-import { Problem } from "../lib/api";
+import { get, Problem } from "../lib/api";
 import { clock, moment } from "../lib/format";
-import { forgetKey, key } from "../lib/key";
 import type { Polled } from "../lib/fresh";
+import { forgetKey, key } from "../lib/key";
+import type { Language } from "../play/program";
 import { Confirmer } from "../shell/dialog";
 import { Icon } from "../shell/icon";
 import { Link } from "../shell/link";
@@ -115,6 +117,23 @@ export function Command({ text, label }: { text: string; label: string }) {
       </button>
     </div>
   );
+}
+
+/** A job that may be submitted, once it is known what can be run. */
+export function useExample(): Record<string, unknown> {
+  const [example, setExample] = useState<Record<string, unknown>>({ language: "…", code: "…" });
+  useEffect(() => {
+    const gone = new AbortController();
+    get<{ languages: Pick<Language, "id" | "example" | "available">[] }>("/v1/languages", gone.signal).then(
+      ({ languages }) => {
+        const found = languages.find((it) => it.available) ?? languages[0];
+        if (found) setExample({ language: found.id, code: found.example.trim() });
+      },
+      () => undefined,
+    );
+    return () => gone.abort();
+  }, []);
+  return example;
 }
 
 /** What is shown in place of what cannot be shown. */

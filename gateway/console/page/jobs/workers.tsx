@@ -49,7 +49,7 @@ function Nobody() {
         An executor that nobody can reach from outside runs jobs as a worker: it calls this gateway, and nothing calls it. With a key of the
         role <code>work</code>:
       </p>
-      <Command label="A command that starts a worker" text={`EXECUTOR_PULL_URL=${location.origin} EXECUTOR_PULL_KEY=… executor-python`} />
+      <Command label="A command that starts a worker" text={`EXECUTOR_PULL_URL=${location.origin} EXECUTOR_PULL_KEY=… executor-LANGUAGE`} />
     </div>
   );
 }

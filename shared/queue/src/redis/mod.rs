@@ -78,6 +78,13 @@ impl RedisStore {
         call(script, &self.clock, self.id)
     }
 
+    /// The same about a job.
+    fn call_of(&self, script: &'static Script, id: JobId) -> ScriptInvocation<'static> {
+        let mut call = self.call(script);
+        call.arg(&id.as_bytes()[..]);
+        call
+    }
+
     /// Does something to jobs, and tells who waits for them.
     async fn change<T: ::redis::FromRedisValue>(
         &self,
@@ -201,9 +208,7 @@ impl JobStore for RedisStore {
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::CANCEL);
-            call.arg(&id.as_bytes()[..]);
-            let answer: String = self.link.run(&call).await?;
+            let answer: String = self.link.run(&self.call_of(&scripts::CANCEL, id)).await?;
             self.wakes.tell_of([id]);
             unpack::cancelled(&answer)
         }
@@ -242,8 +247,7 @@ impl JobStore for RedisStore {
 
     fn redrive(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::REDRIVE);
-            call.arg(&id.as_bytes()[..]);
+            let call = self.call_of(&scripts::REDRIVE, id);
             self.change(&call, [id]).await
         }
         .boxed()
@@ -271,9 +275,8 @@ impl JobStore for RedisStore {
 
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::JOB);
-            call.arg(&id.as_bytes()[..]);
-            let found: Option<(unpack::Fields, i64)> = self.link.run(&call).await?;
+            let found: Option<(unpack::Fields, i64)> =
+                self.link.run(&self.call_of(&scripts::JOB, id)).await?;
             let position = |at: i64| u64::try_from(at).ok();
             found.map(|(job, at)| unpack::job(id.as_bytes(), job, position(at))).transpose()
         }
@@ -281,19 +284,12 @@ impl JobStore for RedisStore {
     }
 
     fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
-        async move {
-            let mut call = self.call(&scripts::BODY);
-            call.arg(&id.as_bytes()[..]);
-            self.link.run(&call).await
-        }
-        .boxed()
+        async move { self.link.run(&self.call_of(&scripts::BODY, id)).await }.boxed()
     }
 
     fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::RESULT);
-            call.arg(&id.as_bytes()[..]);
-            let found: Option<Vec<u8>> = self.link.run(&call).await?;
+            let found: Option<Vec<u8>> = self.link.run(&self.call_of(&scripts::RESULT, id)).await?;
             Ok(found.map(|body| StoredResult { body }))
         }
         .boxed()
@@ -301,9 +297,8 @@ impl JobStore for RedisStore {
 
     fn attempts(&self, id: JobId) -> BoxFuture<'_, Result<Vec<Attempt>, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::ATTEMPTS);
-            call.arg(&id.as_bytes()[..]);
-            let found: Vec<unpack::AttemptAnswer> = self.link.run(&call).await?;
+            let found: Vec<unpack::AttemptAnswer> =
+                self.link.run(&self.call_of(&scripts::ATTEMPTS, id)).await?;
             Ok((1..).zip(found).map(unpack::attempt).collect())
         }
         .boxed()
