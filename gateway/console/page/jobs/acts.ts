@@ -5,7 +5,7 @@ import { Problem, post, send } from "../lib/api";
 import { plural } from "../lib/format";
 import { announce } from "../shell/announce";
 import { confirm } from "../shell/dialog";
-import type { Job, Shown, Worker } from "./report";
+import type { Job, Worker } from "./report";
 
 export interface Told {
   isFault: boolean;
@@ -20,7 +20,8 @@ export const told = signal<Told | undefined>(undefined);
 /** Jobs that are redriven at a time. */
 const AT_ONCE = 4;
 
-function tell(text: string): void {
+/** Says what came of an act, where nothing else on the page does. */
+export function tell(text: string): void {
   told.value = { isFault: false, text };
   announce(text);
 }
@@ -52,25 +53,21 @@ export function adviceOf(problem: Pick<Problem, "status" | "code" | "retryAfter"
 
 const path = (id: string) => `/v1/jobs/${encodeURIComponent(id)}`;
 
-/** Asks, and then ends a job. */
-export async function cancel(job: Job): Promise<boolean> {
+/** Asks, and then ends a job: the job as it is then, or nothing if that was refused or not wanted. */
+export async function cancel(job: Job): Promise<Job | undefined> {
   const isRunning = job.state === "leased";
   const isWanted = await confirm({
     title: "Cancel this job?",
     text: isRunning ? "Its program is stopped where it is, and what it did so far is lost." : "It will not be run.",
     action: "Cancel the job",
   });
-  if (!isWanted) return false;
-  const done = await attempt("It was not cancelled", async () => (await send(path(job.id), { method: "DELETE" })).json() as Promise<Shown>);
-  if (done) tell(done.state === "cancelled" ? "The job is cancelled" : "Its worker is told to stop it");
-  return done !== undefined;
+  if (!isWanted) return undefined;
+  return attempt("It was not cancelled", async () => (await send(path(job.id), { method: "DELETE" })).json() as Promise<Job>);
 }
 
 /** Makes a dead job ready again. */
-export async function redrive(job: Job): Promise<boolean> {
-  const done = await attempt("It was not redriven", () => post<Shown>(`${path(job.id)}/redrive`, {}));
-  if (done) tell("The job is ready again");
-  return done !== undefined;
+export function redrive(job: Job): Promise<Job | undefined> {
+  return attempt("It was not redriven", () => post<Job>(`${path(job.id)}/redrive`, {}));
 }
 
 /** Asks, and then makes several dead jobs ready again. */
@@ -87,7 +84,7 @@ export async function redriveAll(jobs: Job[]): Promise<boolean> {
   const work = async () => {
     for (let job = waiting.shift(); job; job = waiting.shift()) {
       const { id } = job;
-      if (await attempt("Not redriven", () => post<Shown>(`${path(id)}/redrive`, {}))) done += 1;
+      if (await attempt("Not redriven", () => post<Job>(`${path(id)}/redrive`, {}))) done += 1;
       else refused = told.value;
     }
   };

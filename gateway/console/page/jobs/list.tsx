@@ -6,7 +6,7 @@ import { Link } from "../shell/link";
 import { useNow } from "../shell/live";
 import { Menu } from "../shell/menu";
 import { go } from "../shell/router";
-import { cancel, copy, redrive, redriveAll } from "./acts";
+import { cancel, copy, redrive, redriveAll, tell } from "./acts";
 import { changed, type Filters, isNarrowed, written } from "./filters";
 import { Command, Id, StateBadge, useExample, when } from "./parts";
 import { isFinal, type Job, type Listing, ranMs, reasonOf, STATES } from "./report";
@@ -73,6 +73,17 @@ export function List({ listing, filters, again }: { listing: Listing; filters: F
 function Row({ job, now, hasCallers, again }: { job: Job; now: number; hasCallers: boolean; again: () => void }) {
   const created = Date.parse(job.createdAt);
   const href = `/jobs/${job.id}`;
+  const end = async () => {
+    const done = await cancel(job);
+    if (!done) return;
+    tell(done.state === "cancelled" ? "The job is cancelled" : "Its worker is told to stop it");
+    again();
+  };
+  const revive = async () => {
+    if (!(await redrive(job))) return;
+    tell("The job is ready again");
+    again();
+  };
   const why = job.state === "dead" || job.state === "scheduled" ? job.reason : null;
   return (
     <tr role="row">
@@ -114,8 +125,8 @@ function Row({ job, now, hasCallers, again }: { job: Job; now: number; hasCaller
           items={[
             { title: "Open", choose: () => go(href) },
             { title: "Copy its id", choose: () => void copy(job.id, "The id is") },
-            ...(job.state === "dead" ? [{ title: "Redrive", choose: async () => (await redrive(job)) && again() }] : []),
-            ...(isFinal(job) ? [] : [{ title: "Cancel…", isDangerous: true, choose: async () => (await cancel(job)) && again() }]),
+            ...(job.state === "dead" ? [{ title: "Redrive", choose: revive }] : []),
+            ...(isFinal(job) ? [] : [{ title: "Cancel…", isDangerous: true, choose: end }]),
           ]}
         />
       </td>
