@@ -45,6 +45,9 @@ function compressed(): Plugin {
   };
 }
 
+/** The gateway that a page which is being written talks to. */
+const target = process.env.FLOTILLA_URL ?? "http://127.0.0.1:8000";
+
 export default defineConfig({
   base: "/",
   plugins: [earlyTheme(), compressed()],
@@ -56,6 +59,6 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: {
-    proxy: Object.fromEntries(["/v1", "/health", "/docs", "/openapi.json"].map((it) => [it, process.env.FLOTILLA_URL ?? "http://127.0.0.1:8000"])),
+    proxy: Object.fromEntries(["/v1", "/collab", "/health", "/docs", "/openapi.json"].map((it) => [it, { target, ws: true }])),
   },
 });
