@@ -4,4 +4,6 @@ import type { Route } from "./shell/router";
 export const routes: Route[] = [
   { path: "/", name: "Fleet", load: () => import("./fleet/page") },
   { path: "/play", name: "Playground", load: () => import("./play/page") },
+  { path: "/rooms", name: "Rooms", load: () => import("./rooms/lobby") },
+  { path: "/rooms/:id", name: "Room", hidden: true, load: () => import("./rooms/page") },
 ];
