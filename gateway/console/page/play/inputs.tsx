@@ -1,12 +1,12 @@
 /** What a program is run with. */
 import * as desk from "./desk";
-import { split } from "./program";
+import { SECONDS, split } from "./program";
 
 export function Inputs() {
   const { args, input } = desk.draft.value;
   const limits = desk.limits.value;
   const most = desk.language.value?.limits ?? {};
-  const number = (name: "timeout" | "memoryMb", fallback: number) => (event: Event) => {
+  const number = (name: "timeout" | "memoryMb", fallback?: number) => (event: Event) => {
     const value = Number((event.currentTarget as HTMLInputElement).value);
     desk.changeLimits({ [name]: value > 0 ? value : fallback });
   };
@@ -24,7 +24,7 @@ export function Inputs() {
             id="stdin"
             rows={3}
             spellcheck={false}
-            placeholder="What the program reads"
+            placeholder="What the program reads; leave it empty to type while it runs"
             value={input}
             onInput={(it) => desk.change({ input: it.currentTarget.value })}
           />
@@ -49,8 +49,9 @@ export function Inputs() {
             min={0.1}
             step="any"
             max={most.timeoutMaxSeconds ?? 60}
-            value={limits.timeout}
-            onChange={number("timeout", 10)}
+            placeholder={String(SECONDS)}
+            value={limits.timeout ?? ""}
+            onChange={number("timeout")}
           />
         </div>
         <div class="field">

@@ -11,7 +11,7 @@ import { type Complaint, type Editor, open } from "./editor";
 import { Files } from "./files";
 import { Inputs } from "./inputs";
 import { checkOf, draftOf, draftOfExample } from "./program";
-import { Output, type OutputHandle } from "./output";
+import { type OutputHandle, Result } from "./output";
 import { pack, SHARE_MAX, TooLarge, unpack } from "./share";
 
 /** How often languages that cannot be run are looked for again. */
@@ -113,7 +113,7 @@ function Desk() {
           <Inputs />
         </section>
         <section class="pane" aria-label="Result">
-          <Output handle={output} onRunning={setRunning} onLink={goTo} />
+          <Result handle={output} onRunning={setRunning} onLink={goTo} />
         </section>
       </div>
     </div>

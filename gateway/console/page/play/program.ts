@@ -13,14 +13,17 @@ export interface Draft {
 }
 
 export interface Limits {
-  /** Seconds. */
-  timeout: number;
+  /** Seconds; without any it is what suits: longer where somebody types. */
+  timeout?: number | undefined;
   memoryMb: number;
   /** What to bring back, such as `*.png`. */
   bring: string;
 }
 
-export const LIMITS: Limits = { timeout: 10, memoryMb: 128, bring: "*.png *.svg *.jpg *.gif *.webp" };
+/** Seconds that a program may compute where nothing else is said. */
+export const SECONDS = 10;
+
+export const LIMITS: Limits = { memoryMb: 128, bring: "*.png *.svg *.jpg *.gif *.webp" };
 
 export interface StringSyntax {
   open: string;
@@ -140,10 +143,21 @@ export function requestOf(
     ...checkOf(language, version, draft),
     ...(draft.input ? { inputData: draft.input } : {}),
     ...(args.length > 0 ? { args } : {}),
-    timeout: limits.timeout,
+    timeout: limits.timeout ?? SECONDS,
     memoryLimit: limits.memoryMb,
     ...(bring.length > 0 ? { outputFiles: bring } : {}),
   };
+}
+
+/**
+ * The body of `POST /v1/runs` for the same. A program without input is typed into while it runs, and one on a
+ * terminal always is. Then it may wait for as long as the fleet lets it, and still compute no longer.
+ */
+export function runOf(body: Record<string, unknown>, limits: Limits, tty?: { cols: number; rows: number }): Record<string, unknown> {
+  if (!tty && body.inputData !== undefined) return body;
+  const { timeout, ...rest } = body;
+  const time = limits.timeout === undefined ? { cpuTime: timeout } : { timeout };
+  return { ...rest, ...time, ...(tty ? { tty } : { interactive: true }) };
 }
 
 /** The body of `POST /v1/validate`. */

@@ -5,7 +5,7 @@ const told = signal("");
 
 /** Says something once the reader has nothing else to say. The same words twice are said twice. */
 export function announce(text: string): void {
-  told.value = told.value === text ? `${text}\u00a0` : text;
+  told.value = told.peek() === text ? `${text}\u00a0` : text;
 }
 
 export function Announcer() {

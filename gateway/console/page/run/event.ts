@@ -1,0 +1,114 @@
+/** What a run tells: the events of its log as the gateway sends them, and what becomes of the way there. */
+import { Problem } from "../lib/api";
+
+export interface OutputFile {
+  path: string;
+  content: string;
+  encoding: "utf8" | "base64";
+  size: number;
+}
+
+export interface Report {
+  requestId: string;
+  status: string;
+  outputTruncated: boolean;
+  errorTruncated: boolean;
+  executionTime: number;
+  cpuTime: number;
+  memoryUsed: number;
+  exitCode: number | null;
+  signal: string | null;
+  compile: { status: string; output: string; time: number; cached: boolean } | null;
+  files?: OutputFile[];
+  timings: { queue: number; compile: number; start: number; run: number; total: number };
+  warm: boolean;
+  isolation: string;
+  language: string;
+  version: string;
+}
+
+/** A run as the gateway tells it at its beginning. */
+export interface Begun {
+  id: string;
+  /** What opens it: to do everything, or only to look. */
+  ticket: string;
+  interactive: boolean;
+  tty: boolean;
+}
+
+export type RunEvent =
+  | { type: "begun"; run: Begun }
+  | { type: "queued" }
+  | { type: "stage"; stage: string }
+  | { type: "stdout" | "stderr"; data: string }
+  /** What somebody typed who gave a name. */
+  | { type: "stdin"; data: string; by: string }
+  /** Whether the log comes as it is written, or the connection is lost and sought again. */
+  | { type: "connection"; isOpen: boolean }
+  /** Something that was asked for is not done; the run goes on. */
+  | { type: "refused"; code: string; detail: string }
+  | { type: "exit"; report: Report }
+  | { type: "fault"; problem: Problem }
+  /** It was stopped before there could be a report. */
+  | { type: "stopped" };
+
+/** Whether it is the last event of a run. */
+export const isLast = (event: RunEvent): boolean => event.type === "exit" || event.type === "fault" || event.type === "stopped";
+
+/** What comes on the socket and is no event of the log. */
+export type Answer =
+  | { type: "accepted" | "full" | "ready"; bytes: number }
+  | { type: "refused"; code: string; detail: string };
+
+interface Wire {
+  seq?: number;
+  t: string;
+  stage?: string;
+  data?: string;
+  b64?: string;
+  by?: string;
+  bytes?: number;
+  code?: string;
+  detail?: string;
+  report?: Report | null;
+  problem?: { status: number; code: string; detail: string; requestId: string };
+}
+
+/** A message of the gateway: an event with its number, an answer, or nothing that is known here. */
+export function parse(text: string): { seq: number; event: RunEvent | undefined } | Answer | undefined {
+  const wire = JSON.parse(text) as Wire;
+  if (wire.seq !== undefined) return { seq: wire.seq, event: eventOf(wire) };
+  const bytes = wire.bytes ?? 0;
+  if (wire.t === "accepted") return { type: "accepted", bytes };
+  if (wire.t === "stdin_full") return { type: "full", bytes };
+  if (wire.t === "stdin_ready") return { type: "ready", bytes };
+  if (wire.t === "error") return { type: "refused", code: wire.code ?? "", detail: wire.detail ?? "" };
+  return undefined;
+}
+
+function eventOf(wire: Wire): RunEvent | undefined {
+  switch (wire.t) {
+    case "queued":
+      return { type: "queued" };
+    case "stage":
+      return { type: "stage", stage: wire.stage ?? "" };
+    case "stdout":
+    case "stderr":
+      return { type: wire.t, data: textOf(wire) };
+    case "stdin":
+      return { type: "stdin", data: textOf(wire), by: wire.by ?? "" };
+    case "exit": {
+      if (wire.report) return { type: "exit", report: wire.report };
+      const { status, code, detail, requestId } = wire.problem ?? { status: 0, code: "broken", detail: "The run ended, and nobody knows how.", requestId: "" };
+      return { type: "fault", problem: new Problem(status, code, detail, requestId) };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Bytes that are no text are shown as such; characters are never cut between two events. */
+function textOf(wire: Wire): string {
+  if (wire.b64 === undefined) return wire.data ?? "";
+  return new TextDecoder().decode(Uint8Array.from(atob(wire.b64), (it) => it.charCodeAt(0)));
+}

@@ -1,0 +1,246 @@
+/**
+ * What a program writes, as it comes. Pieces become texts in elements, so nothing that a program writes is
+ * ever read as HTML. What comes within a frame is drawn together, and of a flood only its end.
+ */
+import { Ansi, type Look, type Piece } from "../lib/ansi";
+import { plural } from "../lib/format";
+
+/** Lines that are shown; with more the page would be slow. */
+const LINES_MAX = 10_000;
+/** Lines that come and go together. */
+const BLOCK_LINES = 100;
+/** A longer line goes on in the next one. */
+const LINE_CHARACTERS_MAX = 8 << 10;
+const CHARACTERS_MAX = 2 << 20;
+/** Places in a log that lead to lines of the sources. */
+const LINKS_MAX = 500;
+
+export type Stream = "stdout" | "stderr" | "stdin";
+
+interface Part {
+  stream: Stream;
+  look: Look;
+  text: string;
+}
+
+/** A line that is to be drawn, or to be drawn on. */
+interface Line {
+  element: HTMLElement | undefined;
+  parts: Part[];
+  length: number;
+  /** Whether it is written anew. */
+  isAnew: boolean;
+  isEnded: boolean;
+}
+
+interface Block {
+  element: HTMLElement;
+  lines: number;
+  characters: number;
+}
+
+export class Log {
+  readonly #host: HTMLElement;
+  #parsers = parsers();
+  #waiting: { stream: Stream; text: string }[] = [];
+  #frame = 0;
+  #blocks: Block[] = [];
+  /** The line that is not ended yet. */
+  #open: Line | undefined;
+  #isReturned = false;
+  #lines = 0;
+  #characters = 0;
+  #gone = 0;
+  #notice: HTMLElement | undefined;
+
+  constructor(host: HTMLElement) {
+    this.#host = host;
+  }
+
+  write(stream: Stream, text: string): void {
+    this.#waiting.push({ stream, text });
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.flush());
+  }
+
+  /** Draws what waits at once. */
+  flush(): void {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
+    // Who reads further up stays there.
+    const isAtEnd = this.#host.scrollHeight - this.#host.scrollTop - this.#host.clientHeight < 32;
+    const lines: Line[] = this.#open ? [this.#open] : [];
+    for (const { stream, text } of waiting) {
+      for (const piece of this.#parsers[stream].push(text)) this.#add(lines, stream, piece);
+    }
+    this.#draw(lines);
+    if (isAtEnd) this.#host.scrollTop = this.#host.scrollHeight;
+  }
+
+  clear(): void {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.#waiting = [];
+    this.#parsers = parsers();
+    this.#isReturned = false;
+    this.#empty();
+    this.#gone = 0;
+  }
+
+  /** Adds a piece to the last line, or begins others. */
+  #add(lines: Line[], stream: Stream, piece: Piece): void {
+    if (piece.kind === "clear") {
+      lines.length = 0;
+      this.#empty();
+    } else if (piece.kind === "return") {
+      this.#isReturned = true;
+    } else {
+      let line = lines.at(-1);
+      if (!line || line.isEnded) lines.push((line = empty()));
+      if (piece.kind === "line") {
+        line.isEnded = true;
+        this.#isReturned = false;
+        return;
+      }
+      if (this.#isReturned) Object.assign(line, { parts: [], length: 0, isAnew: true });
+      this.#isReturned = false;
+      for (let at = 0; at < piece.text.length; ) {
+        if (line.length >= LINE_CHARACTERS_MAX) {
+          line.isEnded = true;
+          lines.push((line = empty()));
+        }
+        const text = piece.text.slice(at, at + LINE_CHARACTERS_MAX - line.length);
+        line.parts.push({ stream, look: piece.look, text });
+        line.length += text.length;
+        at += text.length;
+      }
+    }
+  }
+
+  #draw(lines: Line[]): void {
+    const skipped = lines.length - LINES_MAX;
+    if (skipped > 0) {
+      this.#gone += this.#lines + skipped - (lines[0]?.element ? 1 : 0);
+      this.#empty();
+      lines = lines.slice(skipped);
+    }
+    for (const line of lines) {
+      const element = line.element ?? this.#begin();
+      if (line.isAnew && line.element) {
+        this.#count(-(element.textContent?.length ?? 0));
+        element.replaceChildren();
+      }
+      const characters = line.parts.reduce((sum, it) => sum + it.text.length, 0);
+      element.append(...line.parts.map(spanOf));
+      // An empty line would have no height, and be lost when it is copied.
+      if (line.isEnded && !element.hasChildNodes()) element.append(document.createElement("br"));
+      this.#count(characters);
+      Object.assign(line, { element, parts: [], isAnew: false });
+    }
+    const last = lines.at(-1);
+    this.#open = last && !last.isEnded ? last : undefined;
+    this.#trim();
+  }
+
+  #begin(): HTMLElement {
+    let block = this.#blocks.at(-1);
+    if (!block || block.lines >= BLOCK_LINES) {
+      block = { element: document.createElement("div"), lines: 0, characters: 0 };
+      block.element.className = "log-block";
+      this.#blocks.push(block);
+      this.#host.append(block.element);
+    }
+    const line = document.createElement("div");
+    line.className = "log-line";
+    block.element.append(line);
+    block.lines += 1;
+    this.#lines += 1;
+    return line;
+  }
+
+  #count(characters: number): void {
+    const block = this.#blocks.at(-1);
+    if (block) block.characters += characters;
+    this.#characters += characters;
+  }
+
+  /** Takes the oldest lines away where there are too many, and says so. */
+  #trim(): void {
+    while (this.#blocks.length > 1 && (this.#lines > LINES_MAX || this.#characters > CHARACTERS_MAX)) {
+      const oldest = this.#blocks.shift();
+      if (!oldest) break;
+      oldest.element.remove();
+      this.#lines -= oldest.lines;
+      this.#characters -= oldest.characters;
+      this.#gone += oldest.lines;
+    }
+    if (this.#gone === 0) return;
+    if (!this.#notice) {
+      this.#notice = document.createElement("p");
+      this.#notice.className = "log-gone";
+      this.#host.prepend(this.#notice);
+    }
+    this.#notice.textContent = `${plural(this.#gone, "earlier line")} not shown`;
+  }
+
+  #empty(): void {
+    this.#host.replaceChildren();
+    this.#blocks = [];
+    this.#open = undefined;
+    this.#notice = undefined;
+    this.#lines = 0;
+    this.#characters = 0;
+  }
+
+  /** Makes places such as `main.x:12:3` lead to the lines of these files. */
+  link(paths: string[], onLink: (path: string, line: number, column: number) => void): void {
+    if (paths.length === 0) return;
+    const names = [...paths].sort((a, b) => b.length - a.length).map((it) => it.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    const pattern = new RegExp(`(${names.join("|")})(?::|", line |\\()(\\d{1,6})(?::(\\d{1,6}))?`, "g");
+    let count = 0;
+    for (const span of this.#host.querySelectorAll<HTMLElement>(".stderr")) {
+      const text = span.textContent ?? "";
+      const matches = [...text.matchAll(pattern)].slice(0, LINKS_MAX - count);
+      if (matches.length === 0) continue;
+      count += matches.length;
+      const parts: (string | Node)[] = [];
+      let at = 0;
+      for (const found of matches) {
+        const [whole, path = "", line, column] = found;
+        parts.push(text.slice(at, found.index));
+        const button = document.createElement("button");
+        button.type = "button";
+        button.className = "log-link";
+        button.textContent = whole;
+        button.addEventListener("click", () => onLink(path, Number(line), Number(column ?? 1)));
+        parts.push(button);
+        at = found.index + whole.length;
+      }
+      parts.push(text.slice(at));
+      span.replaceChildren(...parts);
+    }
+  }
+}
+
+const parsers = (): Record<Stream, Ansi> => ({ stdout: new Ansi(), stderr: new Ansi(), stdin: new Ansi() });
+
+const empty = (): Line => ({ element: undefined, parts: [], length: 0, isAnew: false, isEnded: false });
+
+function spanOf({ stream, look, text }: Part): HTMLElement {
+  const span = document.createElement("span");
+  const classes: string[] = [stream];
+  let { colour, ground } = look;
+  if (look.inverse) [colour, ground] = [ground ?? "inverse", colour ?? "inverse"];
+  if (typeof colour === "number") classes.push(`fg-${colour}`);
+  else if (colour === "inverse") classes.push("fg-inverse");
+  else if (colour) span.style.color = colour;
+  if (typeof ground === "number") classes.push(`bg-${ground}`);
+  else if (ground === "inverse") classes.push("bg-inverse");
+  else if (ground) span.style.backgroundColor = ground;
+  for (const name of ["bold", "dim", "italic", "underline", "struck"] as const) if (look[name]) classes.push(name);
+  span.className = classes.join(" ");
+  span.textContent = text;
+  return span;
+}

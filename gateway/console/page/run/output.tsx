@@ -1,0 +1,110 @@
+/** What a run writes, and the way to type into it. */
+import { effect } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+
+import type { Problem } from "../lib/api";
+import { announce } from "../shell/announce";
+import { InputLine } from "./input";
+import { Log } from "./log";
+import { said } from "./standing";
+import type { Watched } from "./watch";
+
+interface OutputProps {
+  run: Watched | undefined;
+  /** Whether whoever looks may type and send signals as well. */
+  canType?: boolean;
+  /** The files of the program: places in them that it names lead there. */
+  paths?: string[];
+  onLink?: (path: string, line: number, column: number) => void;
+  /** What to show before there is a run. */
+  children?: ComponentChildren;
+}
+
+export function Output({ run, canType = true, paths = [], onLink, children }: OutputProps) {
+  const begun = run?.begun.value;
+  const outcome = run?.outcome.value;
+  const isOver = outcome !== undefined;
+  const hasFailed = outcome?.kind === "problem";
+  const takesInput = canType && begun?.interactive && !isOver;
+  useAnnounced(run);
+  return (
+    <>
+      <div class="log-frame">
+        <LogView run={run} paths={paths} onLink={onLink} />
+        {run?.hasOutput.value || hasFailed ? null : <Nothing run={run}>{children}</Nothing>}
+      </div>
+      {hasFailed ? <Failed problem={outcome.problem} hasBegun={begun !== undefined} /> : null}
+      {run && !isOver && run.refused.value ? (
+        <p class="refused small" role="status">
+          {run.refused.value}
+        </p>
+      ) : null}
+      {run && takesInput ? <InputLine running={run.running} /> : null}
+    </>
+  );
+}
+
+function LogView({ run, paths, onLink }: Pick<OutputProps, "run" | "onLink"> & { paths: string[] }) {
+  const host = useRef<HTMLDivElement>(null);
+  const isOver = run?.outcome.value !== undefined;
+  const log = useRef<Log | undefined>(undefined);
+  useEffect(() => {
+    if (!host.current) return;
+    const own = new Log(host.current);
+    log.current = own;
+    const stop = run?.follow((written) => {
+      for (const { type, data } of written) own.write(type, data);
+    });
+    return () => {
+      stop?.();
+      own.clear();
+    };
+  }, [run]);
+  useEffect(() => {
+    if (!isOver) return;
+    log.current?.flush();
+    if (onLink) log.current?.link(paths, onLink);
+  }, [run, isOver]);
+  return <div class="log" ref={host} tabIndex={0} role="log" aria-live="off" aria-label="Output of the program" />;
+}
+
+/** Tells screen readers how a run ends, and what becomes of the way to it. */
+function useAnnounced(run: Watched | undefined): void {
+  useEffect(() => {
+    if (!run) return;
+    let wasLost = false;
+    return effect(() => {
+      const outcome = run.outcome.value;
+      const isConnected = run.isConnected.value;
+      if (outcome) announce(said(outcome));
+      else if (!isConnected) announce("The connection is lost. Reconnecting");
+      else if (wasLost) announce("Connected again");
+      wasLost = !isConnected;
+    });
+  }, [run]);
+}
+
+function Nothing({ run, children }: { run: Watched | undefined; children: ComponentChildren }) {
+  if (!run) return <div class="log-empty muted">{children}</div>;
+  if (run.outcome.value) return <p class="log-empty muted">The program wrote nothing.</p>;
+  return <p class="log-empty muted">{run.stage.value === "compile" ? "Compiling…" : "Running…"}</p>;
+}
+
+/** Why there is no report. */
+function Failed({ problem, hasBegun }: { problem: Problem; hasBegun: boolean }) {
+  return (
+    <div class="failed">
+      <ul class="fault">
+        {problem.lines.map((it) => (
+          <li key={it}>{it}</li>
+        ))}
+      </ul>
+      <p class="muted small">
+        {hasBegun ? "How the program ended is not known: this" : "Nothing was run that counts: this"} is the fleet&rsquo;s fault or the
+        request&rsquo;s, not your program&rsquo;s.
+        {problem.requestId ? ` Request ${problem.requestId}.` : ""}
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,61 @@
+/** How a run stands, in a few words: for the eye, and for screen readers at its end. */
+import { duration, words } from "../lib/format";
+import type { Report } from "./run";
+import type { Outcome, Stage, Watched } from "./watch";
+
+const TONES: Record<string, "pass" | "warn" | "fail"> = { success: "pass", accepted: "pass", cancelled: "warn" };
+const TITLES: Record<string, string> = {
+  success: "Success",
+  runtime_error: "Runtime error",
+  compile_error: "Does not compile",
+  timeout: "Out of time",
+  memory_limit: "Out of memory",
+  output_limit: "Too much output",
+  cancelled: "Stopped",
+};
+const STAGES: Record<Stage, string> = { sent: "Sent", queued: "Queued", compile: "Compiling", run: "Running", over: "Over" };
+
+const titleOf = (status: string) => TITLES[status] ?? words(status);
+
+/** How a program ended, beside its status. */
+function ending(report: Report): string {
+  if (report.signal) return report.signal;
+  return report.exitCode === null ? "" : `exit code ${report.exitCode}`;
+}
+
+/** What to announce at the end of a run. */
+export function said(outcome: Outcome): string {
+  if (outcome.kind === "stopped") return "The run was stopped";
+  if (outcome.kind === "problem") return `Not run: ${outcome.problem.message}`;
+  const { report } = outcome;
+  if (report.status === "cancelled") return "The run was stopped";
+  return [`Run finished: ${titleOf(report.status)}`, ending(report), duration(report.executionTime * 1000)].filter(Boolean).join(", ");
+}
+
+export function Standing({ run }: { run: Watched | undefined }) {
+  if (!run) return <>Output</>;
+  const outcome = run.outcome.value;
+  if (!outcome) {
+    return (
+      <>
+        <span class="spinner" aria-hidden="true" /> {STAGES[run.stage.value]}
+        {run.isConnected.value ? null : <span class="badge badge-warn">Reconnecting</span>}
+      </>
+    );
+  }
+  if (outcome.kind === "stopped") {
+    return (
+      <>
+        <span class="badge badge-warn">Stopped</span> <span class="muted small number">after {duration(outcome.tookMs)}</span>
+      </>
+    );
+  }
+  if (outcome.kind === "problem") return <span class="badge badge-fail">{run.begun.value ? "Lost" : "Not run"}</span>;
+  const { report } = outcome;
+  return (
+    <>
+      <span class={`badge badge-${TONES[report.status] ?? "fail"}`}>{titleOf(report.status)}</span>{" "}
+      <span class="muted small number">{report.status === "cancelled" ? `after ${duration(outcome.tookMs)}` : ending(report)}</span>
+    </>
+  );
+}
