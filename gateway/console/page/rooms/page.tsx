@@ -14,7 +14,9 @@ import { Invite } from "./invite";
 import { wanted } from "./known";
 import { firstLanguage, languageOf, languages, loadLanguages } from "./languages";
 import type { Person } from "./people";
+import { Result } from "./result";
 import { Room } from "./room";
+import { Runs } from "./runs";
 import { Source } from "./source";
 import { Notices, Standing } from "./standing";
 import { Toolbar } from "./toolbar";
@@ -25,28 +27,33 @@ const LOOK_AGAIN_MS = 3000;
 
 export default function RoomPage({ params }: PlaceProps) {
   const id = params.id ?? "";
-  const [room, setRoom] = useState<Room>();
+  const [open, setOpen] = useState<{ room: Room; runs: Runs }>();
   useEffect(() => {
-    let opened: Room | undefined;
+    let opened: { room: Room; runs: Runs } | undefined;
+    const leave = () => {
+      opened?.runs.close();
+      opened?.room.close();
+    };
     const enter = () => {
       takeInvitation(id);
-      opened?.close();
-      opened = new Room(id);
-      setRoom(opened);
+      leave();
+      const room = new Room(id);
+      opened = { room, runs: new Runs(room) };
+      setOpen(opened);
     };
     const invited = () => location.hash.startsWith("#invite=") && enter();
     enter();
     addEventListener("hashchange", invited);
     return () => {
       removeEventListener("hashchange", invited);
-      opened?.close();
+      leave();
     };
   }, [id, key.value]);
-  if (!room) return <div class="loading" aria-hidden="true" />;
-  return <Inside key={room.id} room={room} />;
+  if (!open) return <div class="loading" aria-hidden="true" />;
+  return <Inside key={open.room.id} {...open} />;
 }
 
-function Inside({ room }: { room: Room }) {
+function Inside({ room, runs }: { room: Room; runs: Runs }) {
   const editor = useRef<Editor | undefined>(undefined);
   const [chosen, setChosen] = useState<string>();
   const files = room.files.value;
@@ -55,6 +62,17 @@ function Inside({ room }: { room: Room }) {
   const index = Math.max(0, found);
   const file = files[index];
   useLanguages(room);
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (!(event.ctrlKey || event.metaKey) || event.isComposing) return;
+      if (event.key === "Enter") runs.begin();
+      else if (event.key === ".") runs.stop();
+      else return;
+      event.preventDefault();
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, [runs]);
   useEffect(() => {
     document.title = `${title} · Flotilla`;
   }, [title]);
@@ -99,7 +117,7 @@ function Inside({ room }: { room: Room }) {
         </div>
       </header>
       <Notices room={room} />
-      <Toolbar room={room} />
+      <Toolbar room={room} runs={runs} />
       <div class="panes">
         <section class="pane" aria-label="Program">
           <Tabs
@@ -125,6 +143,9 @@ function Inside({ room }: { room: Room }) {
             }}
           />
           <Source room={room} file={file} editor={editor} />
+        </section>
+        <section class="pane" aria-label="Result">
+          <Result room={room} runs={runs} onLink={goTo} />
         </section>
       </div>
     </div>

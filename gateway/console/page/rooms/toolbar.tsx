@@ -1,12 +1,16 @@
 /** What the program of a room is run as, which is the same for all. */
+import { Icon } from "../shell/icon";
 import { changeLanguage, changeMeta } from "./document";
 import { languageOf, languages } from "./languages";
 import type { Room } from "./room";
+import type { Runs } from "./runs";
 
-export function Toolbar({ room }: { room: Room }) {
+export function Toolbar({ room, runs }: { room: Room; runs: Runs }) {
   const meta = room.meta.value;
   const mayEdit = room.mayEdit.value;
   const language = languageOf(meta.language);
+  const isGoing = runs.isGoing;
+  const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
   const choose = (id: string) => {
     const next = languageOf(id);
     if (next) changeLanguage(room.doc, next, language);
@@ -53,6 +57,22 @@ export function Toolbar({ room }: { room: Room }) {
           onInput={(it) => changeMeta(room.doc, { args: it.currentTarget.value })}
         />
       </div>
+      {room.mayRun.value ? (
+        <div class="toolbar-end">
+          <button
+            type="button"
+            class={`button run ${isGoing ? "danger" : "primary"}`}
+            onClick={() => (isGoing ? runs.stop() : runs.begin())}
+            aria-keyshortcuts={isGoing ? "Control+." : "Control+Enter"}
+          >
+            <Icon name={isGoing ? "stop" : "play"} />
+            {isGoing ? "Stop" : "Run"}
+            <kbd aria-hidden="true">
+              {isMac ? "⌘" : "Ctrl"} {isGoing ? "." : "↵"}
+            </kbd>
+          </button>
+        </div>
+      ) : null}
     </div>
   );
 }

@@ -14,6 +14,8 @@ interface OutputProps {
   run: Watched | undefined;
   /** Whether whoever looks may type and send signals as well. */
   canType?: boolean;
+  /** Whether it is told who typed. */
+  hasAuthors?: boolean;
   /** The files of the program: places in them that it names lead there. */
   paths?: string[];
   onLink?: (path: string, line: number, column: number) => void;
@@ -21,7 +23,7 @@ interface OutputProps {
   children?: ComponentChildren;
 }
 
-export function Output({ run, canType = true, paths = [], onLink, children }: OutputProps) {
+export function Output({ run, canType = true, hasAuthors = false, paths = [], onLink, children }: OutputProps) {
   const begun = run?.begun.value;
   const outcome = run?.outcome.value;
   const isOver = outcome !== undefined;
@@ -31,7 +33,7 @@ export function Output({ run, canType = true, paths = [], onLink, children }: Ou
   return (
     <>
       <div class="log-frame">
-        <LogView run={run} paths={paths} onLink={onLink} />
+        <LogView run={run} hasAuthors={hasAuthors} paths={paths} onLink={onLink} />
         {run?.hasOutput.value || hasFailed ? null : <Nothing run={run}>{children}</Nothing>}
       </div>
       {hasFailed ? <Failed problem={outcome.problem} hasBegun={begun !== undefined} /> : null}
@@ -45,7 +47,7 @@ export function Output({ run, canType = true, paths = [], onLink, children }: Ou
   );
 }
 
-function LogView({ run, paths, onLink }: Pick<OutputProps, "run" | "onLink"> & { paths: string[] }) {
+function LogView({ run, hasAuthors, paths, onLink }: Pick<OutputProps, "run" | "hasAuthors" | "onLink"> & { paths: string[] }) {
   const host = useRef<HTMLDivElement>(null);
   const isOver = run?.outcome.value !== undefined;
   const log = useRef<Log | undefined>(undefined);
@@ -54,7 +56,10 @@ function LogView({ run, paths, onLink }: Pick<OutputProps, "run" | "onLink"> & {
     const own = new Log(host.current);
     log.current = own;
     const stop = run?.follow((written) => {
-      for (const { type, data } of written) own.write(type, data);
+      for (const it of written) {
+        if (hasAuthors && it.type === "stdin" && it.by) own.write("author", `${it.by}: `);
+        own.write(it.type, it.data);
+      }
     });
     return () => {
       stop?.();

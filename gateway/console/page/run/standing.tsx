@@ -55,7 +55,7 @@ export function Standing({ run }: { run: Watched | undefined }) {
   return (
     <>
       <span class={`badge badge-${TONES[report.status] ?? "fail"}`}>{titleOf(report.status)}</span>{" "}
-      <span class="muted small number">{report.status === "cancelled" ? `after ${duration(outcome.tookMs)}` : ending(report)}</span>
+      <span class="muted small number">{report.status === "cancelled" ? `after ${duration(report.executionTime * 1000)}` : ending(report)}</span>
     </>
   );
 }
