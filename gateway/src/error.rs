@@ -305,7 +305,10 @@ impl ApiError {
             | Self::TooManyViewers
             | Self::Ending
             | Self::Room(
-                RoomError::Store(_) | RoomError::TooManyRooms | RoomError::TooManyTickets,
+                RoomError::Store(_)
+                | RoomError::TooManyRooms
+                | RoomError::TooManyTickets
+                | RoomError::Untold,
             )
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             _ => None,
@@ -320,6 +323,8 @@ fn of_room(error: &RoomError) -> (StatusCode, &'static str) {
         RoomError::NoRoom => (S::NOT_FOUND, "no_room"),
         RoomError::TooManyRooms => (S::SERVICE_UNAVAILABLE, "too_many_rooms"),
         RoomError::TooManyTickets => (S::TOO_MANY_REQUESTS, "too_many_tickets"),
+        RoomError::RoleTooLow(_) => (S::FORBIDDEN, "role_too_low"),
+        RoomError::Untold => (S::SERVICE_UNAVAILABLE, "room_unavailable"),
         RoomError::NotWebSocket => (S::UPGRADE_REQUIRED, "not_a_websocket"),
         RoomError::Store(documents::StoreError::NoRoom) => (S::INSUFFICIENT_STORAGE, "store_full"),
         RoomError::Store(_) => (S::SERVICE_UNAVAILABLE, "store_unavailable"),

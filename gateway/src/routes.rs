@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
     collab, console, docs, execute, fleet, health, jobs, languages, metrics, microservices, queue,
-    rooms, run_socket, runs, worker, workers,
+    room_runs, rooms, run_socket, runs, worker, workers,
 };
 use crate::openapi;
 
@@ -133,7 +133,9 @@ fn room_paths(app: &mut ServiceConfig) {
                 .route(web::delete().to(rooms::delete))
                 .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
         )
-        .service(post("/rooms/{id}/tickets", rooms::ticket));
+        .service(post("/rooms/{id}/tickets", rooms::ticket))
+        .service(post("/rooms/{id}/runs", room_runs::start))
+        .service(get("/rooms/{id}/runs/{runId}", room_runs::one));
 }
 
 /// The message queue, for front-ends and for machines that only call out.

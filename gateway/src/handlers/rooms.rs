@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use documents::{NewTicket, Role, RoomId, RoomRecord, RoomState, Rooms, Visibility};
+use documents::{NewTicket, Role, RoomId, RoomRecord, RoomState, Visibility};
 use protocol::Refusal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
 use crate::handlers::execute::content_type;
 use crate::handlers::jobs::caller;
-use crate::rooms::{RoomError, role_of};
+use crate::rooms::{RoomError, Visitor};
 use crate::shared::Shared;
 
 /// Largest body, in bytes.
@@ -59,9 +59,8 @@ pub(crate) async fn one(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let rooms = shared.rooms()?;
-    let (room, role) = known(rooms, &id, &request).await?;
-    let state = rooms.state(&room.id).await.unwrap_or_default();
+    let Visitor { room, role, .. } = Visitor::by_key(&shared, &id, &request).await?;
+    let state = shared.rooms()?.state(&room.id).await.unwrap_or_default();
     Ok(HttpResponse::Ok().json(shown(room, role, state)))
 }
 
@@ -71,11 +70,12 @@ pub(crate) async fn delete(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let rooms = shared.rooms()?;
-    let room = own(rooms, &id, &request).await?;
-    if !rooms.delete(&room.id).await.map_err(RoomError::from)? {
+    let room = Visitor::owner(&shared, &id, &request).await?;
+    if !shared.rooms()?.delete(&room.id).await.map_err(RoomError::from)? {
         return Err(RoomError::NoRoom.into());
     }
+    // Nobody hears of them any more.
+    shared.runs.stop_in(&room.id);
     tracing::info!(room.id = %room.id, "a room was deleted");
     Ok(HttpResponse::NoContent().finish())
 }
@@ -100,9 +100,12 @@ pub(crate) async fn ticket(
     let role = asked.role.parse::<Role>();
     let role = role.or(Err(ApiError::invalid("/role", format!("must be one of `{roles}`"))))?;
     let name = plain(asked.name, "/name", NAME_BYTES_MAX)?;
-    let rooms = shared.rooms()?;
-    let room = own(rooms, &id, &request).await?;
-    let made = rooms.ticket(&room.id, role, name).await.map_err(RoomError::from)?;
+    let visitor = Visitor::by_key(&shared, &id, &request).await?;
+    if !visitor.role.includes(role) {
+        return Err(RoomError::RoleTooLow(visitor.role).into());
+    }
+    let room = visitor.room;
+    let made = shared.rooms()?.ticket(&room.id, role, name).await.map_err(RoomError::from)?;
     let made = made.ok_or(RoomError::TooManyTickets)?;
     let NewTicket { text, ticket } = made;
     let mut response = HttpResponse::Created();
@@ -147,26 +150,6 @@ struct Shown {
     unsaved_bytes: usize,
     /// Who is in it here.
     clients: usize,
-}
-
-/// A room that the caller may look at, and what else it may do there.
-async fn known(
-    rooms: &Rooms,
-    id: &str,
-    request: &HttpRequest,
-) -> Result<(RoomRecord, Role), RoomError> {
-    let id: RoomId = id.parse().or(Err(RoomError::NoRoom))?;
-    let room = rooms.room(&id).await?.ok_or(RoomError::NoRoom)?;
-    let role = role_of(&caller(request), &room).ok_or(RoomError::NoRoom)?;
-    Ok((room, role))
-}
-
-/// A room of the caller's own. Others' are not there.
-async fn own(rooms: &Rooms, id: &str, request: &HttpRequest) -> Result<RoomRecord, RoomError> {
-    match known(rooms, id, request).await? {
-        (room, Role::Owner) => Ok(room),
-        _ => Err(RoomError::NoRoom),
-    }
 }
 
 fn shown(room: RoomRecord, role: Role, state: RoomState) -> Shown {

@@ -147,7 +147,7 @@ fn is_own_origin(headers: &HeaderMap, allowed: &[String]) -> bool {
 }
 
 /// A name that can be shown to others.
-fn shown_name(name: &str) -> String {
+pub(super) fn shown_name(name: &str) -> String {
     name.chars().filter(|it| !it.is_control()).take(NAME_MAX).collect()
 }
 

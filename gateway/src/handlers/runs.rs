@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::{self, Bytes};
@@ -11,26 +11,16 @@ use reqwest::Client;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
-use telemetry::RequestContext;
-use tokio::sync::oneshot;
 
-use crate::admission::{Action, check_media_type};
+use super::run_begin::{Party, Wish, await_end, begin, created};
 use crate::auth::Caller;
-use crate::body::{self, BodyBounds};
-use crate::dispatch::{Call, Form};
-use crate::envelope::LanguageLabel;
 use crate::error::ApiError;
 use crate::events;
-use crate::handlers::execute::{admit_body, body_bytes_max, content_type, explained, whole};
-use crate::handlers::jobs::{header_key, wait_time};
+use crate::handlers::jobs::wait_time;
 use crate::runs::log::State;
-use crate::runs::{Access, Begun, Created, NewRun, Run, Viewer, drive};
-use crate::settings::seconds;
+use crate::runs::{Access, Run, Viewer};
 use crate::shared::Shared;
 
-/// How long a new run is waited for to be taken or refused, before it is told as queued.
-const BEGIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Idle streams say this often that they are still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a stream begins with: how long browsers wait before they come again, in milliseconds.
@@ -47,13 +37,13 @@ pub(crate) struct Asked {
     /// Who types.
     pub(crate) name: Option<String>,
     /// How long to wait for its end: seconds, with an `s` or without.
-    wait: Option<String>,
+    pub(crate) wait: Option<String>,
 }
 
 /// A run as it is told.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     id: &'a str,
     state: State,
     language: &'a str,
@@ -89,80 +79,11 @@ pub(crate) async fn start(
     shared: web::Data<Shared>,
     client: web::Data<Client>,
 ) -> Result<HttpResponse, ApiError> {
-    if shared.drain.is_draining() {
-        return Err(ApiError::Ending);
-    }
-    check_media_type(content_type(request.headers()).as_deref())?;
     let wait = wait_time(asked.wait.as_deref())?;
-    let key = header_key(request.headers())?;
-    let snapshot = shared.fleet.snapshot(&shared.fleet.members(), Instant::now());
-    let bounds =
-        BodyBounds { bytes_max: body_bytes_max(&snapshot), seconds: shared.settings.body_seconds };
-    let body = body::read(&request, payload, &shared.bodies, bounds).await?;
-    let allowance = seconds(shared.settings.allowance_seconds);
-    let (admitted, label) = admit_body(Action::Execute, &body.bytes, snapshot, allowance).await?;
-    request.extensions_mut().insert(LanguageLabel(label.clone()));
-    let caller = caller(&request);
-    let digest = || Sha256::digest(&body.bytes).into();
-    let new = NewRun {
-        caller: caller.id(),
-        idempotency: key.map(|key| (key, digest())),
-        language: if label.is_empty() { admitted.language.clone() } else { label },
-        interactive: admitted.interactive,
-    };
-    let context = request.extensions().get::<RequestContext>().cloned();
-    let run = match shared.runs.create(new, Instant::now())? {
-        Created::Known(run) => run,
-        Created::Fresh(run, controls) => {
-            // Nobody can look at it before they are told of it.
-            let _viewer = run.attach();
-            let counted =
-                shared.running.enter(&caller).inspect_err(|_| shared.runs.forget(&run))?;
-            let call = Call {
-                action: Action::Execute,
-                body: body.bytes.clone(),
-                language: admitted.language,
-                form: Form::Events,
-                context: context.unwrap_or_else(|| RequestContext::from_headers(None, None)),
-                caller: caller.id(),
-                deadline: admitted.deadline,
-                key: Some(run.secrets.key.clone()),
-            };
-            let (begun, begins) = oneshot::channel();
-            let (shared_too, client) = (shared.clone().into_inner(), Client::clone(&client));
-            let driving = drive(Arc::clone(&run), shared_too, client, call, (controls, begun));
-            // It goes on whatever becomes of this request, and ends with the worker.
-            drop(tokio::spawn(async move {
-                driving.await;
-                drop((counted, body));
-            }));
-            if let Some(refusal) = refusal(begins, &shared).await {
-                shared.runs.forget(&run);
-                return refusal;
-            }
-            run
-        }
-    };
-    if !wait.is_zero() {
-        let _viewer = run.attach().ok_or(ApiError::TooManyViewers)?;
-        drop(tokio::time::timeout(wait, run.over()).await);
-    }
-    let mut response = HttpResponse::Created();
-    response.insert_header((header::LOCATION, format!("/v1/runs/{}", run.id)));
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(response.json(shown(&run, Access::Full, true)))
-}
-
-/// What to answer if a run is refused soon.
-async fn refusal(
-    begins: oneshot::Receiver<Begun>,
-    shared: &Shared,
-) -> Option<Result<HttpResponse, ApiError>> {
-    match tokio::time::timeout(BEGIN_PATIENCE, begins).await {
-        Ok(Ok(Begun::Refused(document))) => Some(Ok(whole(document))),
-        Ok(Ok(Begun::Failed(error))) => Some(Err(explained(error, shared))),
-        Ok(Ok(Begun::Taken)) | Err(_) => None,
-        Ok(Err(_)) => Some(Err(ApiError::Internal)),
+    let party = Party { caller: caller(&request), room: None };
+    match begin(&request, payload, party, &shared, &client).await? {
+        Wish::Fresh(run) | Wish::Known(run) => created(&run, wait).await,
+        Wish::Refused(response) => Ok(response),
     }
 }
 
@@ -174,14 +95,9 @@ pub(crate) async fn one(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (run, access) = find(&request, &id, &asked, &shared)?;
-    let wait = wait_time(asked.wait.as_deref())?;
-    if !wait.is_zero() {
-        let _viewer = run.attach().ok_or(ApiError::TooManyViewers)?;
-        drop(tokio::time::timeout(wait, run.over()).await);
-    }
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(response.json(shown(&run, access, asked.ticket.is_none())))
+    await_end(&run, wait_time(asked.wait.as_deref())?).await?;
+    let tells = if asked.ticket.is_none() { Tells::Tickets } else { Tells::Nothing };
+    Ok(told(&run, access, tells))
 }
 
 /// `DELETE /v1/runs/{id}`
@@ -196,10 +112,10 @@ pub(crate) async fn stop(
         return Err(ApiError::ReadOnly);
     }
     if run.is_over() {
-        return Ok(HttpResponse::Ok().json(shown(&run, access, false)));
+        return Ok(HttpResponse::Ok().json(shown(&run, access, Tells::Nothing)));
     }
     run.stop();
-    Ok(HttpResponse::Accepted().json(shown(&run, access, false)))
+    Ok(HttpResponse::Accepted().json(shown(&run, access, Tells::Nothing)))
 }
 
 /// `GET /v1/runs/{id}/events`
@@ -283,9 +199,24 @@ fn caller(request: &HttpRequest) -> Caller {
     request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
 }
 
-/// A run as its caller sees it, or whoever has a ticket: those get none.
-fn shown(run: &Run, access: Access, is_callers: bool) -> Shown<'_> {
-    let tells = is_callers && access == Access::Full;
+/// What else is told with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    /// Tickets that are good for no more than whoever asks may do. For those who did not come with one.
+    Tickets,
+    Nothing,
+}
+
+/// The answer to whoever asks for a run.
+pub(crate) fn told(run: &Run, access: Access, tells: Tells) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response.json(shown(run, access, tells))
+}
+
+/// A run as whoever may do so much with it sees it.
+pub(super) fn shown(run: &Run, access: Access, tells: Tells) -> Shown<'_> {
+    let (tells, is_full) = (tells == Tells::Tickets, access == Access::Full);
     let base = format!("/v1/runs/{}", run.id);
     let links =
         Links { events: format!("{base}/events"), ws: format!("{base}/ws"), own: base.clone() };
@@ -299,7 +230,7 @@ fn shown(run: &Run, access: Access, is_callers: bool) -> Shown<'_> {
         tty: interactive.is_some_and(|it| it.terminal.is_some()),
         viewers: run.viewers(),
         last_seq: log.last(),
-        ticket: tells.then(|| run.secrets.ticket.expose_secret()),
+        ticket: (tells && is_full).then(|| run.secrets.ticket.expose_secret()),
         view_ticket: tells.then(|| run.secrets.view_ticket.expose_secret()),
         links,
         report: log.ended().and_then(|it| it.report.clone()),

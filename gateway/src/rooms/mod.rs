@@ -2,17 +2,17 @@
 
 mod origin;
 mod presence;
+mod visitor;
 
 use std::sync::Arc;
 
-use documents::{
-    Bounds, Close, Limits, Role, RoomId, RoomRecord, Rooms, StoreError, Terms, Visibility,
-};
+use documents::{Bounds, Close, Limits, Role, RoomId, Rooms, StoreError, Terms};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 
 pub(crate) use origin::may_call;
 pub(crate) use presence::{Presence, Present};
+pub(crate) use visitor::{Visitor, role_of};
 
 use crate::settings::Settings;
 
@@ -37,6 +37,12 @@ pub(crate) enum RoomError {
     /// Nobody comes with the tickets that there are.
     #[error("too many tickets of this room wait to be used; each is good for a minute")]
     TooManyTickets,
+    /// Whoever asks may be there, and do less than that.
+    #[error("as a {} of this room you may not do that; ask its owner for more", .0.as_str())]
+    RoleTooLow(Role),
+    /// The room does not hear of a run.
+    #[error("the room cannot be told of runs now, so this one was stopped; try again")]
+    Untold,
     /// It was asked for as a page is.
     #[error("rooms are entered by WebSocket; use a Yjs client such as `y-websocket`")]
     NotWebSocket,
@@ -74,15 +80,6 @@ fn url(settings: &Settings) -> Option<String> {
         return None;
     }
     Some(url.to_owned())
-}
-
-/// What a caller without a ticket may do in a room.
-pub(crate) fn role_of(caller: &str, room: &RoomRecord) -> Option<Role> {
-    match room.visibility {
-        _ if room.owner == caller => Some(Role::Owner),
-        Visibility::Public => Some(Role::Viewer),
-        Visibility::Private => None,
-    }
 }
 
 /// The role that a ticket is good for, which it is not any more.

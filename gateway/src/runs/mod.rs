@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use documents::RoomId;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -46,8 +47,12 @@ pub(crate) struct Runs {
 struct State {
     runs: HashMap<String, Arc<Run>>,
     /// Callers' own keys for them.
-    keys: HashMap<(Option<String>, String), String>,
+    keys: HashMap<OwnKey, String>,
 }
+
+/// A key of its caller's own for a run: those of a room are known in that alone, as whoever takes part
+/// there runs as its owner.
+type OwnKey = (Option<String>, Option<RoomId>, String);
 
 /// What came of a wish for a run.
 #[derive(Debug)]
@@ -71,7 +76,8 @@ impl Runs {
 
     /// Makes a run known, if there is room.
     pub(crate) fn create(&self, new: NewRun, now: Instant) -> Result<Created, ApiError> {
-        let key = new.idempotency.as_ref().map(|(key, _)| (new.caller.clone(), key.clone()));
+        let own = |key: &String| (new.caller.clone(), new.room.clone(), key.clone());
+        let key = new.idempotency.as_ref().map(|(key, _)| own(key));
         let secrets = Secrets { ticket: secret()?, view_ticket: secret()?, key: secret()? };
         let mut state = self.lock();
         state.forget_old(self.bounds.age, now);
@@ -95,6 +101,18 @@ impl Runs {
         state.runs.get(id).cloned()
     }
 
+    /// The run of this id, if it is one of this room.
+    pub(crate) fn find_in(&self, room: &RoomId, id: &str) -> Option<Arc<Run>> {
+        self.find(id).filter(|it| it.new.room.as_ref() == Some(room))
+    }
+
+    /// Has everything stopped that runs in a room.
+    pub(crate) fn stop_in(&self, room: &RoomId) {
+        let state = self.lock();
+        let of_room = state.runs.values().filter(|it| it.new.room.as_ref() == Some(room));
+        of_room.for_each(|it| it.stop());
+    }
+
     /// Forgets a run that never began.
     pub(crate) fn forget(&self, run: &Run) {
         self.lock().forget(&run.id);
@@ -115,7 +133,7 @@ impl Runs {
 }
 
 impl State {
-    fn by_key(&self, key: &(Option<String>, String)) -> Option<Arc<Run>> {
+    fn by_key(&self, key: &OwnKey) -> Option<Arc<Run>> {
         self.runs.get(self.keys.get(key)?).cloned()
     }
 
@@ -180,6 +198,7 @@ mod tests {
         NewRun {
             caller: Some("ann".to_owned()),
             idempotency: key.map(|(key, digest)| (key.to_owned(), [digest; 32])),
+            room: None,
             language: "alpha".to_owned(),
             interactive: None,
         }
@@ -206,6 +225,24 @@ mod tests {
         assert!(matches!(create(2), Err(ApiError::KeyConflict)));
         runs.forget(&first);
         assert!(matches!(create(2), Ok(Created::Fresh(..))));
+    }
+
+    #[test]
+    fn a_run_of_a_room_is_known_in_that_room_alone() {
+        let runs = runs(9);
+        let (here, there) = (RoomId::random(), RoomId::random());
+        let create = |room: Option<&RoomId>| {
+            let new = NewRun { room: room.cloned(), ..new(Some(("k", 1))) };
+            runs.create(new, Instant::now())
+        };
+        let Ok(Created::Fresh(own, _)) = create(None) else { panic!("it is not new") };
+        let Ok(Created::Fresh(run, _)) = create(Some(&here)) else { panic!("it is the caller's") };
+        assert!(matches!(create(Some(&there)), Ok(Created::Fresh(..))), "it is another room's");
+        assert!(matches!(create(Some(&here)), Ok(Created::Known(_))));
+        assert!(runs.find_in(&here, &run.id).is_some());
+        assert!(runs.find_in(&there, &run.id).is_none() && runs.find_in(&here, &own.id).is_none());
+        runs.stop_in(&here);
+        assert_eq!((*run.stops().borrow(), *own.stops().borrow()), (true, false));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use documents::RoomId;
 use jiff::Timestamp;
 use protocol::Interactive;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -27,6 +28,8 @@ pub(crate) struct NewRun {
     pub(crate) caller: Option<String>,
     /// The caller's own key for it, with a digest of what was submitted.
     pub(crate) idempotency: Option<(String, [u8; 32])>,
+    /// The room that it is a run of, if it is one's.
+    pub(crate) room: Option<RoomId>,
     /// The language's own name.
     pub(crate) language: String,
     pub(crate) interactive: Option<Interactive>,
@@ -226,7 +229,7 @@ mod tests {
         let detach_timeout = Duration::from_secs(detach_seconds);
         let interactive = Some(Interactive { terminal: None, detach_timeout });
         let language = "alpha".to_owned();
-        let new = NewRun { caller: None, idempotency: None, language, interactive };
+        let new = NewRun { caller: None, idempotency: None, room: None, language, interactive };
         let secret = SecretString::from;
         let secrets =
             Secrets { ticket: secret("all"), view_ticket: secret("look"), key: secret("key") };

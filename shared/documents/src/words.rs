@@ -50,8 +50,8 @@ impl fmt::Display for RoomId {
     }
 }
 
-/// What somebody may do in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What somebody may do in a room. Those that may do more come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything: also letting others in, and deleting the room.
@@ -76,6 +76,11 @@ impl Role {
             Self::Runner => "runner",
             Self::Viewer => "viewer",
         }
+    }
+
+    /// Whether whoever may do this may also do all that the other one does.
+    pub fn includes(self, other: Self) -> bool {
+        self <= other
     }
 
     /// Whether it changes documents.
@@ -208,6 +213,13 @@ mod tests {
         }
         assert_eq!("root".parse::<Role>(), Err(()));
         assert_eq!("public".parse(), Ok(Visibility::Public));
+    }
+
+    #[test]
+    fn each_role_includes_those_below_it() {
+        for (above, role) in Role::ALL.iter().zip(&Role::ALL[1..]) {
+            assert!(above.includes(*role) && role.includes(*role) && !role.includes(*above));
+        }
     }
 
     #[test]
