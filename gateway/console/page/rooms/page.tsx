@@ -102,6 +102,16 @@ function Inside({ room, runs }: { room: Room; runs: Runs }) {
   };
   const thenWrite = () => setTimeout(() => editor.current?.focus());
 
+  // Nothing moves about while it is not known what there is, and as what one is here.
+  if (!room.role.value && files.length === 0) {
+    return (
+      <div class="lobby">
+        <h1 class="visually-hidden">{title}</h1>
+        <Notices room={room} />
+        <div class="loading" aria-hidden="true" />
+      </div>
+    );
+  }
   return (
     <div class="play room">
       <header class="room-head">

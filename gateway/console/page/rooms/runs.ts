@@ -2,7 +2,7 @@
  * The runs of a room. The gateway notes each in the document, so everybody hears of it; what it writes is in its
  * own log, which everybody reads from the beginning.
  */
-import { effect, signal } from "@preact/signals";
+import { effect, signal, untracked } from "@preact/signals";
 
 import { Problem, send } from "../lib/api";
 import { LIMITS, requestOf, runOf } from "../play/program";
@@ -36,16 +36,19 @@ export class Runs {
 
   constructor(readonly room: Room) {
     this.#ends.push(
-      effect(() => this.#hear(room.runs.value)),
       effect(() => {
-        const { run, isOwn } = this.shown.value;
-        room.presence.runs(isOwn && run !== undefined && run.outcome.value === undefined);
+        const notes = room.runs.value;
+        untracked(() => this.#hear(notes));
+      }),
+      effect(() => {
+        const isRunning = this.isGoing && this.shown.value.isOwn;
+        untracked(() => room.presence.runs(isRunning));
       }),
       // What could not be looked at for want of a connection is looked at again.
       effect(() => {
-        if (room.connection.state.value !== "live") return;
+        const isLive = room.connection.state.value === "live";
         const { id, fault } = this.shown.peek();
-        if (id && fault && fault !== GONE) void this.look(id);
+        if (isLive && id && fault && fault !== GONE) untracked(() => void this.look(id));
       }),
     );
   }
@@ -72,11 +75,12 @@ export class Runs {
     const run = watch((tell) => start(body, tell, { path, headers: headersFor(room.id), name, isShared: true }));
     this.#show({ id: undefined, run, fault: undefined, isOwn: true });
     const stop = effect(() => {
+      const isOver = run.outcome.value !== undefined;
       const begun = run.begun.value;
-      if (!begun || this.shown.peek().run !== run) return;
-      this.shown.value = { ...this.shown.peek(), id: begun.id };
-      // Somebody else may have been faster.
-      this.#hear(room.runs.peek());
+      if (this.shown.peek().run !== run) return;
+      if (begun && !this.shown.peek().id) this.shown.value = { ...this.shown.peek(), id: begun.id };
+      // Somebody else may have been faster, or this one was refused.
+      if (begun || isOver) untracked(() => this.#hear(room.runs.peek()));
     });
     this.#ends.push(stop);
   }
