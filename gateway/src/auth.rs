@@ -108,6 +108,8 @@ pub(crate) enum InvalidKeys {
 #[derive(Clone)]
 struct Key {
     holder: Arc<Holder>,
+    /// What the holder is known as.
+    id: String,
     digest: [u8; 32],
 }
 
@@ -158,8 +160,17 @@ impl Keys {
     /// The name of the key whose holder is known as that, if there is one.
     pub(crate) fn name_of(&self, id: &str) -> Option<String> {
         let keys = self.current.load();
-        let mut names = keys.iter().map(|it| &it.holder.name);
-        names.find(|name| id_of(name) == id).cloned()
+        keys.iter().find(|it| it.id == id).map(|it| it.holder.name.clone())
+    }
+
+    /// The caller who is known as that and may submit, if there is one: others do so in its name.
+    pub(crate) fn submitter(&self, id: &str) -> Option<Caller> {
+        if self.is_open() {
+            return Some(Caller::Anonymous);
+        }
+        let keys = self.current.load();
+        let key = keys.iter().find(|it| it.id == id && it.holder.may(Role::Submit))?;
+        Some(Caller::Named(Arc::clone(&key.holder)))
     }
 
     /// Who asks for a socket, or holds it.
@@ -237,7 +248,7 @@ fn parse<'a>(place: &str, entries: impl Iterator<Item = &'a str>) -> Result<Vec<
         let wrong =
             |problem| InvalidKeys::Entry { place: place.to_owned(), entry: index + 1, problem };
         let (holder, digest) = entry::parse(text).map_err(wrong)?;
-        keys.push(Key { holder: Arc::new(holder), digest });
+        keys.push(Key { id: id_of(&holder.name), holder: Arc::new(holder), digest });
     }
     if keys.len() > KEYS_MAX as usize {
         return Err(InvalidKeys::TooMany(place.to_owned()));
@@ -363,6 +374,17 @@ mod tests {
         assert_ne!(id("alice"), id("bob"));
         assert!(!id("alice").contains("alice") && id("alice").len() == 64);
         assert_eq!(Caller::Anonymous.id(), None);
+    }
+
+    #[test]
+    fn others_submit_in_the_name_of_whoever_may_and_of_nobody_else() {
+        let keys = keys(&format!("alice:{ALICE},bob:{BOB} role=work")).unwrap();
+        let alice = Caller::Named(Arc::new(Holder::named("alice")));
+        assert_eq!(keys.submitter(&id_of("alice")), Some(alice));
+        for id in [&id_of("bob"), &id_of("eve"), "alice", ""] {
+            assert_eq!(keys.submitter(id), None, "{id}");
+        }
+        assert_eq!(Keys::open(None, None).unwrap().submitter(""), Some(Caller::Anonymous));
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn preflight(is_allowed: bool) -> HttpResponse {
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 "authorization, content-type, accept, x-api-key, x-request-id, traceparent, \
-                 idempotency-key, last-event-id",
+                 idempotency-key, last-event-id, room-invitation",
             ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"));
     }

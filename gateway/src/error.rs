@@ -259,7 +259,7 @@ impl ApiError {
                 response.insert_header((header::UPGRADE, "websocket"));
                 response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
             }
-            Self::Unauthorized(_) | Self::WrongTicket => {
+            Self::Unauthorized(_) | Self::WrongTicket | Self::Room(RoomError::WrongInvitation) => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"flotilla\""));
             }
             Self::RateLimited(limited) => {
@@ -323,6 +323,9 @@ fn of_room(error: &RoomError) -> (StatusCode, &'static str) {
         RoomError::NoRoom => (S::NOT_FOUND, "no_room"),
         RoomError::TooManyRooms => (S::SERVICE_UNAVAILABLE, "too_many_rooms"),
         RoomError::TooManyTickets => (S::TOO_MANY_REQUESTS, "too_many_tickets"),
+        RoomError::TooManyInvitations => (S::TOO_MANY_REQUESTS, "too_many_invitations"),
+        RoomError::NoInvitation => (S::NOT_FOUND, "no_invitation"),
+        RoomError::WrongInvitation => (S::UNAUTHORIZED, "invitation_wrong"),
         RoomError::RoleTooLow(_) => (S::FORBIDDEN, "role_too_low"),
         RoomError::Untold => (S::SERVICE_UNAVAILABLE, "room_unavailable"),
         RoomError::NotWebSocket => (S::UPGRADE_REQUIRED, "not_a_websocket"),

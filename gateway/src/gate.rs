@@ -12,6 +12,7 @@ use actix_web::{Error, HttpMessage as _, web};
 use crate::auth::{Caller, Keys, Role, Unauthorized};
 use crate::error::ApiError;
 use crate::rate_limit::{self, Allowance, Subject};
+use crate::rooms;
 use crate::shared::Shared;
 
 /// How it is found out who asks.
@@ -53,6 +54,21 @@ pub(crate) async fn for_callers(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     gate(&[Role::Submit], Keys::authenticate, request, next).await
+}
+
+/// Middleware of what callers do in rooms, and whoever brings an invitation: those are strangers, and
+/// guessing is limited by address.
+pub(crate) async fn for_guests(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if !rooms::brings_invitation(request.headers()) {
+        return for_callers(request, next).await;
+    }
+    let Some(shared) = request.app_data::<web::Data<Shared>>().cloned() else {
+        return Ok(request.error_response(ApiError::Internal));
+    };
+    let_in(&[Role::Submit], &shared, Caller::Anonymous, request, next).await
 }
 
 /// Middleware of what callers do with their own, and operators with everybody's.

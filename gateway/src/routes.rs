@@ -11,8 +11,8 @@ use crate::dialects::{job_api, message_queue, queue_service};
 use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
-    collab, console, docs, execute, fleet, health, jobs, languages, metrics, microservices, queue,
-    room_runs, rooms, run_socket, runs, worker, workers,
+    collab, console, docs, execute, fleet, health, invitations, jobs, languages, metrics,
+    microservices, queue, room_runs, rooms, run_socket, runs, worker, workers,
 };
 use crate::openapi;
 
@@ -51,11 +51,11 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
         )
         .configure(job_paths)
         .configure(run_paths)
+        .configure(room_paths)
         .service(
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
                 .service(post("/validate", execute::validate))
-                .configure(room_paths)
                 .service(get("/callbacks", jobs::callbacks))
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))
@@ -124,18 +124,40 @@ fn run_paths(app: &mut ServiceConfig) {
     );
 }
 
-/// Rooms, below `/v1`.
+/// Rooms, for their owners and for whoever is invited.
 fn room_paths(app: &mut ServiceConfig) {
-    app.service(post("/rooms", rooms::create))
-        .service(
-            web::resource("/rooms/{id}")
-                .route(web::route().guard(Any(Get()).or(Head())).to(rooms::one))
-                .route(web::delete().to(rooms::delete))
-                .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
-        )
-        .service(post("/rooms/{id}/tickets", rooms::ticket))
-        .service(post("/rooms/{id}/runs", room_runs::start))
-        .service(get("/rooms/{id}/runs/{runId}", room_runs::one));
+    app.service(
+        web::scope("/v1/rooms")
+            .service(post("", rooms::create).wrap(from_fn(gate::for_callers)))
+            .service(
+                web::resource("/{id}")
+                    .route(
+                        web::route()
+                            .guard(Any(Get()).or(Head()))
+                            .to(rooms::one)
+                            .wrap(from_fn(gate::for_guests)),
+                    )
+                    .route(web::delete().to(rooms::delete).wrap(from_fn(gate::for_callers)))
+                    .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
+            )
+            .service(post("/{id}/tickets", rooms::ticket).wrap(from_fn(gate::for_guests)))
+            .service(post("/{id}/runs", room_runs::start).wrap(from_fn(gate::for_guests)))
+            .service(get("/{id}/runs/{runId}", room_runs::one).wrap(from_fn(gate::for_guests)))
+            .service(
+                web::resource("/{id}/invitations")
+                    .route(web::route().guard(Any(Get()).or(Head())).to(invitations::list))
+                    .route(web::post().to(invitations::create))
+                    .default_service(web::route().to(|| method("GET, HEAD, POST")))
+                    .wrap(from_fn(gate::for_callers)),
+            )
+            .service(
+                web::resource("/{id}/invitations/{invitationId}")
+                    .route(web::delete().to(invitations::delete))
+                    .default_service(web::route().to(|| method("DELETE")))
+                    .wrap(from_fn(gate::for_callers)),
+            )
+            .default_service(web::route().to(not_found)),
+    );
 }
 
 /// The message queue, for front-ends and for machines that only call out.

@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 53] = [
+const PATHS: [&str; 55] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/runs",
@@ -33,6 +33,8 @@ const PATHS: [&str; 53] = [
     "/v1/rooms",
     "/v1/rooms/{id}",
     "/v1/rooms/{id}/tickets",
+    "/v1/rooms/{id}/invitations",
+    "/v1/rooms/{id}/invitations/{invitationId}",
     "/v1/rooms/{id}/runs",
     "/v1/rooms/{id}/runs/{runId}",
     "/collab/{roomId}",

@@ -6,6 +6,7 @@ pub(crate) mod docs;
 pub(crate) mod execute;
 pub(crate) mod fleet;
 pub(crate) mod health;
+pub(crate) mod invitations;
 pub(crate) mod jobs;
 pub(crate) mod languages;
 pub(crate) mod metrics;

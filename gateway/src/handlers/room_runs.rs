@@ -25,10 +25,12 @@ pub(crate) async fn start(
     (shared, client): (web::Data<Shared>, web::Data<Client>),
 ) -> Result<HttpResponse, ApiError> {
     let wait = wait_time(asked.wait.as_deref())?;
-    let Visitor { room, role, host } = Visitor::by_key(&shared, &id, &request).await?;
-    if !role.may_run() {
-        return Err(RoomError::RoleTooLow(role).into());
+    let visitor = Visitor::of(&shared, &id, &request).await?;
+    if !visitor.role.may_run() {
+        return Err(RoomError::RoleTooLow(visitor.role).into());
     }
+    visitor.count_run(&shared)?;
+    let Visitor { room, host, .. } = visitor;
     let party = Party { caller: host, room: Some(room.id.clone()) };
     let run = match begin(&request, payload, party, &shared, &client).await? {
         Wish::Fresh(run) => {
@@ -65,7 +67,7 @@ pub(crate) async fn one(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (room, run) = ids.into_inner();
-    let Visitor { room, role, .. } = Visitor::by_key(&shared, &room, &request).await?;
+    let Visitor { room, role, .. } = Visitor::of(&shared, &room, &request).await?;
     let run = shared.runs.find_in(&room.id, &run).ok_or(ApiError::NoRun)?;
     await_end(&run, wait_time(asked.wait.as_deref())?).await?;
     let access = if role.may_run() { Access::Full } else { Access::View };

@@ -59,7 +59,7 @@ pub(crate) async fn one(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let Visitor { room, role, .. } = Visitor::by_key(&shared, &id, &request).await?;
+    let Visitor { room, role, .. } = Visitor::of(&shared, &id, &request).await?;
     let state = shared.rooms()?.state(&room.id).await.unwrap_or_default();
     Ok(HttpResponse::Ok().json(shown(room, role, state)))
 }
@@ -96,11 +96,9 @@ pub(crate) async fn ticket(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let asked: TicketRequest = read(&request, payload, &shared).await?;
-    let roles = Role::ALL.map(Role::as_str).join("`, `");
-    let role = asked.role.parse::<Role>();
-    let role = role.or(Err(ApiError::invalid("/role", format!("must be one of `{roles}`"))))?;
+    let role = role_named(&asked.role)?;
     let name = plain(asked.name, "/name", NAME_BYTES_MAX)?;
-    let visitor = Visitor::by_key(&shared, &id, &request).await?;
+    let visitor = Visitor::of(&shared, &id, &request).await?;
     if !visitor.role.includes(role) {
         return Err(RoomError::RoleTooLow(visitor.role).into());
     }
@@ -166,7 +164,7 @@ fn shown(room: RoomRecord, role: Role, state: RoomState) -> Shown {
     }
 }
 
-async fn read<T: DeserializeOwned>(
+pub(super) async fn read<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: web::Payload,
     shared: &Shared,
@@ -181,6 +179,12 @@ async fn read<T: DeserializeOwned>(
             AdmissionError::from(Refusal::NotJson(error.to_string())).into()
         }
     })
+}
+
+/// The role that a request names.
+pub(super) fn role_named(text: &str) -> Result<Role, ApiError> {
+    let roles = Role::ALL.map(Role::as_str).join("`, `");
+    text.parse().or(Err(ApiError::invalid("/role", format!("must be one of `{roles}`"))))
 }
 
 /// A text of somebody's that is shown to others.

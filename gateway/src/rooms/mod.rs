@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 
 pub(crate) use origin::may_call;
 pub(crate) use presence::{Presence, Present};
-pub(crate) use visitor::{Visitor, role_of};
+pub(crate) use visitor::{Visitor, brings_invitation, role_of};
 
 use crate::settings::Settings;
 
@@ -37,6 +37,15 @@ pub(crate) enum RoomError {
     /// Nobody comes with the tickets that there are.
     #[error("too many tickets of this room wait to be used; each is good for a minute")]
     TooManyTickets,
+    /// There are too many links to it.
+    #[error("there are too many invitations to this room already; end some")]
+    TooManyInvitations,
+    /// There is no such invitation to this room.
+    #[error("there is no such invitation; its time may be over")]
+    NoInvitation,
+    /// What came as an invitation is none, or none to this room.
+    #[error("the invitation is wrong or its time is over; ask whoever sent it for another")]
+    WrongInvitation,
     /// Whoever asks may be there, and do less than that.
     #[error("as a {} of this room you may not do that; ask its owner for more", .0.as_str())]
     RoleTooLow(Role),

@@ -1,12 +1,18 @@
-//! Who comes to a room by a request, and as what.
+//! Who comes to a room by a request, and as what: by an API key, or by an invitation.
 
+use actix_web::http::header::HeaderMap;
 use actix_web::{HttpMessage as _, HttpRequest};
 use documents::{Role, RoomId, RoomRecord, Visibility};
 
 use super::RoomError;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::gate;
+use crate::rate_limit::Subject;
 use crate::shared::Shared;
+
+/// The header that an invitation comes in. A URL would be logged.
+const INVITATION_HEADER: &str = "room-invitation";
 
 /// Somebody who may look at a room, or do more there.
 #[derive(Debug)]
@@ -15,24 +21,43 @@ pub(crate) struct Visitor {
     pub(crate) role: Role,
     /// Whose the runs count as that it begins.
     pub(crate) host: Caller,
+    /// Whether that is somebody else.
+    is_guest: bool,
 }
 
 impl Visitor {
-    /// Whoever asks, by its key. Rooms of others are not there.
-    pub(crate) async fn by_key(
+    /// Whoever asks: by the invitation, if the request has one, and by its key otherwise.
+    pub(crate) async fn of(
         shared: &Shared,
         id: &str,
         request: &HttpRequest,
     ) -> Result<Self, ApiError> {
-        let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
-        let id: RoomId = id.parse().or(Err(RoomError::NoRoom))?;
-        let room = shared.rooms()?.room(&id).await.map_err(RoomError::from)?;
-        let room = room.ok_or(RoomError::NoRoom)?;
-        let role = role_of(&caller.id().unwrap_or_default(), &room).ok_or(RoomError::NoRoom)?;
-        Ok(Self { room, role, host: caller })
+        match request.headers().get(INVITATION_HEADER) {
+            Some(invitation) => Self::invited(shared, id, invitation.to_str().ok()).await,
+            None => Self::by_key(shared, id, request).await,
+        }
     }
 
-    /// The owner of a room. To others it is not there.
+    /// Whoever asks, by its key. Rooms of others are not there.
+    async fn by_key(shared: &Shared, id: &str, request: &HttpRequest) -> Result<Self, ApiError> {
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
+        let room = find(shared, id).await?.ok_or(RoomError::NoRoom)?;
+        let role = role_of(&caller.id().unwrap_or_default(), &room).ok_or(RoomError::NoRoom)?;
+        Ok(Self { room, role, host: caller, is_guest: false })
+    }
+
+    /// Whoever brings an invitation. Who does not is told no more than that, whether there is such a
+    /// room or not. An invitation is worth no more than the key of whoever made the room.
+    async fn invited(shared: &Shared, id: &str, text: Option<&str>) -> Result<Self, ApiError> {
+        let room = find(shared, id).await?.ok_or(RoomError::WrongInvitation)?;
+        let text = text.ok_or(RoomError::WrongInvitation)?;
+        let role = shared.rooms()?.invited(&room.id, text).await.map_err(RoomError::from)?;
+        let role = role.ok_or(RoomError::WrongInvitation)?;
+        let host = shared.keys.submitter(&room.owner).ok_or(RoomError::WrongInvitation)?;
+        Ok(Self { room, role, host, is_guest: true })
+    }
+
+    /// The owner of a room, by its key. To others it is not there.
     pub(crate) async fn owner(
         shared: &Shared,
         id: &str,
@@ -41,6 +66,21 @@ impl Visitor {
         let visitor = Self::by_key(shared, id, request).await?;
         if visitor.role == Role::Owner { Ok(visitor.room) } else { Err(RoomError::NoRoom.into()) }
     }
+
+    /// Counts a run against its host's rate. What a guest asks for was counted for its address only.
+    pub(crate) fn count_run(&self, shared: &Shared) -> Result<(), ApiError> {
+        match (self.is_guest, self.host.holder()) {
+            (true, Some(host)) => {
+                gate::take(shared, &self.host, &Subject::Key(host.name.clone())).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a request brings an invitation, good or not.
+pub(crate) fn brings_invitation(headers: &HeaderMap) -> bool {
+    headers.contains_key(INVITATION_HEADER)
 }
 
 /// What a caller without a ticket may do in a room.
@@ -50,4 +90,10 @@ pub(crate) fn role_of(caller: &str, room: &RoomRecord) -> Option<Role> {
         Visibility::Public => Some(Role::Viewer),
         Visibility::Private => None,
     }
+}
+
+async fn find(shared: &Shared, id: &str) -> Result<Option<RoomRecord>, ApiError> {
+    let rooms = shared.rooms()?;
+    let Ok(id) = id.parse::<RoomId>() else { return Ok(None) };
+    Ok(rooms.room(&id).await.map_err(RoomError::from)?)
 }

@@ -27,6 +27,7 @@ mod awareness;
 mod bus;
 mod document;
 mod guard;
+mod invitation;
 mod limits;
 mod member;
 mod order;
@@ -35,6 +36,7 @@ mod postgres;
 mod room;
 mod rooms;
 mod saver;
+mod secret;
 mod sqlite;
 mod store;
 mod task;
@@ -43,15 +45,15 @@ mod words;
 
 pub use bus::{Bus, Heard, ServerId, Word};
 pub use document::RunNote;
+pub use invitation::{Invitation, InvitationId};
 pub use limits::{Close, Limits};
 pub use member::Member;
 pub use order::RoomState;
 pub use outbox::Out;
 pub use postgres::PostgresStore;
-pub use rooms::{NewTicket, Rooms, Terms};
+pub use rooms::{NewInvitation, NewTicket, Rooms, Terms};
+pub use secret::SecretDigest;
 pub use sqlite::SqliteStore;
 pub use store::{Appended, Bounds, DocumentStore, Loaded, StoreError, open};
 pub use wire::Malformed;
-pub use words::{
-    InvalidRoomId, Role, RoomId, RoomRecord, Ticket, TicketDigest, Visibility, random_ticket,
-};
+pub use words::{InvalidRoomId, Role, RoomId, RoomRecord, Ticket, Visibility};

@@ -1,5 +1,7 @@
 //! Every room of this process, and the threads that they run on.
 
+mod guests;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +20,9 @@ use crate::order::{Order, RoomState};
 use crate::outbox::Outbox;
 use crate::store::{self, Bounds, StoreError};
 use crate::task::{self, Means};
-use crate::words::{Role, RoomId, RoomRecord, Ticket, TicketDigest, Visibility, random_ticket};
+use crate::words::{Role, RoomId, RoomRecord, Visibility};
+
+pub use guests::{NewInvitation, NewTicket};
 
 /// Threads that rooms run on: one that has much to do does not hold up requests.
 const THREADS: usize = 2;
@@ -38,8 +42,6 @@ const PURGED_MAX: usize = 100;
 const HEARD_MAX: usize = 1024;
 /// How long all rooms may take to end.
 const DRAIN_TIME: Duration = Duration::from_secs(15);
-/// How long a ticket is good.
-const TICKET_TIME: SignedDuration = SignedDuration::from_secs(60);
 
 /// What an operator sets of rooms.
 #[derive(Debug, Clone, Copy)]
@@ -111,15 +113,6 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.loaded.forget(&self.id);
     }
-}
-
-/// A ticket, just made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewTicket {
-    /// What its holder brings.
-    pub text: String,
-    /// What it is good for.
-    pub ticket: Ticket,
 }
 
 impl Rooms {
@@ -202,29 +195,6 @@ impl Rooms {
         let is_deleted = self.means.store.delete(id.clone()).await?;
         self.tell_deleted(id).await;
         Ok(is_deleted)
-    }
-
-    /// Makes a ticket. None if there are too many, or there is no such room.
-    pub async fn ticket(
-        &self,
-        room: &RoomId,
-        role: Role,
-        name: Option<String>,
-    ) -> Result<Option<NewTicket>, StoreError> {
-        let now = now();
-        let text = random_ticket().map_err(|it| StoreError::Unavailable(it.to_string()))?;
-        let expires_at = now.saturating_add(TICKET_TIME).unwrap_or(now);
-        let ticket = Ticket { room: room.clone(), role, name, expires_at };
-        let digest = TicketDigest::of(&text);
-        let is_kept = self.means.store.keep_ticket(digest, ticket.clone(), now).await?;
-        Ok(is_kept.then_some(NewTicket { text, ticket }))
-    }
-
-    /// Takes a ticket, if it is one and for this room.
-    pub async fn admit(&self, room: &RoomId, text: &str) -> Result<Option<Ticket>, StoreError> {
-        let digest = TicketDigest::of(text);
-        let taken = self.means.store.take_ticket(digest, Timestamp::now()).await?;
-        Ok(taken.filter(|it| it.room == *room))
     }
 
     /// Lets somebody into a room.

@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::bus::{Bus, Heard};
-use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest, Visibility};
+use crate::invitation::{Invitation, InvitationId};
+use crate::secret::SecretDigest;
+use crate::words::{RoomId, RoomRecord, Ticket, Visibility};
 use crate::{PostgresStore, SqliteStore};
 
-/// Keeps rooms: what is known of each, its document, and tickets.
+/// Keeps rooms: what is known of each, its document, tickets, and invitations.
 ///
 /// A document is a number of updates in the order of their numbers, and a snapshot that stands for
 /// all of them up to one. An update that comes twice, or that a snapshot has already, does no harm,
@@ -23,7 +25,7 @@ use crate::{PostgresStore, SqliteStore};
 /// 2. The updates of a room have the numbers 1, 2, 3 and so on: who knows one knows that nobody will
 ///    put another before it.
 /// 3. Nothing is kept of a room that is deleted, nor is anything kept for it later.
-/// 4. A ticket is taken once, and not after its time.
+/// 4. A ticket is taken once, and not after its time. An invitation is told of until its time is over.
 /// 5. There are no more rooms, nor more bytes in them, than [`Bounds`] say; but for what several
 ///    write at the same moment.
 pub trait DocumentStore: Send + Sync + std::fmt::Debug {
@@ -33,7 +35,7 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// What is known of a room.
     fn room(&self, id: RoomId) -> BoxFuture<'_, Result<Option<RoomRecord>, StoreError>>;
 
-    /// Deletes a room, its document and its tickets. False if there is none.
+    /// Deletes a room, its document, its tickets and its invitations. False if there is none.
     fn delete(&self, id: RoomId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// What was written of a document behind the update of this number, 0 for all; and notes that
@@ -62,8 +64,8 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
         state: Bytes,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Deletes at most `limit` rooms that nobody touched since `before`, and tickets whose time was
-    /// over at `now`. Returns the rooms.
+    /// Deletes at most `limit` rooms that nobody touched since `before`, and tickets and
+    /// invitations whose time was over at `now`. Returns the rooms.
     fn purge(
         &self,
         before: Timestamp,
@@ -74,7 +76,7 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// Keeps a ticket. False if there are too many of its room, or there is no such room.
     fn keep_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         ticket: Ticket,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
@@ -82,9 +84,30 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// Takes a ticket, so that it is none any more.
     fn take_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>>;
+
+    /// Keeps an invitation. False if there are too many to its room, or there is no such room.
+    fn keep_invitation(
+        &self,
+        invitation: Invitation,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// The invitations to a room whose time is not over, the oldest first.
+    fn invitations(
+        &self,
+        room: RoomId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>>;
+
+    /// Deletes an invitation. False if there is none of this name to this room.
+    fn end_invitation(
+        &self,
+        room: RoomId,
+        id: InvitationId,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Starts to hear other servers of this store, and returns what tells them; none where there
     /// cannot be any.
@@ -100,6 +123,8 @@ pub struct Bounds {
     pub bytes_max: u64,
     /// Tickets of one room that nobody came with yet.
     pub tickets_max: u64,
+    /// Invitations to one room.
+    pub invitations_max: u64,
     /// How long to wait for another process to let go of the store.
     pub patience: Duration,
 }
@@ -110,6 +135,7 @@ impl Default for Bounds {
             rooms_max: 10_000,
             bytes_max: 1 << 30,
             tickets_max: 256,
+            invitations_max: 32,
             patience: Duration::from_secs(10),
         }
     }
@@ -222,6 +248,29 @@ impl Row {
             created_at: time(self.created_at),
             touched_at: time(self.touched_at),
             bytes: self.bytes,
+        })
+    }
+}
+
+/// An invitation as a row has it.
+pub(crate) struct InvitationRow {
+    pub(crate) id: String,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) role: String,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: i64,
+}
+
+impl InvitationRow {
+    /// The invitation that it stands for; none if somebody else wrote it.
+    pub(crate) fn invitation(self, room: &RoomId) -> Option<Invitation> {
+        Some(Invitation {
+            id: self.id.parse().ok()?,
+            room: room.clone(),
+            digest: <[u8; 32]>::try_from(self.digest).ok()?.into(),
+            role: self.role.parse().ok()?,
+            created_at: time(self.created_at),
+            expires_at: time(self.expires_at),
         })
     }
 }

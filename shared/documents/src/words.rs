@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 /// Longest name of a room, in bytes.
 const ID_BYTES_MAX: usize = 64;
@@ -162,29 +161,6 @@ pub struct Ticket {
     pub expires_at: Timestamp,
 }
 
-/// What a ticket is known by in a store: nobody enters with that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TicketDigest([u8; 32]);
-
-impl TicketDigest {
-    /// That of a ticket as its holder has it.
-    pub fn of(ticket: &str) -> Self {
-        Self(Sha256::digest(ticket.as_bytes()).into())
-    }
-
-    /// As a store keeps it.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-/// A new ticket as its holder has it: 256 random bits.
-pub fn random_ticket() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,14 +196,5 @@ mod tests {
         for (above, role) in Role::ALL.iter().zip(&Role::ALL[1..]) {
             assert!(above.includes(*role) && role.includes(*role) && !role.includes(*above));
         }
-    }
-
-    #[test]
-    fn a_ticket_is_not_what_is_kept_of_it() {
-        let (one, other) = (random_ticket().unwrap(), random_ticket().unwrap());
-        assert_eq!(one.len(), 64);
-        assert_ne!(one, other);
-        assert_ne!(TicketDigest::of(&one), TicketDigest::of(&other));
-        assert_eq!(TicketDigest::of(&one), TicketDigest::of(&one));
     }
 }

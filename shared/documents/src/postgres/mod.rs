@@ -3,6 +3,7 @@
 
 mod bus;
 mod documents;
+mod invitations;
 mod place;
 mod rooms;
 mod schema;
@@ -22,8 +23,10 @@ use tokio::time::timeout;
 use self::bus::PostgresBus;
 use self::place::{Fault, Place};
 use crate::bus::{Bus, Heard};
+use crate::invitation::{Invitation, InvitationId};
+use crate::secret::SecretDigest;
 use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
-use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest};
+use crate::words::{RoomId, RoomRecord, Ticket};
 
 /// How long anybody waits for anything.
 const ANSWER: Duration = Duration::from_millis(4_500);
@@ -119,7 +122,7 @@ impl DocumentStore for PostgresStore {
 
     fn keep_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         ticket: Ticket,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -129,10 +132,35 @@ impl DocumentStore for PostgresStore {
 
     fn take_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>> {
         within(async move { rooms::take_ticket(&self.pool, digest, now).await })
+    }
+
+    fn keep_invitation(
+        &self,
+        invitation: Invitation,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let most = self.bounds.invitations_max;
+        within(async move { invitations::keep(&self.pool, &invitation, (most, now)).await })
+    }
+
+    fn invitations(
+        &self,
+        room: RoomId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>> {
+        within(async move { invitations::of(&self.pool, &room, now).await })
+    }
+
+    fn end_invitation(
+        &self,
+        room: RoomId,
+        id: InvitationId,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        within(async move { invitations::end(&self.pool, &room, &id).await })
     }
 
     fn hear(&self, heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

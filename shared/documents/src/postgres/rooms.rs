@@ -5,8 +5,9 @@ use sqlx::{PgPool, Row as _};
 
 use super::place::Fault;
 use super::{count, number};
+use crate::secret::SecretDigest;
 use crate::store::{Row, time};
-use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest};
+use crate::words::{RoomId, RoomRecord, Ticket};
 
 pub(super) async fn create(pool: &PgPool, room: &RoomRecord, most: u64) -> Result<bool, Fault> {
     let mut step = pool.begin().await?;
@@ -56,8 +57,12 @@ pub(super) async fn purge(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<RoomId>, Fault> {
-    let tickets = sqlx::query("DELETE FROM ticket WHERE expires_at <= $1");
-    tickets.bind(now.as_millisecond()).execute(pool).await?;
+    for ended in [
+        "DELETE FROM ticket WHERE expires_at <= $1",
+        "DELETE FROM invitation WHERE expires_at <= $1",
+    ] {
+        sqlx::query(ended).bind(now.as_millisecond()).execute(pool).await?;
+    }
     let delete = "DELETE FROM room WHERE id IN (SELECT id FROM room WHERE touched_at < $1 \
                   ORDER BY touched_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id";
     let delete = sqlx::query_scalar::<_, String>(delete)
@@ -69,7 +74,7 @@ pub(super) async fn purge(
 
 pub(super) async fn keep_ticket(
     pool: &PgPool,
-    digest: TicketDigest,
+    digest: SecretDigest,
     ticket: &Ticket,
     (most, now): (u64, Timestamp),
 ) -> Result<bool, Fault> {
@@ -90,7 +95,7 @@ pub(super) async fn keep_ticket(
 
 pub(super) async fn take_ticket(
     pool: &PgPool,
-    digest: TicketDigest,
+    digest: SecretDigest,
     now: Timestamp,
 ) -> Result<Option<Ticket>, Fault> {
     let take = "DELETE FROM ticket WHERE digest = $1 RETURNING room, role, name, expires_at";

@@ -1,6 +1,7 @@
 //! The store in a file: SQLite, in the process of the one server that uses it.
 
 mod documents;
+mod invitations;
 mod rooms;
 mod schema;
 mod thread;
@@ -21,8 +22,10 @@ use tokio::sync::mpsc;
 
 use self::thread::Thread;
 use crate::bus::{Bus, Heard};
+use crate::invitation::{Invitation, InvitationId};
+use crate::secret::SecretDigest;
 use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
-use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest};
+use crate::words::{RoomId, RoomRecord, Ticket};
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
 /// back while it is written to (<https://sqlite.org/wal.html#walresetbug>).
@@ -157,7 +160,7 @@ impl DocumentStore for SqliteStore {
 
     fn keep_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         ticket: Ticket,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
@@ -167,10 +170,35 @@ impl DocumentStore for SqliteStore {
 
     fn take_ticket(
         &self,
-        digest: TicketDigest,
+        digest: SecretDigest,
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Option<Ticket>, StoreError>> {
         self.run(move |connection| rooms::take_ticket(connection, digest, now))
+    }
+
+    fn keep_invitation(
+        &self,
+        invitation: Invitation,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let most = self.bounds.invitations_max;
+        self.run(move |connection| invitations::keep(connection, &invitation, (most, now)))
+    }
+
+    fn invitations(
+        &self,
+        room: RoomId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>> {
+        self.run(move |connection| invitations::of(connection, &room, now))
+    }
+
+    fn end_invitation(
+        &self,
+        room: RoomId,
+        id: InvitationId,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.run(move |connection| invitations::end(connection, &room, &id))
     }
 
     fn hear(&self, _heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

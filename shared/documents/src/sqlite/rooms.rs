@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
+use crate::secret::SecretDigest;
 use crate::store::{Row, time};
-use crate::words::{RoomId, RoomRecord, Ticket, TicketDigest};
+use crate::words::{RoomId, RoomRecord, Ticket};
 
 pub(super) fn create(connection: &Connection, room: &RoomRecord, most: u64) -> Result<bool, Fault> {
     let rooms: u64 =
@@ -55,9 +56,11 @@ pub(super) fn purge(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<RoomId>, Fault> {
-    connection
-        .prepare_cached("DELETE FROM ticket WHERE expires_at <= ?1")?
-        .execute([now.as_millisecond()])?;
+    for table in ["ticket", "invitation"] {
+        connection
+            .prepare_cached(&format!("DELETE FROM {table} WHERE expires_at <= ?1"))?
+            .execute([now.as_millisecond()])?;
+    }
     let delete = "DELETE FROM room WHERE id IN (SELECT id FROM room WHERE touched_at < ?1 \
                   ORDER BY touched_at LIMIT ?2) RETURNING id";
     let mut delete = connection.prepare_cached(delete)?;
@@ -69,7 +72,7 @@ pub(super) fn purge(
 
 pub(super) fn keep_ticket(
     connection: &Connection,
-    digest: TicketDigest,
+    digest: SecretDigest,
     ticket: &Ticket,
     (most, now): (u64, Timestamp),
 ) -> Result<bool, Fault> {
@@ -93,7 +96,7 @@ pub(super) fn keep_ticket(
 
 pub(super) fn take_ticket(
     connection: &Connection,
-    digest: TicketDigest,
+    digest: SecretDigest,
     now: Timestamp,
 ) -> Result<Option<Ticket>, Fault> {
     let take = "DELETE FROM ticket WHERE digest = ?1 RETURNING room, role, name, expires_at";

@@ -6,7 +6,9 @@ use documents::{Appended, DocumentStore as _, SqliteStore, StoreError, open};
 use rusqlite::Connection;
 use tempfile::tempdir;
 
-use crate::{BOUNDS, Store, append, everything, load, room};
+use crate::{
+    BOUNDS, OLD_ROWS, Store, append, everything, load, room, what_was_kept_before_is_there,
+};
 
 fn url(path: &Path) -> String {
     format!("sqlite:{}", path.display())
@@ -55,10 +57,28 @@ async fn what_a_younger_version_or_another_program_wrote_is_refused() {
     set("user_version", 99);
     let error = SqliteStore::open(path.clone(), BOUNDS).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
-    set("user_version", 1);
+    set("user_version", 2);
     set("application_id", 7);
     let error = SqliteStore::open(path.clone(), BOUNDS).await.unwrap_err().to_string();
     assert!(error.contains("another program"), "{error}");
+}
+
+#[tokio::test]
+async fn what_version_1_wrote_is_kept_and_gets_what_is_new() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("rooms");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../../src/sqlite/schema-1.sql")).unwrap();
+    old.execute_batch(OLD_ROWS).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    old.pragma_update(None, "application_id", 0x466c_6f52).unwrap();
+    drop(old);
+    let store: Store = open(&url(&path), BOUNDS).await.unwrap();
+    what_was_kept_before_is_there(&store).await;
+    everything(&store).await;
+    drop(store);
+    let version = |it: &Connection| it.pragma_query_value(None, "user_version", |row| row.get(0));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
 }
 
 #[tokio::test]

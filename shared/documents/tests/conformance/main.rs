@@ -9,14 +9,17 @@
 )]
 
 mod files;
+mod invitations;
 mod postgres;
 mod rooms;
 
 use std::sync::Arc;
 
+use self::invitations::{an_invitation_is_good_for_its_time, invitation};
+
 use bytes::Bytes;
 use documents::{
-    Appended, Bounds, DocumentStore, Loaded, Role, RoomId, RoomRecord, Ticket, TicketDigest,
+    Appended, Bounds, DocumentStore, Loaded, Role, RoomId, RoomRecord, SecretDigest, Ticket,
     Visibility,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -26,10 +29,30 @@ const BOUNDS: Bounds = Bounds {
     rooms_max: 6,
     bytes_max: 1000,
     tickets_max: 2,
+    invitations_max: 2,
     patience: std::time::Duration::from_secs(1),
 };
 
 type Store = Arc<dyn DocumentStore>;
+
+/// A room as version 1 wrote it, with a document of one update and a ticket.
+const OLD_ROWS: &str = "INSERT INTO room VALUES ('old', 'Old', 'private', 'ann', 1, 1, 1, 3, 0); \
+     INSERT INTO room_update VALUES ('old', 1, 'abc'); \
+     INSERT INTO ticket VALUES ('digest', 'old', 'viewer', NULL, 1)";
+
+/// What became of that, and that it can be invited to.
+async fn what_was_kept_before_is_there(store: &Store) {
+    let old: RoomId = "old".parse().unwrap();
+    let known = store.room(old.clone()).await.unwrap().unwrap();
+    assert_eq!(
+        (known.title.as_deref(), known.owner.as_str(), known.bytes),
+        (Some("Old"), "ann", 3)
+    );
+    assert_eq!(load(store, &old, 0).await.unwrap().updates, updates(&["abc"]));
+    assert!(store.keep_invitation(invitation(&old, 60), at(0)).await.unwrap());
+    assert_eq!(store.invitations(old.clone(), at(0)).await.unwrap().len(), 1);
+    delete(store, old).await;
+}
 
 /// What is asked of every store; it may have rooms of the checks before.
 async fn everything(store: &Store) {
@@ -38,6 +61,7 @@ async fn everything(store: &Store) {
     a_snapshot_stands_for_what_came_before_it(store).await;
     nothing_is_kept_of_what_is_deleted(store).await;
     a_ticket_is_taken_once_and_in_time(store).await;
+    an_invitation_is_good_for_its_time(store).await;
     what_nobody_touches_is_deleted(store).await;
     writers_of_one_room_get_different_numbers(store).await;
     there_is_a_bound(store).await;
@@ -135,14 +159,18 @@ async fn nothing_is_kept_of_what_is_deleted(store: &Store) {
     let id = room(store).await;
     append(store, &id, &["a"]).await;
     let ticket = ticket(&id, 60);
-    assert!(store.keep_ticket(TicketDigest::of("t"), ticket, at(0)).await.unwrap());
+    assert!(store.keep_ticket(SecretDigest::of("t"), ticket, at(0)).await.unwrap());
+    let invitation = invitation(&id, 60);
+    assert!(store.keep_invitation(invitation.clone(), at(0)).await.unwrap());
     delete(store, id.clone()).await;
+    assert_eq!(store.invitations(id.clone(), at(1)).await.unwrap(), []);
+    assert!(!store.keep_invitation(invitation, at(0)).await.unwrap());
     assert!(!store.delete(id.clone()).await.unwrap());
     assert_eq!(load(store, &id, 0).await, None);
     assert_eq!(append(store, &id, &["b"]).await, Appended::NoRoom);
     store.keep_snapshot(id.clone(), 0, Bytes::from_static(b"B")).await.unwrap();
     assert_eq!(load(store, &id, 0).await, None);
-    assert_eq!(store.take_ticket(TicketDigest::of("t"), at(1)).await.unwrap(), None);
+    assert_eq!(store.take_ticket(SecretDigest::of("t"), at(1)).await.unwrap(), None);
 }
 
 fn ticket(room: &RoomId, until: i64) -> Ticket {
@@ -153,9 +181,9 @@ fn ticket(room: &RoomId, until: i64) -> Ticket {
 async fn a_ticket_is_taken_once_and_in_time(store: &Store) {
     let id = room(store).await;
     let keep = |text: &str, until, now| {
-        store.keep_ticket(TicketDigest::of(text), ticket(&id, until), at(now))
+        store.keep_ticket(SecretDigest::of(text), ticket(&id, until), at(now))
     };
-    let take = |text: &str, now| store.take_ticket(TicketDigest::of(text), at(now));
+    let take = |text: &str, now| store.take_ticket(SecretDigest::of(text), at(now));
     assert!(keep("one", 60, 0).await.unwrap());
     assert_eq!(take("other", 1).await.unwrap(), None);
     assert_eq!(take("one", 1).await.unwrap(), Some(ticket(&id, 60)));
@@ -166,7 +194,7 @@ async fn a_ticket_is_taken_once_and_in_time(store: &Store) {
         assert_eq!(keep(text, 60 + now, now).await.unwrap(), is_kept, "{text}");
     }
     let nowhere = ticket(&RoomId::random(), 60);
-    assert!(!store.keep_ticket(TicketDigest::of("e"), nowhere, at(0)).await.unwrap());
+    assert!(!store.keep_ticket(SecretDigest::of("e"), nowhere, at(0)).await.unwrap());
     delete(store, id).await;
 }
 

@@ -9,7 +9,7 @@ use tests::stores::PostgresServer;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::{BOUNDS, Store, everything, room};
+use crate::{BOUNDS, OLD_ROWS, Store, everything, room, what_was_kept_before_is_there};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,6 +34,28 @@ async fn postgresql_keeps_rooms() {
     let others = refused(&url, "UPDATE flotilla_rooms.about SET application = 'x'").await;
     assert!(others.to_string().contains("another program"), "{others}");
     assert!(!others.to_string().contains(server.password()), "{others}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_version_1_wrote_in_postgresql_is_kept_and_gets_what_is_new() {
+    let server = tokio::task::spawn_blocking(PostgresServer::start).await.unwrap();
+    let url = server.url("postgres");
+    let mut old = PgConnection::connect(&url).await.unwrap();
+    for part in [
+        "CREATE SCHEMA flotilla_rooms; SET search_path = flotilla_rooms; CREATE TABLE about \
+         (is_one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (is_one), application TEXT NOT NULL, \
+         version BIGINT NOT NULL); \
+         INSERT INTO about (application, version) VALUES ('flotilla rooms', 1)",
+        include_str!("../../src/postgres/schema-1.sql"),
+        OLD_ROWS,
+    ] {
+        sqlx::raw_sql(part).execute(&mut old).await.unwrap();
+    }
+    let store: Store = open(&url, BOUNDS).await.unwrap();
+    what_was_kept_before_is_there(&store).await;
+    everything(&store).await;
+    let version = sqlx::query_scalar::<_, i64>("SELECT version FROM flotilla_rooms.about");
+    assert_eq!(version.fetch_one(&mut old).await.unwrap(), 2);
 }
 
 async fn servers_hear_each_other(store: &Store, other: &Store) {

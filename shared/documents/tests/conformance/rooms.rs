@@ -152,6 +152,38 @@ async fn a_ticket_opens_its_own_room_once() {
 }
 
 #[tokio::test]
+async fn an_invitation_is_good_for_its_own_room_until_it_is_ended() {
+    let (rooms, url, _directory) = alone().await;
+    let (id, other) = (made(&rooms).await, made(&rooms).await);
+    let invite = async |role, hours| {
+        rooms.invite(&id, role, SignedDuration::from_hours(hours)).await.unwrap().unwrap()
+    };
+    let (editor, viewer, over) = (
+        invite(Role::Editor, 1).await,
+        invite(Role::Viewer, 1).await,
+        invite(Role::Owner, 0).await,
+    );
+    drop(rooms);
+    let rooms = open(&url).await;
+    let role = async |room, text: &str| rooms.invited(room, text).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(role(&id, &editor.text).await, Some(Role::Editor));
+    }
+    assert_eq!(role(&id, &viewer.text).await, Some(Role::Viewer));
+    assert_eq!(role(&id, &over.text).await, None, "its time is over");
+    assert_eq!(role(&other, &editor.text).await, None, "it is another room's");
+    for wrong in ["", "inv_", &editor.text[4..], &editor.text[..67], editor.invitation.id.as_str()]
+    {
+        assert_eq!(role(&id, wrong).await, None, "{wrong}");
+    }
+    assert!(rooms.end_invitation(&id, &editor.invitation.id).await.unwrap());
+    assert_eq!(role(&id, &editor.text).await, None);
+    assert_eq!(role(&id, &viewer.text).await, Some(Role::Viewer));
+    assert!(rooms.delete(&id).await.unwrap());
+    assert_eq!(role(&id, &viewer.text).await, None);
+}
+
+#[tokio::test]
 async fn those_in_a_room_are_told_of_runs() {
     let (rooms, _url, _directory) = alone().await;
     let id = made(&rooms).await;
