@@ -138,8 +138,9 @@ export class Connection {
   async #look(): Promise<void> {
     try {
       await this.entrance.probe();
-    } catch {
-      if (!this.#gone.signal.aborted && this.#provider.ws) this.#provider.disconnect();
+    } catch (error) {
+      const isAway = error instanceof Problem && error.status === 0;
+      if (isAway && !this.#gone.signal.aborted && this.#provider.ws) this.#provider.disconnect();
     }
   }
 

@@ -1,4 +1,4 @@
-/** What may be written in a room, and how it looks. Who came by an invitation is told it for that. */
+/** What may be written in a room, and how it looks. Whoever may look at a room is told, with a key or without. */
 import { signal } from "@preact/signals";
 
 import { send } from "../lib/api";
@@ -8,8 +8,8 @@ import { headersFor } from "./access";
 export const languages = signal<Language[] | undefined>(undefined);
 
 export async function loadLanguages(room: string | undefined, gone: AbortSignal): Promise<void> {
-  const headers = room ? headersFor(room) : {};
-  const told = (await (await send("/v1/languages", { headers, signal: gone })).json()) as { languages: Language[] };
+  const path = room ? `/v1/rooms/${room}/languages` : "/v1/languages";
+  const told = (await (await send(path, { headers: room ? headersFor(room) : {}, signal: gone })).json()) as { languages: Language[] };
   languages.value = told.languages;
 }
 

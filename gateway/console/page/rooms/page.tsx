@@ -115,12 +115,10 @@ function Inside({ room, runs }: { room: Room; runs: Runs }) {
   return (
     <div class="play room">
       <header class="room-head">
-        <div class="room-title">
-          <h1 class="clip" title={title}>
-            {title}
-          </h1>
-          <Standing room={room} />
-        </div>
+        <h1 class="clip" title={title}>
+          {title}
+        </h1>
+        <Standing room={room} />
         <div class="room-people">
           <Who room={room} whereIs={(it) => placeOf(it)?.file.path} onGoTo={follow} />
           {room.role.value === "owner" && room.connection.state.value !== "ended" ? <Invite room={room} /> : null}

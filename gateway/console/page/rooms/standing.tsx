@@ -21,35 +21,31 @@ export function Standing({ room }: { room: Room }) {
   useEffect(() => {
     const was = before.current;
     before.current = state;
-    if (state === "offline") announce(`Offline. ${kept(room)}`);
+    if (state === "offline") announce(room.mayEdit.value ? "Offline. What you write is kept" : "Offline");
     else if (state === "live" && was !== "connecting" && was !== "live") announce("Live again");
   }, [state]);
+  const isKept = state === "offline" && room.mayEdit.value;
   return (
-    <span class={`standing standing-${TONES[state]}`} title={room.connection.hint.value}>
+    <div class={`standing standing-${TONES[state]}`} title={room.connection.hint.value}>
       <span class="dot" aria-hidden="true" />
-      {WORDS[state]}
-    </span>
+      <span class="standing-words">
+        <span>{WORDS[state]}</span>
+        {isKept ? <span class="small muted">what you write is kept</span> : null}
+      </span>
+      {state === "offline" ? (
+        <button type="button" class="button small" onClick={() => room.connection.enter()}>
+          Try now
+        </button>
+      ) : null}
+    </div>
   );
 }
 
-const kept = (room: Room): string => (room.mayEdit.value ? "What you write is kept, and sent when there is a connection." : "It goes on by itself when there is a connection.");
-
+/** What is of weight enough to stand above everything else. */
 export function Notices({ room }: { room: Room }) {
-  const state = room.connection.state.value;
-  const hint = room.connection.hint.value;
   return (
     <>
       <Ended room={room} />
-      {state === "offline" ? (
-        <p class="notice-line warn">
-          <span>
-            There is no connection. {hint} {kept(room)}
-          </span>
-          <button type="button" class="button small" onClick={() => room.connection.enter()}>
-            Try now
-          </button>
-        </p>
-      ) : null}
       {room.isLost.value ? (
         <p class="notice-line warn" role="status">
           This browser has no room for what you write, so stay on the page until there is a connection.
