@@ -13,6 +13,7 @@ interface Kept {
   active: Record<string, number>;
   limits: Limits;
   isChecking: boolean;
+  hasTerminal: boolean;
 }
 
 const kept = read();
@@ -26,8 +27,12 @@ const active = signal(kept.active);
 export const limits = signal(kept.limits);
 /** Whether programs are looked at while they are written. */
 export const isChecking = signal(kept.isChecking);
+/** Whether programs run on a terminal. */
+export const hasTerminal = signal(kept.hasTerminal);
 /** What was on the desk before something else was put there. */
 export const before = signal<{ what: string; language: string; draft: Draft } | undefined>(undefined);
+/** What became of a link to a program, if that is not what was wanted. */
+export const told = signal<string | undefined>(undefined);
 /** Counts what was put on the desk at once, so that the editor takes it. */
 export const placed = signal(0);
 /** Whether the browser has no room for what is written. */
@@ -129,6 +134,11 @@ export function check(wanted: boolean): void {
   save();
 }
 
+export function wantTerminal(wanted: boolean): void {
+  hasTerminal.value = wanted;
+  save();
+}
+
 const isSame = (a: Draft, b: Draft) => JSON.stringify(a) === JSON.stringify(b);
 
 let timer: ReturnType<typeof setTimeout> | undefined;
@@ -149,6 +159,7 @@ function write(): void {
     active: active.value,
     limits: limits.value,
     isChecking: isChecking.value,
+    hasTerminal: hasTerminal.value,
   };
   isLost.value = !store("desk", JSON.stringify(value));
 }
@@ -156,7 +167,7 @@ function write(): void {
 addEventListener("pagehide", () => timer !== undefined && write());
 
 function read(): Kept {
-  const empty: Kept = { versions: {}, drafts: {}, active: {}, limits: LIMITS, isChecking: true };
+  const empty: Kept = { versions: {}, drafts: {}, active: {}, limits: LIMITS, isChecking: true, hasTerminal: false };
   try {
     const value = JSON.parse(stored("desk") ?? "{}") as Partial<Kept>;
     const drafts = Object.entries(value.drafts ?? {}).filter(([, it]) => isDraft(it));

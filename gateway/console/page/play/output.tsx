@@ -10,12 +10,13 @@ import { Results } from "../run/results";
 import { attach, start } from "../run/run";
 import { Standing } from "../run/standing";
 import { watch, type Watched } from "../run/watch";
+import type { Size } from "../run/xterm";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
 import * as desk from "./desk";
 import { curl, requestOf, runOf } from "./program";
 
-/** What is typed is shown as typed by nobody in particular. */
+/** What is typed is in the log by this name; a terminal shows it itself. */
 const NAME = "you";
 
 interface Shown {
@@ -23,6 +24,9 @@ interface Shown {
   /** What it was begun with. */
   body: Record<string, unknown>;
 }
+
+/** The terminal's size; that of old where none has been shown yet. */
+let size: Size = { cols: 80, rows: 24 };
 
 const shown = signal<Shown | undefined>(undefined);
 
@@ -56,9 +60,10 @@ export function Result({ handle, onRunning, onLink }: ResultProps) {
   return (
     <>
       <Bar run={run} body={now?.body} />
-      <Output run={run} paths={desk.draft.value.files.map((it) => it.path)} onLink={onLink}>
+      <Output run={run} wantsTerminal={desk.hasTerminal.value} onSize={(it) => (size = it)} paths={desk.draft.value.files.map((it) => it.path)} onLink={onLink}>
         <p>
-          Output appears here as the program writes it. Press <kbd>Ctrl</kbd> <kbd>Enter</kbd> to run.
+          {desk.hasTerminal.value ? "The program has a terminal here" : "Output appears here as the program writes it"}. Press <kbd>Ctrl</kbd>{" "}
+          <kbd>Enter</kbd> to run.
         </p>
       </Output>
       {outcome?.kind === "report" ? <Results report={outcome.report} tookMs={outcome.tookMs} /> : null}
@@ -71,17 +76,17 @@ function begin(): void {
   if (!language) return;
   shown.value?.run.running.stop();
   const body = requestOf(language, desk.version.value, desk.draft.value, desk.limits.value);
-  const options = { name: NAME };
+  const tty = desk.hasTerminal.value ? size : undefined;
   announce("Running");
-  show(watch((tell) => start(runOf(body, desk.limits.value), tell, options)), body, Date.now());
+  show(watch((tell) => start(runOf(body, desk.limits.value, tty), tell, tty ? {} : { name: NAME })), body, Date.now());
 }
 
 /** Takes part again in the run that went on when this page was left. */
 function findAgain(): void {
   const kept = keptRun();
   if (!kept) return;
-  const { id, ticket, beganAt, body } = kept;
-  show(watch((tell) => attach({ id, ticket, name: NAME }, tell), beganAt), body, beganAt);
+  const { id, ticket, isTerminal, beganAt, body } = kept;
+  show(watch((tell) => attach({ id, ticket, ...(isTerminal ? {} : { name: NAME }) }, tell), beganAt), body, beganAt);
 }
 
 function show(run: Watched, body: Record<string, unknown>, beganAt: number): void {
@@ -90,7 +95,7 @@ function show(run: Watched, body: Record<string, unknown>, beganAt: number): voi
     const begun = run.begun.value;
     if (shown.value?.run !== run) return;
     if (run.outcome.value) keepRun(undefined);
-    else if (begun) keepRun({ id: begun.id, ticket: begun.ticket, beganAt, body });
+    else if (begun) keepRun({ id: begun.id, ticket: begun.ticket, isTerminal: begun.tty, beganAt, body });
   });
 }
 
@@ -117,6 +122,19 @@ function Bar({ run, body }: { run: Watched | undefined; body: Record<string, unk
         <Standing run={run} />
       </h2>
       <div class="bar-end">
+        <label class="switch">
+          <input
+            type="checkbox"
+            role="switch"
+            checked={desk.hasTerminal.value}
+            onChange={(it) => {
+              desk.wantTerminal(it.currentTarget.checked);
+              // What is over makes room for how the next one is shown.
+              if (run?.outcome.value) shown.value = undefined;
+            }}
+          />
+          Terminal
+        </label>
         {body ? (
           <button type="button" class="button quiet small" onClick={copy}>
             <Icon name="copy" />

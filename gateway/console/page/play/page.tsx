@@ -1,7 +1,7 @@
 /** A place to write a program in any language of the fleet, and run it. */
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { post } from "../lib/api";
+import { post, Problem } from "../lib/api";
 import { key } from "../lib/key";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
@@ -12,7 +12,7 @@ import { Files } from "./files";
 import { Inputs } from "./inputs";
 import { checkOf, draftOf, draftOfExample } from "./program";
 import { type OutputHandle, Result } from "./output";
-import { pack, SHARE_MAX, TooLarge, unpack } from "./share";
+import { kept, linkTo, type Shared, TooLarge, unpack } from "./share";
 
 /** How often languages that cannot be run are looked for again. */
 const LOOK_AGAIN_MS = 3000;
@@ -120,28 +120,41 @@ function Desk() {
   );
 }
 
-/** A program in the address is put on the desk, and the address is as short as before. */
+/** A program that the address holds or names is put on the desk, and the address is as short as before. */
 function useShared() {
   useEffect(() => {
     const take = async () => {
-      if (!location.hash.startsWith("#program=")) return;
-      const shared = await unpack(location.hash);
-      history.replaceState(null, "", location.pathname + location.search);
-      if (!shared) {
-        announce("The link holds no program that can be read");
-        return;
+      const id = new URLSearchParams(location.search).get("snippet");
+      const hash = location.hash.startsWith("#program=") ? location.hash : "";
+      if (!hash && !id) return;
+      history.replaceState(null, "", location.pathname);
+      try {
+        place(hash ? await unpack(hash) : id ? await kept(id) : undefined);
+      } catch (error) {
+        const isGone = error instanceof Problem && error.status === 404;
+        desk.told.value = isGone ? "The program of this link is kept no longer." : `The program of this link could not be had. ${messageOf(error)}`;
       }
-      const { language, ...draft } = shared;
-      if (desk.languages.value?.some((it) => it.id === language)) {
-        desk.put("the shared program", draft, language);
-        announce("The shared program is in the editor");
-      } else announce(`This fleet does not run ${language}`);
     };
     void take();
     addEventListener("hashchange", take);
     return () => removeEventListener("hashchange", take);
   }, []);
 }
+
+function place(shared: Shared | undefined): void {
+  desk.told.value = undefined;
+  if (!shared) {
+    desk.told.value = "The link holds no program that can be read.";
+    return;
+  }
+  const { language, ...draft } = shared;
+  if (desk.languages.value?.some((it) => it.id === language)) {
+    desk.put("the shared program", draft, language);
+    announce("The shared program is in the editor");
+  } else desk.told.value = `The shared program is in ${language}, which this fleet does not run.`;
+}
+
+const messageOf = (error: unknown): string => (error instanceof Problem ? error.message : "");
 
 function Toolbar({ isRunning, onToggle }: { isRunning: boolean; onToggle: () => void }) {
   const language = desk.language.value;
@@ -223,16 +236,17 @@ function Share() {
     const shared = desk.sharedNow();
     if (!shared) return;
     try {
-      const href = `${location.origin}/play#${await pack(shared)}`;
+      const { href: path, isStored } = await linkTo(shared);
+      const href = location.origin + path;
+      const what = isStored ? "The gateway keeps the program for whoever has it." : "It holds the whole program, and nothing is stored.";
       try {
         await navigator.clipboard.writeText(href);
-        setTold({ text: "The link is copied. It holds the whole program, and nothing is stored.", href });
+        setTold({ text: `The link is copied. ${what}`, href });
       } catch {
-        setTold({ text: "Copy this link. It holds the whole program, and nothing is stored.", href });
+        setTold({ text: `Copy this link. ${what}`, href });
       }
     } catch (error) {
-      const text = error instanceof TooLarge ? `Too large to share for now. ${error.message}` : "The program could not be packed.";
-      setTold({ text });
+      setTold({ text: error instanceof TooLarge ? `Too long to share. ${error.message}` : `There is no link. ${messageOf(error)}` });
     }
   };
   return (
@@ -245,7 +259,7 @@ function Share() {
         <div class="card popover" role="status">
           <p class={told.href ? "" : "fault"}>{told.text}</p>
           {told.href ? (
-            <input readOnly value={told.href} aria-label={`Link of at most ${SHARE_MAX} characters`} onFocus={(it) => it.currentTarget.select()} />
+            <input readOnly value={told.href} aria-label="Link to the program" onFocus={(it) => it.currentTarget.select()} />
           ) : null}
           <button type="button" class="button small" onClick={() => setTold(undefined)}>
             Close
@@ -270,6 +284,14 @@ function Notices() {
             Put mine back
           </button>
           <button type="button" class="icon-button" aria-label="Close this notice" onClick={() => (desk.before.value = undefined)}>
+            <Icon name="close" />
+          </button>
+        </p>
+      ) : null}
+      {desk.told.value ? (
+        <p class="notice-line warn" role="status">
+          <span>{desk.told.value}</span>
+          <button type="button" class="icon-button" aria-label="Close this notice" onClick={() => (desk.told.value = undefined)}>
             <Icon name="close" />
           </button>
         </p>

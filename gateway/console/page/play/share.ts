@@ -1,4 +1,8 @@
-/** A program as the part of an address behind `#`, which no server sees. */
+/**
+ * A program as a link: as the part of an address behind `#`, which no server sees, or, where it is too long for
+ * that, kept by the gateway under a name that its content gives it.
+ */
+import { get, post, Problem } from "../lib/api";
 import type { Draft, File } from "./program";
 
 /** What an address may be long; beyond it chats and mails cut it. */
@@ -10,20 +14,49 @@ export interface Shared extends Draft {
   language: string;
 }
 
-export class TooLarge extends Error {
-  constructor(readonly length: number) {
-    super(`The link would have ${length} characters, and ${SHARE_MAX} is the most that arrives everywhere.`);
+export interface ShareLink {
+  /** Its path and what follows. */
+  href: string;
+  /** Whether the gateway keeps the program; otherwise the link holds it. */
+  isStored: boolean;
+}
+
+export class TooLarge extends Error {}
+
+/** A link to a program. Throws `TooLarge` where there can be none, and a `Problem` where the gateway fails. */
+export async function linkTo(shared: Shared): Promise<ShareLink> {
+  const fragment = await pack(shared);
+  if (fragment.length <= SHARE_MAX) return { href: `/play#${fragment}`, isStored: false };
+  const { language, files, args, input } = shared;
+  try {
+    const { id } = await post<{ id: string }>("/v1/snippets", { version: 1, language, files, args, input });
+    return { href: `/play?snippet=${encodeURIComponent(id)}`, isStored: true };
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    // A gateway that keeps no programs.
+    if ([404, 405, 501].includes(error.status)) {
+      throw new TooLarge(`The link would have ${fragment.length} characters, ${SHARE_MAX} is the most that arrives everywhere, and this gateway keeps no programs.`);
+    }
+    if (error.status === 413) throw new TooLarge("The program is larger than what the gateway keeps.");
+    throw error;
   }
 }
 
+/** The program that a gateway keeps by this name; none if it is no program. */
+export async function kept(id: string): Promise<Shared | undefined> {
+  const value = await get<Record<string, unknown>>(`/v1/snippets/${encodeURIComponent(id)}`);
+  const { language, files, args, input } = value;
+  const pairs = Array.isArray(files) ? files.map((it) => [it?.path, it?.content]) : files;
+  return parse([value.version, language, pairs, args, input]);
+}
+
+/** A program as what stands behind `#`. */
 export async function pack(shared: Shared): Promise<string> {
   const compact = [1, shared.language, shared.files.map((it) => [it.path, it.content]), shared.args, shared.input];
   const text = new TextEncoder().encode(JSON.stringify(compact));
   const stream = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const packed = new Uint8Array(await new Response(stream).arrayBuffer());
-  const fragment = `program=${base64(packed)}`;
-  if (fragment.length > SHARE_MAX) throw new TooLarge(fragment.length);
-  return fragment;
+  return `program=${base64(packed)}`;
 }
 
 /** What was packed; none if it is anything else. */
@@ -50,7 +83,7 @@ async function bounded(stream: ReadableStream<Uint8Array>): Promise<string> {
     text += decoder.decode(value, { stream: true });
     if (text.length > PROGRAM_MAX) {
       await reader.cancel();
-      throw new TooLarge(text.length);
+      throw new TooLarge("It unpacks to too much.");
     }
   }
 }

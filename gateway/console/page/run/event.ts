@@ -34,15 +34,25 @@ export interface Begun {
   ticket: string;
   interactive: boolean;
   tty: boolean;
+  /** The number of the last event there was. */
+  lastSeq: number;
+}
+
+/** What a program wrote, or somebody typed who gave a name. */
+export interface Written {
+  type: "stdout" | "stderr" | "stdin";
+  data: string;
+  /** Who typed it. */
+  by?: string;
+  /** Whether it was there before we were. */
+  isPast: boolean;
 }
 
 export type RunEvent =
   | { type: "begun"; run: Begun }
   | { type: "queued" }
   | { type: "stage"; stage: string }
-  | { type: "stdout" | "stderr"; data: string }
-  /** What somebody typed who gave a name. */
-  | { type: "stdin"; data: string; by: string }
+  | Written
   /** Whether the log comes as it is written, or the connection is lost and sought again. */
   | { type: "connection"; isOpen: boolean }
   /** Something that was asked for is not done; the run goes on. */
@@ -74,10 +84,10 @@ interface Wire {
   problem?: { status: number; code: string; detail: string; requestId: string };
 }
 
-/** A message of the gateway: an event with its number, an answer, or nothing that is known here. */
-export function parse(text: string): { seq: number; event: RunEvent | undefined } | Answer | undefined {
+/** A message of the gateway: an event with its number, an answer, or nothing that is known here. Events up to `pastSeq` are past. */
+export function parse(text: string, pastSeq: number): { seq: number; event: RunEvent | undefined } | Answer | undefined {
   const wire = JSON.parse(text) as Wire;
-  if (wire.seq !== undefined) return { seq: wire.seq, event: eventOf(wire) };
+  if (wire.seq !== undefined) return { seq: wire.seq, event: eventOf(wire, wire.seq <= pastSeq) };
   const bytes = wire.bytes ?? 0;
   if (wire.t === "accepted") return { type: "accepted", bytes };
   if (wire.t === "stdin_full") return { type: "full", bytes };
@@ -86,7 +96,7 @@ export function parse(text: string): { seq: number; event: RunEvent | undefined 
   return undefined;
 }
 
-function eventOf(wire: Wire): RunEvent | undefined {
+function eventOf(wire: Wire, isPast: boolean): RunEvent | undefined {
   switch (wire.t) {
     case "queued":
       return { type: "queued" };
@@ -94,9 +104,9 @@ function eventOf(wire: Wire): RunEvent | undefined {
       return { type: "stage", stage: wire.stage ?? "" };
     case "stdout":
     case "stderr":
-      return { type: wire.t, data: textOf(wire) };
+      return { type: wire.t, data: textOf(wire), isPast };
     case "stdin":
-      return { type: "stdin", data: textOf(wire), by: wire.by ?? "" };
+      return { type: "stdin", data: textOf(wire), by: wire.by ?? "", isPast };
     case "exit": {
       if (wire.report) return { type: "exit", report: wire.report };
       const { status, code, detail, requestId } = wire.problem ?? { status: 0, code: "broken", detail: "The run ended, and nobody knows how.", requestId: "" };

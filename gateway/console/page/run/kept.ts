@@ -4,6 +4,7 @@ const NAME = "flotilla.run";
 export interface KeptRun {
   id: string;
   ticket: string;
+  isTerminal: boolean;
   /** When it was asked for. */
   beganAt: number;
   /** What it was begun with. */

@@ -19,6 +19,8 @@ export interface Place {
   ticket: string;
   /** The number of the last event that is known. */
   since: number;
+  /** Up to this number, what comes was there before we were. */
+  pastSeq: number;
   /** Who types. */
   name?: string | undefined;
 }
@@ -54,8 +56,9 @@ export class Line {
 
   /** Sends a message; false if there is nobody to hear it now. */
   say(message: Record<string, unknown>): boolean {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(JSON.stringify(message));
+    const socket = this.#socket;
+    if (!socket || socket.readyState !== socket.OPEN) return false;
+    socket.send(JSON.stringify(message));
     return true;
   }
 
@@ -86,7 +89,7 @@ export class Line {
 
   #hear(text: string): void {
     this.#isHeard = true;
-    const message = parse(text);
+    const message = parse(text, this.place.pastSeq);
     if (!message) return;
     if (!("seq" in message)) return this.listener.onAnswer(message);
     if (message.seq <= this.#seen) return;

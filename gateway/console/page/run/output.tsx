@@ -8,7 +8,9 @@ import { announce } from "../shell/announce";
 import { InputLine } from "./input";
 import { Log } from "./log";
 import { said } from "./standing";
+import { Terminal } from "./terminal";
 import type { Watched } from "./watch";
+import type { Size } from "./xterm";
 
 interface OutputProps {
   run: Watched | undefined;
@@ -16,6 +18,9 @@ interface OutputProps {
   canType?: boolean;
   /** Whether it is told who typed. */
   hasAuthors?: boolean;
+  /** Whether the next run is to have a terminal, which is shown before there is a run. */
+  wantsTerminal?: boolean;
+  onSize?: (size: Size) => void;
   /** The files of the program: places in them that it names lead there. */
   paths?: string[];
   onLink?: (path: string, line: number, column: number) => void;
@@ -23,26 +28,34 @@ interface OutputProps {
   children?: ComponentChildren;
 }
 
-export function Output({ run, canType = true, hasAuthors = false, paths = [], onLink, children }: OutputProps) {
+export function Output({ run, canType = true, hasAuthors = false, wantsTerminal = false, onSize, paths = [], onLink, children }: OutputProps) {
   const begun = run?.begun.value;
   const outcome = run?.outcome.value;
   const isOver = outcome !== undefined;
   const hasFailed = outcome?.kind === "problem";
-  const takesInput = canType && begun?.interactive && !isOver;
+  const takesLines = canType && begun?.interactive && !begun.tty && !isOver;
+  // What a run will have is as it was wanted, until it is known.
+  const hasTerminal = begun ? begun.tty : wantsTerminal;
   useAnnounced(run);
   return (
     <>
-      <div class="log-frame">
-        <LogView run={run} hasAuthors={hasAuthors} paths={paths} onLink={onLink} />
-        {run?.hasOutput.value || hasFailed ? null : <Nothing run={run}>{children}</Nothing>}
-      </div>
+      {hasTerminal ? (
+        <Terminal run={run} canType={canType} onSize={onSize}>
+          {children}
+        </Terminal>
+      ) : (
+        <div class="log-frame">
+          <LogView run={run} hasAuthors={hasAuthors} paths={paths} onLink={onLink} />
+          {run?.hasOutput.value || hasFailed ? null : <Nothing run={run}>{children}</Nothing>}
+        </div>
+      )}
       {hasFailed ? <Failed problem={outcome.problem} hasBegun={begun !== undefined} /> : null}
       {run && !isOver && run.refused.value ? (
         <p class="refused small" role="status">
           {run.refused.value}
         </p>
       ) : null}
-      {run && takesInput ? <InputLine running={run.running} /> : null}
+      {run && takesLines ? <InputLine running={run.running} /> : null}
     </>
   );
 }

@@ -7,7 +7,7 @@ import { type Answer, type Begun, isLast, type RunEvent } from "./event";
 import { Line, type Open } from "./line";
 import { Typing } from "./typing";
 
-export type { Begun, OutputFile, Report, RunEvent } from "./event";
+export type { Begun, OutputFile, Report, RunEvent, Written } from "./event";
 
 /** A run that is stopped before it has a name is waited for so long. */
 const NAME_PATIENCE_MS = 5000;
@@ -63,7 +63,7 @@ export function start(body: Record<string, unknown>, onEvent: OnEvent, options: 
       body: JSON.stringify(body),
       signal,
     });
-    return (await response.json()) as Begun;
+    return { ...((await response.json()) as Begun), lastSeq: 0 };
   });
 }
 
@@ -121,6 +121,7 @@ class Participation implements Running {
   }
 
   resize(cols: number, rows: number): void {
+    if (this.#size?.cols === cols && this.#size.rows === rows) return;
     this.#size = { cols, rows };
     this.#line?.say({ t: "resize", cols, rows });
   }
@@ -135,13 +136,13 @@ class Participation implements Running {
     if (this.#isOver) return;
     this.#begun = begun;
     this.#tell({ type: "begun", run: begun });
-    const { id, ticket } = begun;
+    const { id, ticket, lastSeq: pastSeq } = begun;
     const listener = {
       onOpen: () => this.#catchUp(),
       onEvent: (event: RunEvent) => this.#tell(event),
       onAnswer: (answer: Answer) => this.#hear(answer),
     };
-    this.#line = new Line({ id, ticket, since, name: part.name }, listener, part.open);
+    this.#line = new Line({ id, ticket, since, pastSeq, name: part.name }, listener, part.open);
     if (this.#isStopping) void this.#end(begun);
   }
 

@@ -2,15 +2,12 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 
 import type { Problem } from "../lib/api";
-import type { Begun, OnEvent, Report, RunEvent, Running } from "./run";
+import type { Begun, OnEvent, Report, RunEvent, Running, Written } from "./run";
 
 export type Outcome =
   | { kind: "report"; report: Report; tookMs: number }
   | { kind: "problem"; problem: Problem }
   | { kind: "stopped"; tookMs: number };
-
-/** What a program wrote, or somebody typed. */
-export type Written = Extract<RunEvent, { type: "stdout" | "stderr" | "stdin" }>;
 
 /** How far it is: what it says itself, or `sent` before it says anything. */
 export type Stage = "sent" | "queued" | "compile" | "run" | "over";

@@ -8,18 +8,15 @@
  *   FLOTILLA_PROGRAMS  {language, waits, markup, broken: {source, line}, picture, args, input, two: {main, other}}
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import test, { after, before } from "node:test";
 
-import { launch, NARROW, visit, WIDE, write } from "./support.mjs";
+import { called, fits, isAccessible, launch, LOOKS, visit, write } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const keyed = process.env.FLOTILLA_KEYED;
 const open = process.env.FLOTILLA_PUBLIC;
 const key = process.env.FLOTILLA_KEY;
 const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** What a first visit may load, compressed, in bytes. */
 const BUDGETS = { "/": 200 << 10, "/play": 350 << 10 };
@@ -40,28 +37,6 @@ async function on(path, look, options = {}) {
     await context.close();
   }
 }
-
-async function isAccessible(page, what) {
-  // As an argument of the debugger it needs no leave of the page's policy.
-  await page.evaluate(axe);
-  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-  const { violations } = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }), tags);
-  const told = violations.map((it) => `${it.id}: ${it.help}\n    ${it.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("\n    ")}`);
-  assert.deepEqual(told, [], `${what} has faults of accessibility`);
-}
-
-async function fits(page, what) {
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(overflow, 0, `${what} is wider than the screen by ${overflow}`);
-}
-
-const LOOKS = [
-  { viewport: WIDE, scheme: "light" },
-  { viewport: WIDE, scheme: "dark" },
-  { viewport: NARROW, scheme: "light" },
-  { viewport: NARROW, scheme: "dark" },
-];
-const called = ({ viewport, scheme }) => `${viewport === WIDE ? "wide" : "narrow"} and ${scheme}`;
 
 const run = (page) => page.getByRole("button", { name: /^Run/ });
 const log = (page) => page.getByRole("log");

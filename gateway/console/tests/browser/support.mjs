@@ -1,8 +1,12 @@
 /** A browser on a page of a fleet that runs, which notices every request elsewhere and every complaint of the page. */
-import { existsSync } from "node:fs";
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { connect, createServer } from "node:net";
 
 import { chromium } from "playwright-core";
 
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const FLAGS = [
   "--no-sandbox",
   "--disable-quic",
@@ -16,6 +20,13 @@ const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/goog
 
 export const WIDE = { width: 1280, height: 800 };
 export const NARROW = { width: 390, height: 844 };
+export const LOOKS = [
+  { viewport: WIDE, scheme: "light" },
+  { viewport: WIDE, scheme: "dark" },
+  { viewport: NARROW, scheme: "light" },
+  { viewport: NARROW, scheme: "dark" },
+];
+export const called = ({ viewport, scheme }) => `${viewport === WIDE ? "wide" : "narrow"} and ${scheme}`;
 /** How long anything may take before a test gives up. */
 export const PATIENCE_MS = 30_000;
 
@@ -64,4 +75,53 @@ export async function write(page, text) {
   await page.keyboard.press("ControlOrMeta+a");
   await page.keyboard.press("Delete");
   await page.keyboard.insertText(text);
+}
+
+export async function isAccessible(page, what) {
+  // As an argument of the debugger it needs no leave of the page's policy.
+  await page.evaluate(axe);
+  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+  const { violations } = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }), tags);
+  const told = violations.map((it) => `${it.id}: ${it.help}\n    ${it.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("\n    ")}`);
+  assert.deepEqual(told, [], `${what} has faults of accessibility`);
+}
+
+export async function fits(page, what) {
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(overflow, 0, `${what} is wider than the screen by ${overflow}`);
+}
+
+/** A way to a server that can be cut, and be there again. */
+export async function wire(target) {
+  const { port } = new URL(target);
+  const sockets = new Set();
+  let isCut = false;
+  const server = createServer((near) => {
+    if (isCut) return near.destroy();
+    const far = connect(Number(port), "127.0.0.1");
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ]) {
+      sockets.add(one);
+      one.pipe(other);
+      one.on("error", () => other.destroy());
+      one.on("close", () => sockets.delete(one));
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    cut() {
+      isCut = true;
+      for (const socket of sockets) socket.destroy();
+    },
+    mend() {
+      isCut = false;
+    },
+    close() {
+      this.cut();
+      server.close();
+    },
+  };
 }

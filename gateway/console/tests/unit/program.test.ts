@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { curl, freshPath, joined, LIMITS, requestOf, split, wrongPath } from "../../page/play/program";
+import { curl, freshPath, joined, LIMITS, requestOf, runOf, split, wrongPath } from "../../page/play/program";
 
 describe("arguments", () => {
   it.each([
@@ -48,4 +48,15 @@ it("asks for what is on the desk and nothing else", () => {
   expect(line).toContain("it'\\''s");
   expect(line).toContain("$FLOTILLA_KEY");
   expect(curl("http://host", body, false)).not.toContain("FLOTILLA_KEY");
+});
+
+it("runs what has its input as it was asked for, and keeps the rest open for as long as may be", () => {
+  const body = { language: "alpha", code: "x", timeout: 10, memoryLimit: 128 };
+  const typed = { ...body, inputData: "in" };
+  expect(runOf(typed, LIMITS)).toEqual(typed);
+  const { timeout, ...rest } = body;
+  expect(runOf(body, LIMITS)).toEqual({ ...rest, cpuTime: timeout, interactive: true });
+  expect(runOf(body, { ...LIMITS, timeout: 10 })).toEqual({ ...body, interactive: true });
+  const tty = { cols: 90, rows: 20 };
+  expect(runOf(typed, LIMITS, tty)).toEqual({ ...rest, inputData: "in", cpuTime: timeout, tty });
 });

@@ -1,0 +1,135 @@
+/** A run as a gateway has it, with sockets to it that can be cut at any time. What is on its way then is lost. */
+interface Said {
+  t: string;
+  data?: string;
+  from?: number;
+  name?: string;
+  cols?: number;
+  rows?: number;
+}
+
+const LATENCY_MS = 10;
+
+export class Gateway {
+  readonly log: string[] = [];
+  readonly sockets: FakeSocket[] = [];
+  readonly signals: string[] = [];
+  readonly sizes: string[] = [];
+  /** What was typed, in order. */
+  typed = "";
+  ends = 0;
+  isOnline = true;
+  /** Whether what is typed is refused for want of room. */
+  isFull = false;
+
+  add(event: Record<string, unknown>): void {
+    this.log.push(JSON.stringify({ seq: this.log.length + 1, ...event }));
+    for (const socket of this.sockets) socket.pump();
+  }
+
+  write(data: string): void {
+    this.add({ t: "stdout", data });
+  }
+
+  readonly open = (address: string): WebSocket => {
+    const socket = new FakeSocket(this, new URL(address));
+    this.sockets.push(socket);
+    return socket as unknown as WebSocket;
+  };
+
+  get socket(): FakeSocket {
+    return this.sockets.at(-1)!;
+  }
+
+  cut(code = 1006, reason = ""): void {
+    for (const socket of this.sockets) socket.cut(code, reason);
+  }
+
+  makeRoom(): void {
+    this.isFull = false;
+    this.socket.tell({ t: "stdin_ready", bytes: this.bytes });
+  }
+
+  get bytes(): number {
+    return new TextEncoder().encode(this.typed).length;
+  }
+
+  hear(said: Said): Record<string, unknown> | undefined {
+    if (said.t === "eof") {
+      this.ends += 1;
+      return { t: "accepted", bytes: this.bytes };
+    }
+    if (said.t === "signal") this.signals.push(said.name ?? "");
+    else if (said.t === "resize") this.sizes.push(`${said.cols}x${said.rows}`);
+    else if (said.t === "ping") return { t: "pong" };
+    else return this.#take(new TextEncoder().encode(said.data), said.from ?? this.bytes);
+    return undefined;
+  }
+
+  #take(bytes: Uint8Array, from: number): Record<string, unknown> {
+    if (from > this.bytes) return { t: "error", code: "gap", detail: "" };
+    const fresh = bytes.slice(this.bytes - from);
+    if (fresh.length === 0) return { t: "accepted", bytes: this.bytes };
+    if (this.ends > 0) return { t: "error", code: "stdin_closed", detail: "the program's input has ended" };
+    if (this.isFull) return { t: "stdin_full", bytes: this.bytes };
+    this.typed += new TextDecoder().decode(fresh);
+    return { t: "accepted", bytes: this.bytes };
+  }
+}
+
+export class FakeSocket extends EventTarget {
+  readonly OPEN = 1;
+  readyState = 0;
+  /** Bytes in the log that were sent. */
+  #sent: number;
+
+  constructor(
+    readonly gateway: Gateway,
+    readonly address: URL,
+  ) {
+    super();
+    this.#sent = Number(address.searchParams.get("since"));
+    this.#later(() => {
+      if (!gateway.isOnline) return this.cut(1006);
+      this.readyState = 1;
+      this.dispatchEvent(new Event("open"));
+      this.pump();
+    });
+  }
+
+  /** Sends what is new in the log. */
+  pump(): void {
+    if (this.readyState !== 1) return;
+    for (; this.#sent < this.gateway.log.length; this.#sent += 1) this.#deliver(this.gateway.log[this.#sent]!);
+  }
+
+  send(text: string): void {
+    this.#later(() => {
+      const answer = this.gateway.hear(JSON.parse(text));
+      if (answer) this.tell(answer);
+    });
+  }
+
+  tell(answer: Record<string, unknown>): void {
+    this.#deliver(JSON.stringify(answer));
+  }
+
+  close(): void {
+    this.readyState = 3;
+  }
+
+  cut(code = 1006, reason = ""): void {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
+  }
+
+  #deliver(data: string): void {
+    this.#later(() => this.dispatchEvent(Object.assign(new Event("message"), { data })));
+  }
+
+  /** Does it a while later, unless the connection is cut until then. */
+  #later(what: () => void): void {
+    setTimeout(() => this.readyState !== 3 && what(), LATENCY_MS);
+  }
+}

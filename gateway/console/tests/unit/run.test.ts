@@ -1,0 +1,293 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+
+import { attach, type RunEvent, type Running, start } from "../../page/run/run";
+import { Gateway } from "./gateway";
+
+const BEGUN = { id: "run_1", ticket: "t", interactive: true, tty: false, lastSeq: 1 };
+
+let gateway: Gateway;
+let events: RunEvent[];
+let answers: { method: string; path: string; status: number; body: unknown }[];
+let running: Running | undefined;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  gateway = new Gateway();
+  events = [];
+  answers = [];
+  vi.stubGlobal("fetch", async (path: string, init: RequestInit = {}) => {
+    const method = init.method ?? "GET";
+    const at = answers.findIndex((it) => it.method === method && path.startsWith(it.path));
+    if (at < 0) throw new TypeError("no network");
+    const [{ status, body }] = answers.splice(at, 1) as [(typeof answers)[0]];
+    return Response.json(body, { status });
+  });
+});
+
+afterEach(() => {
+  running?.detach();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const tell = (event: RunEvent) => void events.push(event);
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+const kinds = () => events.map((it) => it.type);
+const output = () => events.map((it) => (it.type === "stdout" ? it.data : "")).join("");
+const report = { status: "success" };
+
+async function begin(tty = false): Promise<Running> {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: { ...BEGUN, tty } });
+  running = start({}, tell, { open: gateway.open });
+  await pass(50);
+  return running;
+}
+
+it("tells a run from its beginning to its end, and nothing after it", async () => {
+  const run = await begin();
+  gateway.add({ t: "queued" });
+  gateway.add({ t: "stage", stage: "run" });
+  gateway.write("out");
+  gateway.add({ t: "stderr", b64: "/w==" });
+  gateway.add({ t: "stdin", data: "x", by: "ann" });
+  gateway.add({ t: "exit", report });
+  gateway.write("never");
+  await pass(50);
+  expect(run.id).toBe("run_1");
+  expect(kinds()).toEqual(["begun", "connection", "queued", "stage", "stdout", "stderr", "stdin", "exit"]);
+  expect(events[5]).toMatchObject({ data: "\ufffd" });
+  expect(events[6]).toMatchObject({ data: "x", by: "ann" });
+  expect(gateway.socket.readyState).toBe(3);
+});
+
+it("tells our own fault as such", async () => {
+  await begin();
+  gateway.add({ t: "exit", report: null, problem: { status: 502, code: "executor_lost", detail: "gone", requestId: "r" } });
+  await pass(50);
+  expect(events.at(-1)).toMatchObject({ type: "fault", problem: { status: 502, message: "gone", requestId: "r" } });
+});
+
+it("tells why a run is refused", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 422, body: { code: "invalid", detail: "no", errors: [{ pointer: "/args", detail: "too many" }] } });
+  running = start({}, tell, { open: gateway.open });
+  await pass(50);
+  expect(kinds()).toEqual(["fault"]);
+  expect(events[0]).toMatchObject({ problem: { status: 422, lines: ["too many"] } });
+});
+
+it("goes on behind the last event when the connection is lost, and says so meanwhile", async () => {
+  await begin();
+  gateway.write("a");
+  await pass(50);
+  gateway.cut();
+  gateway.write("b");
+  expect(events.at(-1)).toEqual({ type: "connection", isOpen: false });
+  await pass(1000);
+  expect(gateway.sockets).toHaveLength(2);
+  expect(gateway.socket.address.searchParams.get("since")).toBe("1");
+  expect(output()).toBe("ab");
+  expect(kinds().filter((it) => it === "connection")).toHaveLength(3);
+});
+
+it("drops what comes twice, and comes back for what is missing", async () => {
+  await begin();
+  gateway.write("a");
+  await pass(50);
+  gateway.socket.tell({ seq: 1, t: "stdout", data: "a" });
+  gateway.socket.tell({ seq: 3, t: "stdout", data: "c" });
+  gateway.write("b");
+  gateway.write("c");
+  await pass(1000);
+  expect(output()).toBe("abc");
+});
+
+it("takes longer breaks while nobody answers, and hurries when the network is back", async () => {
+  await begin();
+  gateway.isOnline = false;
+  gateway.cut();
+  await pass(60_000);
+  const tries = gateway.sockets.length;
+  expect(tries).toBeGreaterThan(8);
+  expect(tries).toBeLessThan(25);
+  gateway.isOnline = true;
+  dispatchEvent(new Event("online"));
+  await pass(50);
+  expect(events.at(-1)).toEqual({ type: "connection", isOpen: true });
+});
+
+it("gives up a connection through which nothing comes any more", async () => {
+  await begin();
+  gateway.socket.dispatchEvent = () => true;
+  await pass(30_000);
+  expect(gateway.sockets).toHaveLength(2);
+});
+
+it.each([
+  [4404, "no_run"],
+  [4401, "closed"],
+  [4403, "closed"],
+])("does not come back after %i", async (code, name) => {
+  await begin();
+  gateway.cut(code, "why");
+  await pass(60_000);
+  expect(gateway.sockets).toHaveLength(1);
+  expect(events.at(-1)).toMatchObject({ type: "fault", problem: { code: name } });
+});
+
+it.each([4500, 4503, 4529, 4531, 1000])("comes back after %i", async (code) => {
+  await begin();
+  gateway.cut(code);
+  await pass(1000);
+  expect(gateway.sockets).toHaveLength(2);
+});
+
+it("types once whatever becomes of the connection, and in order", async () => {
+  // A reproducible mess: 40 rounds of typing, writing and cutting at odd moments.
+  let state = 7;
+  const random = (below: number) => (state = (state * 48_271) % 2_147_483_647) % below;
+  const run = await begin();
+  let typed = "";
+  let written = "";
+  for (let round = 0; round < 40; round += 1) {
+    const text = `${round}ä🎈`.repeat(1 + random(3));
+    typed += text;
+    run.input(text);
+    written += `${round},`;
+    gateway.write(`${round},`);
+    await pass(random(25));
+    if (random(2)) gateway.cut();
+    await pass(random(400));
+  }
+  run.eof();
+  await pass(10_000);
+  expect(gateway.typed).toBe(typed);
+  expect(output()).toBe(written);
+  expect(gateway.ends).toBe(1);
+  expect(gateway.sockets.length).toBeGreaterThan(10);
+});
+
+it("types more at once than a message holds, without half a character", async () => {
+  const run = await begin();
+  const text = `a${"🎈".repeat(40_000)}`;
+  run.input(text);
+  await pass(5000);
+  expect(gateway.typed).toBe(text);
+});
+
+it("waits with its typing until there is room", async () => {
+  const run = await begin();
+  gateway.isFull = true;
+  run.input("a");
+  await pass(50);
+  run.input("b");
+  await pass(500);
+  expect(gateway.typed).toBe("");
+  gateway.makeRoom();
+  await pass(100);
+  expect(gateway.typed).toBe("ab");
+});
+
+it("types before the run is known, and after a reload", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN });
+  running = start({}, tell, { open: gateway.open });
+  running.input("early ");
+  await pass(100);
+  running.detach();
+  answers.push({ method: "GET", path: "/v1/runs/run_1?ticket=t", status: 200, body: BEGUN });
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(50);
+  running.input("late");
+  await pass(100);
+  expect(gateway.typed).toBe("early late");
+});
+
+it("tells what was there before, and marks it", async () => {
+  gateway.write("old");
+  gateway.write("older");
+  answers.push({ method: "GET", path: "/v1/runs/run_1", status: 200, body: { ...BEGUN, lastSeq: 2 } });
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(50);
+  gateway.write("new");
+  await pass(50);
+  expect(events.flatMap((it) => (it.type === "stdout" ? it.isPast : []))).toEqual([true, true, false]);
+});
+
+it("tells whoever shares the typing that nobody knows whether it arrived", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN });
+  running = start({}, tell, { open: gateway.open, isShared: true, name: "ann" });
+  await pass(50);
+  gateway.typed = "of somebody else ";
+  running.input("mine");
+  await pass(50);
+  expect(gateway.typed).toBe("of somebody else mine");
+  running.input("more");
+  gateway.cut();
+  await pass(1000);
+  expect(events.at(-1)).toMatchObject({ type: "refused", code: "unsure" });
+  expect(gateway.socket.address.searchParams.get("name")).toBe("ann");
+});
+
+it("keeps nothing for an input that has ended", async () => {
+  const run = await begin();
+  run.eof();
+  await pass(50);
+  run.input("late");
+  await pass(50);
+  expect([gateway.typed, gateway.ends]).toEqual(["", 1]);
+});
+
+it("types the end of a terminal's input", async () => {
+  const run = await begin(true);
+  run.eof();
+  run.input("on");
+  await pass(100);
+  expect([gateway.typed, gateway.ends]).toEqual(["\u0004on", 0]);
+});
+
+it("sends signals and the last size also after a break", async () => {
+  const run = await begin();
+  gateway.cut();
+  run.signal("INT");
+  run.resize(80, 24);
+  run.resize(100, 30);
+  await pass(1000);
+  expect(gateway.signals).toEqual(["INT"]);
+  expect(gateway.sizes).toEqual(["100x30"]);
+});
+
+it("stops a run, and tells its report", async () => {
+  const run = await begin();
+  answers.push({ method: "DELETE", path: "/v1/runs/run_1?ticket=t", status: 202, body: {} });
+  run.stop();
+  await pass(50);
+  gateway.add({ t: "exit", report: { status: "cancelled" } });
+  await pass(50);
+  expect(events.at(-1)).toMatchObject({ type: "exit", report: { status: "cancelled" } });
+  expect(answers).toEqual([]);
+});
+
+it("stops a run that is not known yet as soon as it is", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN }, { method: "DELETE", path: "/v1/runs/run_1", status: 202, body: {} });
+  running = start({}, tell, { open: gateway.open });
+  running.stop();
+  await pass(50);
+  expect(answers).toEqual([]);
+});
+
+it("does not wait for a gateway that is gone to stop a run", async () => {
+  const run = await begin();
+  gateway.isOnline = false;
+  gateway.cut();
+  run.stop();
+  await pass(100);
+  expect(events.at(-1)).toMatchObject({ type: "fault", problem: { status: 0 } });
+});
+
+it("hears no more after it is detached, and stops nothing", async () => {
+  const run = await begin();
+  run.detach();
+  gateway.write("x");
+  await pass(1000);
+  expect(kinds()).toEqual(["begun", "connection"]);
+  expect(gateway.sockets).toHaveLength(1);
+});
