@@ -73,6 +73,9 @@ function lawfulStyles(): Plugin {
   };
 }
 
+/** The gateway that a page which is being written talks to. */
+const target = process.env.FLOTILLA_URL ?? "http://127.0.0.1:8000";
+
 export default defineConfig({
   base: "/",
   plugins: [earlyTheme(), lawfulStyles(), compressed()],
@@ -84,8 +87,6 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: {
-    proxy: Object.fromEntries(
-      ["/v1", "/health", "/docs", "/openapi.json"].map((it) => [it, { target: process.env.FLOTILLA_URL ?? "http://127.0.0.1:8000", ws: true }]),
-    ),
+    proxy: Object.fromEntries(["/v1", "/collab", "/health", "/docs", "/openapi.json"].map((it) => [it, { target, ws: true }])),
   },
 });

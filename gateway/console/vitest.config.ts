@@ -1,3 +1,4 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { include: ["tests/unit/*.test.ts"], environment: "happy-dom" } });
+// The palette is read as it is: what people are shown in has to be legible.
+export default defineConfig({ test: { include: ["tests/unit/*.test.ts"], environment: "happy-dom", css: true } });

@@ -143,6 +143,7 @@ fn room_paths(app: &mut ServiceConfig) {
                     .route(web::delete().to(rooms::delete).wrap(from_fn(gate::for_callers)))
                     .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
             )
+            .service(get("/{id}/languages", languages::of_room).wrap(from_fn(gate::for_guests)))
             .service(post("/{id}/tickets", rooms::ticket).wrap(from_fn(gate::for_guests)))
             .service(post("/{id}/runs", room_runs::start).wrap(from_fn(gate::for_guests)))
             .service(get("/{id}/runs/{runId}", room_runs::one).wrap(from_fn(gate::for_guests)))

@@ -214,34 +214,79 @@ async fn an_open_page_lives_through_the_end_of_a_gateway_and_of_an_executor() {
     };
     let python = executor().start().await;
     let gateway = front().start().await;
-    let mut page = tokio::process::Command::from(node(&folder))
+    let mut command = node(&folder);
+    command
         .args(["--test-reporter=spec", "tests/browser/ends.mjs"])
         .env("FLOTILLA_URL", gateway.url(""))
-        .env("FLOTILLA_PROGRAMS", programs().to_string())
+        .env("FLOTILLA_PROGRAMS", programs().to_string());
+    let (mut gateway, mut python) = (Some(gateway), Some(python));
+    conduct(command, async |wish| match wish {
+        "end the gateway" => drop(gateway.take()),
+        "kill the gateway" => gateway.take().unwrap().abandon(),
+        "start the gateway" => gateway = Some(front().start().await),
+        "kill the executor" => python.take().unwrap().abandon(),
+        "start the executor" => python = Some(executor().start().await),
+        other => panic!("nobody can {other}"),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn several_people_are_in_a_room() {
+    let Some(folder) = packages() else { return };
+    if !has("chromium", "--version") {
+        return skip("chromium");
+    }
+    let Some(python) = start("python", &[]).await else { return };
+    let fleet = [("python", &python)];
+    let directory = tempfile::tempdir().unwrap();
+    let store = |name| format!("sqlite:{}", directory.path().join(name).display());
+    let (plain_store, keyed_store) = (store("plain.db"), store("keyed.db"));
+    let keys = format!("ada:{KEY}");
+    let settings = [("GATEWAY_KEYS", keys.as_str()), ("GATEWAY_STORE_URL", &keyed_store)];
+    let keyed = gateway(&fleet, &settings).await;
+    let (at, url) = (tests::lasting_port(), python.url(""));
+    let front = || {
+        let builder = ServerBuilder::new("gateway").at(at).set("PYTHON_EXECUTOR_URL", &url);
+        let builder = builder.set("GATEWAY_STORE_URL", &plain_store);
+        builder.set("GATEWAY_PROBE_SECONDS", "0.2").set("GATEWAY_DRAIN_SECONDS", "5")
+    };
+    let plain = front().start().await;
+    let mut command = node(&folder);
+    command
+        .args(["--test-reporter=spec", "tests/browser/rooms.mjs"])
+        .env("FLOTILLA_URL", plain.url(""))
+        .env("FLOTILLA_KEYED", keyed.url(""))
+        .env("FLOTILLA_KEY", KEY)
+        .env("FLOTILLA_PROGRAMS", programs().to_string());
+    let mut plain = Some(plain);
+    conduct(command, async |wish| match wish {
+        "end the gateway" => drop(plain.take()),
+        "start the gateway" => plain = Some(front().start().await),
+        other => panic!("nobody can {other}"),
+    })
+    .await;
+}
+
+/// Runs a suite that asks for servers to end and to start while its pages are open.
+async fn conduct(command: Command, mut grant: impl AsyncFnMut(&str)) {
+    let mut suite = tokio::process::Command::from(command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    let mut answers = page.stdin.take().unwrap();
-    let mut lines = BufReader::new(page.stdout.take().unwrap()).lines();
-    let (mut gateway, mut python) = (Some(gateway), Some(python));
+    let mut answers = suite.stdin.take().unwrap();
+    let mut lines = BufReader::new(suite.stdout.take().unwrap()).lines();
     let mut said = String::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         said.push_str(&line);
         said.push('\n');
         let Some(wish) = line.strip_prefix("ASK to ") else { continue };
-        match wish {
-            "end the gateway" => drop(gateway.take()),
-            "kill the gateway" => gateway.take().unwrap().abandon(),
-            "start the gateway" => gateway = Some(front().start().await),
-            "kill the executor" => python.take().unwrap().abandon(),
-            "start the executor" => python = Some(executor().start().await),
-            other => panic!("nobody can {other}"),
-        }
+        grant(wish).await;
         answers.write_all(b"done\n").await.unwrap();
     }
-    assert!(page.wait().await.unwrap().success(), "{said}");
+    assert!(suite.wait().await.unwrap().success(), "{said}");
 }
 
 #[tokio::test]

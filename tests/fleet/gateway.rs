@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 57] = [
+const PATHS: [&str; 58] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/runs",
@@ -32,6 +32,7 @@ const PATHS: [&str; 57] = [
     "/v1/callbacks",
     "/v1/rooms",
     "/v1/rooms/{id}",
+    "/v1/rooms/{id}/languages",
     "/v1/rooms/{id}/tickets",
     "/v1/rooms/{id}/invitations",
     "/v1/rooms/{id}/invitations/{invitationId}",

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use protocol::{Bounds, ExecutorInfo, LanguageInfo, Level, ProgramExample, Syntax};
 use serde::Serialize;
 
 use crate::error::ApiError;
 use crate::fleet::{Fleet, View};
+use crate::rooms::Visitor;
 use crate::routing::{self, NoChoice};
 use crate::shared::Shared;
 
@@ -48,6 +49,16 @@ struct Languages {
 /// `GET /v1/languages`
 pub(crate) async fn list(shared: web::Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().json(Languages { languages: catalogue(&shared.fleet) })
+}
+
+/// `GET /v1/rooms/{id}/languages`: the same, for whoever may look at a room.
+pub(crate) async fn of_room(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    Visitor::of(&shared, &id, &request).await?;
+    Ok(list(shared).await)
 }
 
 /// `GET /v1/languages/{language}`: by id or alias.

@@ -6,7 +6,7 @@ import { closeBrackets, closeBracketsKeymap } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { bracketMatching, HighlightStyle, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
-import { Compartment, EditorState, Prec } from "@codemirror/state";
+import { type EditorSelection, EditorState, type Extension, Prec } from "@codemirror/state";
 import {
   drawSelection,
   EditorView,
@@ -89,9 +89,15 @@ const look = EditorView.theme({
   ".cm-lint-marker-warning": { backgroundColor: "var(--warn-fill)", content: "''", display: "block", borderRadius: "1px" },
 });
 
+/** What the editor takes when others write the same text: what keeps both alike, and undoes, in place of a history. */
+export interface Sharing {
+  extension: Extension;
+  selection?: EditorSelection | undefined;
+}
+
 export interface Editor {
-  /** Shows a file, or another one: each has a history of its own. */
-  show(key: string, label: string, text: string, syntax: Syntax | undefined): void;
+  /** Shows a file, or another one: each has a history of its own, unless it is shared. */
+  show(key: string, label: string, text: string, syntax: Syntax | undefined, sharing?: Sharing): void;
   /** Forgets the histories of files that are gone. */
   forget(): void;
   complain(errors: Complaint[], warnings: Complaint[]): void;
@@ -101,15 +107,15 @@ export interface Editor {
   close(): void;
 }
 
-export function open(host: HTMLElement, onChange: (text: string) => void): Editor {
+export function open(host: HTMLElement, onChange: (text: string) => void = () => undefined): Editor {
   const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
   root.replaceChildren();
   const states = new Map<string, EditorState>();
   let current = "";
-  const extensions = (label: string, syntax: Syntax | undefined) => [
+  const extensions = (label: string, syntax: Syntax | undefined, sharing?: Sharing) => [
+    sharing ? sharing.extension : [history(), keymap.of(historyKeymap)],
     lineNumbers(),
     lintGutter(),
-    history(),
     drawSelection(),
     rectangularSelection(),
     highlightSpecialChars(),
@@ -123,25 +129,23 @@ export function open(host: HTMLElement, onChange: (text: string) => void): Edito
     EditorState.tabSize.of(4),
     // Ctrl+Enter runs, wherever on the page.
     Prec.highest(keymap.of([{ key: "Mod-Enter", run: () => true }])),
-    keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...historyKeymap, ...lintKeymap, indentWithTab]),
+    keymap.of([...closeBracketsKeymap, ...defaultKeymap, ...lintKeymap, indentWithTab]),
     syntax ? language(syntax) : [],
     syntaxHighlighting(colours),
     look,
-    names.of(EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": "editor-hint", spellcheck: "false", tabindex: "0" })),
+    EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": "editor-hint", spellcheck: "false", tabindex: "0" }),
     EditorView.updateListener.of((update) => {
       if (update.docChanged) onChange(update.state.doc.toString());
     }),
   ];
-  const names = new Compartment();
   const view = new EditorView({ root, parent: root, state: EditorState.create() });
   return {
-    show(key, label, text, syntax) {
+    show(key, label, text, syntax, sharing) {
       if (current) states.set(current, view.state);
       const known = states.get(key);
-      current = key;
-      view.setState(
-        known && known.doc.toString() === text ? known : EditorState.create({ doc: text, extensions: extensions(label, syntax) }),
-      );
+      current = sharing ? "" : key;
+      const fresh = () => EditorState.create({ doc: text, selection: sharing?.selection, extensions: extensions(label, syntax, sharing) });
+      view.setState(!sharing && known?.doc.toString() === text ? known : fresh());
     },
     forget() {
       states.clear();

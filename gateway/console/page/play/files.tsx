@@ -1,143 +1,33 @@
-/** The files of a program: one tab each, the entry first. */
-import { useEffect, useRef, useState } from "preact/hooks";
-
-import { Icon } from "../shell/icon";
+/** The files of the program on the desk. */
 import * as desk from "./desk";
 import type { Editor } from "./editor";
-import { freshPath, wrongPath } from "./program";
+import { freshPath } from "./program";
+import { Tabs } from "./tabs";
 
 export function Files({ editor }: { editor: { current: Editor | undefined } }) {
   const { files } = desk.draft.value;
   const active = desk.fileIndex.value;
-  const language = desk.language.value;
-  const [naming, setNaming] = useState<"add" | "rename">();
-  const list = useRef<HTMLDivElement>(null);
-
-  // Another program has other files.
-  useEffect(() => setNaming(undefined), [desk.placed.value]);
-
-  const show = (index: number) => {
-    desk.showFile(index);
-    list.current?.querySelectorAll<HTMLElement>('[role="tab"]')[index]?.focus();
-  };
-  const pressed = (event: KeyboardEvent) => {
-    const next = { ArrowRight: active + 1, ArrowLeft: active - 1, Home: 0, End: files.length - 1 }[event.key];
-    if (next === undefined) return;
-    event.preventDefault();
-    show((next + files.length) % files.length);
-  };
-  const named = (path: string) => {
-    if (naming === "add") {
-      desk.change({ files: [...files, { path, content: "" }] });
-      desk.showFile(files.length);
-    } else desk.changeFile(active, { path });
-    setNaming(undefined);
-    setTimeout(() => editor.current?.focus());
-  };
-  const remove = () => {
-    desk.change({ files: files.filter((_, index) => index !== active) });
-    desk.showFile(Math.max(0, active - 1));
-  };
-  if (naming && language) {
-    return (
-      <NameForm
-        first={naming === "add" ? freshPath(files, language.entry) : (files[active]?.path ?? "")}
-        others={files.filter((_, index) => naming === "add" || index !== active).map((it) => it.path)}
-        verb={naming === "add" ? "Add" : "Rename"}
-        onName={named}
-        onCancel={() => setNaming(undefined)}
-      />
-    );
-  }
+  const thenWrite = () => setTimeout(() => editor.current?.focus());
   return (
-    <div class="files">
-      <div class="tabs" role="tablist" aria-label="Files" ref={list} onKeyDown={pressed}>
-        {files.map((it, index) => (
-          <button
-            key={it.path}
-            type="button"
-            role="tab"
-            class="tab"
-            aria-selected={index === active}
-            tabIndex={index === active ? 0 : -1}
-            title={it.path}
-            onClick={() => desk.showFile(index)}
-            onDblClick={() => setNaming("rename")}
-          >
-            <span class="clip">{it.path}</span>
-          </button>
-        ))}
-      </div>
-      <div class="files-end">
-        <button type="button" class="icon-button" aria-label="Add a file" title="Add a file" onClick={() => setNaming("add")}>
-          <Icon name="plus" />
-        </button>
-        <button
-          type="button"
-          class="icon-button"
-          aria-label={`Rename ${files[active]?.path ?? "this file"}`}
-          title="Rename this file"
-          onClick={() => setNaming("rename")}
-        >
-          <Icon name="pencil" />
-        </button>
-        <button
-          type="button"
-          class="icon-button"
-          aria-label={`Delete ${files[active]?.path ?? "this file"}`}
-          title="Delete this file"
-          disabled={files.length < 2}
-          onClick={remove}
-        >
-          <Icon name="close" />
-        </button>
-      </div>
-    </div>
-  );
-}
-
-interface NameFormProps {
-  first: string;
-  others: string[];
-  verb: string;
-  onName: (path: string) => void;
-  onCancel: () => void;
-}
-
-function NameForm({ first, others, verb, onName, onCancel }: NameFormProps) {
-  const input = useRef<HTMLInputElement>(null);
-  const [wrong, setWrong] = useState("");
-  useEffect(() => {
-    input.current?.focus();
-    input.current?.setSelectionRange(0, first.lastIndexOf(".") > 0 ? first.lastIndexOf(".") : first.length);
-  }, []);
-  const submit = (event: Event) => {
-    event.preventDefault();
-    const path = input.current?.value.trim() ?? "";
-    const fault = wrongPath(path, others);
-    if (fault) setWrong(fault);
-    else onName(path);
-  };
-  return (
-    <form class="files name-form" onSubmit={submit} onKeyDown={(it) => it.key === "Escape" && onCancel()}>
-      <input
-        ref={input}
-        defaultValue={first}
-        aria-label="Name of the file"
-        aria-describedby="name-wrong"
-        aria-invalid={wrong !== ""}
-        spellcheck={false}
-        autocomplete="off"
-      />
-      <button type="submit" class="button small primary">
-        {verb}
-      </button>
-      <button type="button" class="button small" onClick={onCancel}>
-        Cancel
-      </button>
-      <span id="name-wrong" class="fault small" role="alert">
-        {wrong}
-      </span>
-    </form>
+    <Tabs
+      files={files.map(({ path }) => ({ id: path, path }))}
+      active={active}
+      program={desk.placed.value}
+      fresh={() => freshPath(files, desk.language.value?.entry ?? "")}
+      onShow={desk.showFile}
+      onAdd={(path) => {
+        desk.change({ files: [...files, { path, content: "" }] });
+        desk.showFile(files.length);
+        thenWrite();
+      }}
+      onRename={(path) => {
+        desk.changeFile(active, { path });
+        thenWrite();
+      }}
+      onDelete={() => {
+        desk.change({ files: files.filter((_, index) => index !== active) });
+        desk.showFile(Math.max(0, active - 1));
+      }}
+    />
   );
 }

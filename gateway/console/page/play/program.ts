@@ -122,7 +122,7 @@ export function wrongPath(path: string, others: string[]): string | undefined {
 }
 
 /** A name for one more file. */
-export function freshPath(files: File[], entry: string): string {
+export function freshPath(files: { path: string }[], entry: string): string {
   const ending = /\.[^./]+$/.exec(entry)?.[0] ?? "";
   for (let number = 1; ; number += 1) {
     const path = `file${number === 1 ? "" : number}${ending}`;

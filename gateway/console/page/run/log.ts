@@ -15,7 +15,8 @@ const CHARACTERS_MAX = 2 << 20;
 /** Places in a log that lead to lines of the sources. */
 const LINKS_MAX = 500;
 
-export type Stream = "stdout" | "stderr" | "stdin";
+/** Where it comes from; `author` is who typed what follows. */
+export type Stream = "stdout" | "stderr" | "stdin" | "author";
 
 interface Part {
   stream: Stream;
@@ -256,7 +257,12 @@ export class Log {
   }
 }
 
-const parsers = (): Record<Stream, Ansi> => ({ stdout: new Ansi(), stderr: new Ansi(), stdin: new Ansi() });
+const parsers = (): Record<Stream, Ansi> => ({
+  stdout: new Ansi(),
+  stderr: new Ansi(),
+  stdin: new Ansi(),
+  author: new Ansi(),
+});
 
 const empty = (): Line => ({ element: undefined, parts: [], length: 0, isAnew: false, isEnded: false });
 

@@ -16,6 +16,8 @@ interface OutputProps {
   run: Watched | undefined;
   /** Whether whoever looks may type and send signals as well. */
   canType?: boolean;
+  /** Whether it is told who typed. */
+  hasAuthors?: boolean;
   /** Whether the next run is to have a terminal, which is shown before there is a run. */
   wantsTerminal?: boolean;
   onSize?: (size: Size) => void;
@@ -26,7 +28,7 @@ interface OutputProps {
   children?: ComponentChildren;
 }
 
-export function Output({ run, canType = true, wantsTerminal = false, onSize, paths = [], onLink, children }: OutputProps) {
+export function Output({ run, canType = true, hasAuthors = false, wantsTerminal = false, onSize, paths = [], onLink, children }: OutputProps) {
   const begun = run?.begun.value;
   const outcome = run?.outcome.value;
   const isOver = outcome !== undefined;
@@ -43,7 +45,7 @@ export function Output({ run, canType = true, wantsTerminal = false, onSize, pat
         </Terminal>
       ) : (
         <div class="log-frame">
-          <LogView run={run} paths={paths} onLink={onLink} />
+          <LogView run={run} hasAuthors={hasAuthors} paths={paths} onLink={onLink} />
           {run?.hasOutput.value || hasFailed ? null : <Nothing run={run}>{children}</Nothing>}
         </div>
       )}
@@ -58,7 +60,7 @@ export function Output({ run, canType = true, wantsTerminal = false, onSize, pat
   );
 }
 
-function LogView({ run, paths, onLink }: Pick<OutputProps, "run" | "onLink"> & { paths: string[] }) {
+function LogView({ run, hasAuthors, paths, onLink }: Pick<OutputProps, "run" | "hasAuthors" | "onLink"> & { paths: string[] }) {
   const host = useRef<HTMLDivElement>(null);
   const isOver = run?.outcome.value !== undefined;
   const log = useRef<Log | undefined>(undefined);
@@ -67,7 +69,10 @@ function LogView({ run, paths, onLink }: Pick<OutputProps, "run" | "onLink"> & {
     const own = new Log(host.current, () => run && save(run));
     log.current = own;
     const stop = run?.follow((written) => {
-      for (const { type, data } of written) own.write(type, data);
+      for (const it of written) {
+        if (hasAuthors && it.type === "stdin" && it.by) own.write("author", `${it.by}: `);
+        own.write(it.type, it.data);
+      }
     });
     return () => {
       stop?.();

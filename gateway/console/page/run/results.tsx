@@ -5,7 +5,8 @@ import { bytes, duration } from "../lib/format";
 import { Icon } from "../shell/icon";
 import type { OutputFile, Report } from "./run";
 
-export function Results({ report, tookMs }: { report: Report; tookMs: number }) {
+/** `tookMs` is what whoever began it waited; others did not. */
+export function Results({ report, tookMs }: { report: Report; tookMs?: number | undefined }) {
   const { timings, compile } = report;
   const facts: [string, string, string?][] = [
     ["Run", duration(report.executionTime * 1000), "wall clock of the program"],
@@ -14,7 +15,7 @@ export function Results({ report, tookMs }: { report: Report; tookMs: number }) 
   ];
   if (compile) facts.push(["Compile", compile.cached ? "cached" : duration(compile.time * 1000)]);
   facts.push(["Queue", duration(timings.queue), "waiting for a slot"], ["Start", report.warm ? `warm, ${duration(timings.start)}` : `cold, ${duration(timings.start)}`]);
-  facts.push(["Round trip", duration(tookMs), "from the click to the last event"]);
+  if (tookMs !== undefined) facts.push(["Round trip", duration(tookMs), "from the click to the last event"]);
   facts.push(["Isolation", report.isolation], ["Runtime", `${report.language} ${report.version}`]);
   return (
     <div class="results">

@@ -56,7 +56,7 @@ export function Standing({ run }: { run: Watched | undefined }) {
   return (
     <>
       <span class={`badge badge-${toneOf(report.status)}`}>{titleOf(report.status)}</span>{" "}
-      <span class="muted small number">{report.status === "cancelled" ? `after ${duration(outcome.tookMs)}` : ending(report)}</span>
+      <span class="muted small number">{report.status === "cancelled" ? `after ${duration(report.executionTime * 1000)}` : ending(report)}</span>
     </>
   );
 }

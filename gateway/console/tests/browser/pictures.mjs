@@ -8,6 +8,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
+import { together } from "./room-picture.mjs";
 import { launch, NARROW, visit, WIDE } from "./support.mjs";
 
 const [url = "http://127.0.0.1:8000", folder = "pictures"] = process.argv.slice(2);
@@ -74,6 +75,9 @@ for (const [size, viewport] of Object.entries({ wide: WIDE, narrow: NARROW })) {
       await page.screenshot({ path: join(folder, `${name}-${size}-${scheme}.png`), fullPage: size === "narrow" });
       await context.close();
     }
+    const { page, close } = await together(browser, url, { viewport, scheme });
+    await page.screenshot({ path: join(folder, `room-${size}-${scheme}.png`), fullPage: size === "narrow", animations: "disabled" });
+    await close();
   }
 }
 await browser.close();

@@ -1,0 +1,50 @@
+/** The editor of a room, on the file that is shown. */
+import { useEffect, useMemo, useRef } from "preact/hooks";
+
+import { type Editor, open } from "../play/editor";
+import type { SharedFile } from "./document";
+import { languageOf } from "./languages";
+import type { Room } from "./room";
+import { SharedFiles } from "./sharing";
+
+interface SourceProps {
+  room: Room;
+  file: SharedFile | undefined;
+  editor: { current: Editor | undefined };
+}
+
+export function Source({ room, file, editor }: SourceProps) {
+  const host = useRef<HTMLDivElement>(null);
+  const shared = useMemo(() => new SharedFiles(room.presence), [room]);
+  const syntax = languageOf(room.meta.value.language)?.syntax;
+  const mayEdit = room.mayEdit.value;
+  const files = room.files.value;
+
+  useEffect(() => {
+    if (!host.current) return;
+    const opened = open(host.current);
+    editor.current = opened;
+    return () => {
+      opened.close();
+      editor.current = undefined;
+    };
+  }, [room]);
+
+  useEffect(() => {
+    if (file) editor.current?.show(file.id, `Source of ${file.path}`, file.text.toString(), syntax, shared.sharing(file, !mayEdit));
+    // What is written comes to the editor by itself.
+  }, [room, file?.text, file?.path, syntax, mayEdit]);
+  useEffect(() => shared.keep(files), [files]);
+
+  return (
+    <>
+      <div class="source" ref={host} />
+      <p class="source-foot small muted">
+        <span id="editor-hint">
+          <kbd>Esc</kbd> then <kbd>Tab</kbd> leaves the editor
+        </span>
+        <span>{mayEdit || !room.role.value ? "" : `You may ${room.mayRun.value ? "run this, not change it" : "look at this"}`}</span>
+      </p>
+    </>
+  );
+}
