@@ -10,6 +10,7 @@
 
 mod files;
 mod postgres;
+mod redis;
 mod rooms;
 
 use std::sync::Arc;
