@@ -39,8 +39,9 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
   }
   if (response.ok || response.status === 304) return response;
   const problem = await problemOf(response);
-  // Whoever came to a room by an invitation needs another one, and no key.
-  if (problem.status === 401 && problem.code !== "invitation_wrong") isKeyWanted.value = true;
+  // Neither a run's ticket nor an invitation to a room is a key.
+  const isKeys = problem.code !== "wrong_ticket" && problem.code !== "invitation_wrong";
+  if (problem.status === 401 && isKeys) isKeyWanted.value = true;
   throw problem;
 }
 

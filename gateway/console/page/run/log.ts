@@ -60,6 +60,8 @@ export class Log {
 
   constructor(
     host: HTMLElement,
+    /** Has all that was written saved, what is not shown here as well. */
+    readonly onSave: () => void = () => undefined,
     readonly most = MOST,
   ) {
     this.#host = host;
@@ -193,12 +195,23 @@ export class Log {
       this.#gone += oldest.lines;
     }
     if (this.#gone === 0) return;
-    if (!this.#notice) {
-      this.#notice = document.createElement("p");
-      this.#notice.className = "log-gone";
-      this.#host.prepend(this.#notice);
-    }
+    this.#notice ??= this.#notify();
     this.#notice.textContent = `${plural(this.#gone, "earlier line")} not shown`;
+  }
+
+  /** Where it is told what is missing, beside the way to have it. */
+  #notify(): HTMLElement {
+    const row = document.createElement("p");
+    row.className = "log-gone";
+    const notice = document.createElement("span");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button small";
+    button.textContent = "Save all";
+    button.addEventListener("click", this.onSave);
+    row.append(notice, button);
+    this.#host.prepend(row);
+    return notice;
   }
 
   #isTooMuch(): boolean {

@@ -1,5 +1,5 @@
 /** A button that opens a menu of things to do. */
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Icon } from "./icon";
 
@@ -12,22 +12,27 @@ export interface MenuItem {
 export function Menu({ title, items }: { title: string; items: MenuItem[] }) {
   const id = useId();
   const host = useRef<HTMLDivElement>(null);
-  const [isOpen, setOpen] = useState(false);
+  /** Which item has the focus when the menu opens; none while it is closed. */
+  const [first, setFirst] = useState<number>();
+  const isOpen = first !== undefined;
   const all = () => [...(host.current?.querySelectorAll<HTMLElement>("[role=menuitem]") ?? [])];
   const button = () => host.current?.querySelector<HTMLElement>("button[aria-haspopup]");
 
+  // At once, so that the next key is the menu's.
+  useLayoutEffect(() => {
+    if (first !== undefined) all().at(first)?.focus();
+  }, [first]);
   useEffect(() => {
     if (!isOpen) return;
-    all()[0]?.focus();
     const pressed = (event: PointerEvent) => {
-      if (!host.current?.contains(event.target as Node)) setOpen(false);
+      if (!host.current?.contains(event.target as Node)) setFirst(undefined);
     };
     addEventListener("pointerdown", pressed);
     return () => removeEventListener("pointerdown", pressed);
   }, [isOpen]);
 
   const close = () => {
-    setOpen(false);
+    setFirst(undefined);
     button()?.focus();
   };
   const move = (event: KeyboardEvent) => {
@@ -35,7 +40,7 @@ export function Menu({ title, items }: { title: string; items: MenuItem[] }) {
     const at = found.indexOf(document.activeElement as HTMLElement);
     const next: Record<string, number> = { ArrowDown: at + 1, ArrowUp: at - 1 + found.length, Home: 0, End: found.length - 1 };
     if (event.key === "Escape") close();
-    else if (event.key === "Tab") return setOpen(false);
+    else if (event.key === "Tab") return setFirst(undefined);
     else if (event.key in next) found[(next[event.key] ?? 0) % found.length]?.focus();
     else return;
     event.preventDefault();
@@ -49,11 +54,11 @@ export function Menu({ title, items }: { title: string; items: MenuItem[] }) {
         aria-haspopup="menu"
         aria-expanded={isOpen}
         aria-controls={isOpen ? id : undefined}
-        onClick={() => setOpen(!isOpen)}
+        onClick={() => setFirst(isOpen ? undefined : 0)}
         onKeyDown={(it) => {
           if (it.key !== "ArrowDown" && it.key !== "ArrowUp") return;
           it.preventDefault();
-          setOpen(true);
+          setFirst(it.key === "ArrowDown" ? 0 : -1);
         }}
       >
         {title}

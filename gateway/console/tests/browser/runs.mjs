@@ -167,6 +167,9 @@ test("signals are sent from a menu, with the keyboard alone", () =>
       assert.equal(await page.getByRole("menuitem").count(), 0);
       assert.ok(await menu.evaluate((it) => it === document.activeElement), "the menu gives the focus back");
       await page.keyboard.press("Enter");
+      await page.keyboard.press("ArrowDown");
+      assert.match(await page.locator(":focus").innerText(), /^Terminate/);
+      await page.keyboard.press("Escape");
       await page.keyboard.press("ArrowUp");
       assert.match(await page.locator(":focus").innerText(), /^Kill/);
       await page.keyboard.press("Enter");
@@ -412,6 +415,12 @@ test("a flood of short lines leaves the page usable, and says what it leaves out
       await page.locator(".results").waitFor();
       await page.getByText(/earlier lines not shown$/).waitFor();
       assert.ok((await log(page).locator(".log-line").count()) <= 10_000);
+      const download = page.waitForEvent("download");
+      await page.getByRole("button", { name: "Save all" }).click();
+      const file = await (await download).createReadStream();
+      let bytes = 0;
+      for await (const chunk of file) bytes += chunk.length;
+      assert.equal(bytes, 800_001);
       await page.locator(".cm-content").click();
       await page.keyboard.type("alive");
       await page.locator(".cm-content").getByText("alive").first().waitFor();
@@ -435,7 +444,7 @@ test("a gateway that has no runs for the caller is told as any refusal", () =>
 
 test("a program too long for a link is kept by the gateway, or said to be too long", () =>
   at(
-    async (page, context) => {
+    async (page) => {
       const keeps = (await page.request.post("/v1/snippets", { data: { probe: true } })).status() === 201;
       await page.getByRole("button", { name: "Share" }).click();
       if (!keeps) {
@@ -444,11 +453,12 @@ test("a program too long for a link is kept by the gateway, or said to be too lo
       }
       const link = await page.locator(".popover input").inputValue();
       assert.match(link, /\/play\?snippet=[\w-]+$/);
-      const other = await context.newPage();
-      await other.evaluate(() => localStorage.clear()).catch(() => undefined);
-      await other.goto(link);
+      // In a browser of somebody else, who has no program of their own.
+      const { page: other, context: theirs, faults } = await visit(browser, url, link.slice(url.length));
       await other.locator(".cm-content").getByText(programs.long.slice(0, 30)).first().waitFor();
       assert.equal(new URL(other.url()).search, "");
+      assert.deepEqual(faults, []);
+      await theirs.close();
     },
     { program: programs.long, expects: [/404/] },
   ));

@@ -6,14 +6,16 @@ const MOST = { lines: 300, pieces: 2000 };
 
 let host: HTMLElement;
 let log: Log;
+let saved: number;
 
 beforeEach(() => {
   host = document.createElement("div");
-  log = new Log(host, MOST);
+  saved = 0;
+  log = new Log(host, () => (saved += 1), MOST);
 });
 
 const lines = () => [...host.querySelectorAll(".log-line")].map((it) => it.textContent);
-const gone = () => host.querySelector(".log-gone")?.textContent;
+const gone = () => host.querySelector(".log-gone span")?.textContent;
 
 function check(pieces: string[], expected: string[]) {
   for (const piece of pieces) {
@@ -50,6 +52,8 @@ it("shows the end of a flood, and how much came before it", () => {
   expect(lines()).toHaveLength(MOST.lines);
   expect(lines().at(-1)).toBe("29999");
   expect(gone()).toMatch(/^29\s700 earlier lines not shown$/);
+  host.querySelector<HTMLElement>(".log-gone button")?.click();
+  expect(saved).toBe(1);
 });
 
 it("shows the end of a slow flood as well, and forgets what it says of it with the rest", () => {
