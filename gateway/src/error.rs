@@ -308,6 +308,7 @@ impl ApiError {
                 RoomError::Store(_)
                 | RoomError::TooManyRooms
                 | RoomError::TooManyTickets
+                | RoomError::TooManySnippets
                 | RoomError::Untold,
             )
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
@@ -326,6 +327,8 @@ fn of_room(error: &RoomError) -> (StatusCode, &'static str) {
         RoomError::TooManyInvitations => (S::TOO_MANY_REQUESTS, "too_many_invitations"),
         RoomError::NoInvitation => (S::NOT_FOUND, "no_invitation"),
         RoomError::WrongInvitation => (S::UNAUTHORIZED, "invitation_wrong"),
+        RoomError::TooManySnippets => (S::SERVICE_UNAVAILABLE, "too_many_snippets"),
+        RoomError::NoSnippet => (S::NOT_FOUND, "no_snippet"),
         RoomError::RoleTooLow(_) => (S::FORBIDDEN, "role_too_low"),
         RoomError::Untold => (S::SERVICE_UNAVAILABLE, "room_unavailable"),
         RoomError::NotWebSocket => (S::UPGRADE_REQUIRED, "not_a_websocket"),

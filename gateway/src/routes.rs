@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::gate;
 use crate::handlers::{
     collab, console, docs, execute, fleet, health, invitations, jobs, languages, metrics,
-    microservices, queue, room_runs, rooms, run_socket, runs, worker, workers,
+    microservices, queue, room_runs, rooms, run_socket, runs, snippets, worker, workers,
 };
 use crate::openapi;
 
@@ -56,6 +56,8 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
             web::scope("/v1")
                 .service(post("/execute", execute::execute))
                 .service(post("/validate", execute::validate))
+                .service(post("/snippets", snippets::keep))
+                .service(get("/snippets/{id}", snippets::one))
                 .service(get("/callbacks", jobs::callbacks))
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))

@@ -97,6 +97,12 @@ pub struct Settings {
     pub room_clients_max: usize,
     /// Days after which a room is deleted that nobody touches.
     pub room_ttl_days: u64,
+    /// Snippets that are kept, where rooms are.
+    pub snippets_max: u64,
+    /// All of them together, in MiB.
+    pub snippets_mb: u64,
+    /// Days after which a snippet is deleted that nobody looks at.
+    pub snippet_ttl_days: u64,
     /// Origins whose pages may call us; `*` is any. Credentials are never allowed.
     pub cors_origins: Vec<String>,
     /// Requests a minute of one key, or of one address where there are no keys.
@@ -168,6 +174,9 @@ impl Default for Settings {
             rooms_mb: 1024,
             room_clients_max: 32,
             room_ttl_days: 30,
+            snippets_max: 10_000,
+            snippets_mb: 256,
+            snippet_ttl_days: 90,
             cors_origins: Vec::new(),
             rate_per_minute: 600,
             rate_burst: 100,

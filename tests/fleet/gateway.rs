@@ -17,7 +17,7 @@ use crate::{contract, endings, output, programs, validation};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every path that the gateway must document.
-const PATHS: [&str; 56] = [
+const PATHS: [&str; 58] = [
     "/v1/execute",
     "/v1/validate",
     "/v1/runs",
@@ -38,6 +38,8 @@ const PATHS: [&str; 56] = [
     "/v1/rooms/{id}/invitations/{invitationId}",
     "/v1/rooms/{id}/runs",
     "/v1/rooms/{id}/runs/{runId}",
+    "/v1/snippets",
+    "/v1/snippets/{id}",
     "/collab/{roomId}",
     "/v1/worker/register",
     "/v1/worker/poll",

@@ -53,6 +53,7 @@ mod load;
 mod module_policy;
 mod queues;
 mod resources;
+mod room_runs;
 mod rooms;
 mod run_access;
 mod selftest;

@@ -60,10 +60,10 @@ fn path() -> String {
 }
 
 /// Gateways, and how one of them is started again.
-struct Gateways {
-    builder: Box<dyn Fn() -> ServerBuilder + Send>,
-    one: Option<Server>,
-    other: Option<Server>,
+pub(crate) struct Gateways {
+    pub(crate) builder: Box<dyn Fn() -> ServerBuilder + Send>,
+    pub(crate) one: Option<Server>,
+    pub(crate) other: Option<Server>,
 }
 
 impl Gateways {
@@ -94,7 +94,7 @@ impl Gateways {
 }
 
 /// Has the clients act scenarios out; each says what came of it.
-async fn play(gateways: &mut Gateways, names: &[&str]) {
+pub(crate) async fn play(gateways: &mut Gateways, names: &[&str]) {
     let folder = clients();
     let Some(folder) = folder else { return };
     let other = gateways.other.as_ref().map(|it| it.url("")).unwrap_or_default();

@@ -17,5 +17,6 @@ pub(crate) mod rooms;
 pub(crate) mod run_begin;
 pub(crate) mod run_socket;
 pub(crate) mod runs;
+pub(crate) mod snippets;
 pub(crate) mod worker;
 pub(crate) mod workers;

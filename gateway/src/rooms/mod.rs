@@ -24,7 +24,7 @@ const FILE_SUFFIX: &str = ".rooms";
 pub(crate) enum RoomError {
     /// Rooms are not kept here.
     #[error(
-        "no rooms are kept here; set GATEWAY_STORE_URL, such as to \
+        "no rooms and no snippets are kept here; set GATEWAY_STORE_URL, such as to \
          `sqlite:/var/lib/flotilla/jobs.db`, or GATEWAY_ROOMS_URL if jobs are kept in Redis"
     )]
     NoStore,
@@ -46,6 +46,15 @@ pub(crate) enum RoomError {
     /// What came as an invitation is none, or none to this room.
     #[error("the invitation is wrong or its time is over; ask whoever sent it for another")]
     WrongInvitation,
+    /// As many snippets are kept as may be.
+    #[error(
+        "as many snippets are kept as may be; an operator can set GATEWAY_SNIPPETS_MAX and \
+         GATEWAY_SNIPPETS_MB"
+    )]
+    TooManySnippets,
+    /// There is no such snippet.
+    #[error("there is no such snippet; what nobody looks at for long is deleted")]
+    NoSnippet,
     /// Whoever asks may be there, and do less than that.
     #[error("as a {} of this room you may not do that; ask its owner for more", .0.as_str())]
     RoleTooLow(Role),
@@ -66,13 +75,19 @@ pub(crate) async fn open(settings: &Settings) -> Result<Option<Arc<Rooms>>, Stor
     let bounds = Bounds {
         rooms_max: settings.rooms_max,
         bytes_max: settings.rooms_mb << 20,
+        snippets_max: settings.snippets_max,
+        snippet_bytes_max: settings.snippets_mb << 20,
         ..Bounds::default()
     };
     let limits = Limits { clients: settings.room_clients_max, ..Limits::default() };
-    let days = i64::try_from(settings.room_ttl_days).unwrap_or(i64::MAX);
-    let ttl = SignedDuration::from_hours(days.saturating_mul(24));
-    let rooms = Rooms::open(&url, Terms { bounds, limits, ttl }).await?;
+    let (ttl, snippet_ttl) = (days(settings.room_ttl_days), days(settings.snippet_ttl_days));
+    let rooms = Rooms::open(&url, Terms { bounds, limits, ttl, snippet_ttl }).await?;
     Ok(Some(Arc::new(rooms)))
+}
+
+fn days(count: u64) -> SignedDuration {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    SignedDuration::from_hours(count.saturating_mul(24))
 }
 
 /// Where rooms are kept: where settings say, or else where jobs are, in a file of their own.

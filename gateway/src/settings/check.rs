@@ -97,7 +97,7 @@ impl Settings {
         ]
     }
 
-    fn room_rows(&self) -> [Row; 4] {
+    fn room_rows(&self) -> [Row; 7] {
         [
             ("ROOMS_MAX", self.rooms_max > 0, "must be 1 or more"),
             ("ROOMS_MB", (1..=1 << 20).contains(&self.rooms_mb), "must be from 1 to 1048576"),
@@ -107,6 +107,13 @@ impl Settings {
                 "must be from 1 to 1000",
             ),
             ("ROOM_TTL_DAYS", (1..=3650).contains(&self.room_ttl_days), "must be from 1 to 3650"),
+            ("SNIPPETS_MAX", self.snippets_max > 0, "must be 1 or more"),
+            ("SNIPPETS_MB", (1..=1 << 20).contains(&self.snippets_mb), "must be from 1 to 1048576"),
+            (
+                "SNIPPET_TTL_DAYS",
+                (1..=3650).contains(&self.snippet_ttl_days),
+                "must be from 1 to 3650",
+            ),
         ]
     }
 }

@@ -22,6 +22,8 @@
 //! Where several servers share a store, each writes there what its own clients changed, in one order
 //! for all, and tells the others on a [`Bus`] that it did. Whoever is told, or wrote and found
 //! somebody else's changes before its own, reads what it has not.
+//!
+//! Snippets, which people share without a room, are kept in the same store.
 
 mod awareness;
 mod bus;
@@ -37,6 +39,7 @@ mod room;
 mod rooms;
 mod saver;
 mod secret;
+mod snippet;
 mod sqlite;
 mod store;
 mod task;
@@ -53,6 +56,7 @@ pub use outbox::Out;
 pub use postgres::PostgresStore;
 pub use rooms::{NewInvitation, NewTicket, Rooms, Terms};
 pub use secret::SecretDigest;
+pub use snippet::SnippetId;
 pub use sqlite::SqliteStore;
 pub use store::{Appended, Bounds, DocumentStore, Loaded, StoreError, open};
 pub use wire::Malformed;

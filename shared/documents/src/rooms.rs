@@ -1,6 +1,8 @@
 //! Every room of this process, and the threads that they run on.
 
+mod cleaning;
 mod guests;
+mod snippets;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,10 +36,6 @@ const ORDERS_MAX: usize = 256;
 const LOADED_MAX: usize = 1000;
 /// How often a room that has just ended is opened again.
 const TRIES: usize = 3;
-/// Between two looks for rooms that nobody touched.
-const PURGE_PERIOD: Duration = Duration::from_mins(1);
-/// Rooms that are deleted at once.
-const PURGED_MAX: usize = 100;
 /// Words of other servers that wait.
 const HEARD_MAX: usize = 1024;
 /// How long all rooms may take to end.
@@ -52,6 +50,8 @@ pub struct Terms {
     pub limits: Limits,
     /// Rooms that nobody touches for so long are deleted.
     pub ttl: SignedDuration,
+    /// So are snippets.
+    pub snippet_ttl: SignedDuration,
 }
 
 /// Rooms.
@@ -59,6 +59,7 @@ pub struct Terms {
 pub struct Rooms {
     means: Means,
     ttl: SignedDuration,
+    snippet_ttl: SignedDuration,
     loaded: Arc<Loaded>,
     next_number: AtomicU64,
     is_draining: AtomicBool,
@@ -149,6 +150,7 @@ impl Rooms {
         Ok(Self {
             means: Means { limits: terms.limits, store, bus },
             ttl: terms.ttl,
+            snippet_ttl: terms.snippet_ttl,
             loaded,
             next_number: AtomicU64::new(1),
             is_draining: AtomicBool::new(false),
@@ -232,26 +234,6 @@ impl Rooms {
             self.loaded.gone(id, entry.number).await;
         }
         Err(Close::Resync)
-    }
-
-    /// Deletes rooms that nobody touched for long, until it is dropped.
-    pub async fn keep_clean(&self) {
-        loop {
-            let now = Timestamp::now();
-            let before = now.saturating_sub(self.ttl).unwrap_or(Timestamp::UNIX_EPOCH);
-            match self.means.store.purge(before, now, PURGED_MAX).await {
-                Ok(purged) => {
-                    for id in &purged {
-                        self.tell_deleted(id).await;
-                    }
-                    if purged.len() == PURGED_MAX {
-                        continue;
-                    }
-                }
-                Err(error) => tracing::warn!("old rooms cannot be deleted: {error}"),
-            }
-            tokio::time::sleep(PURGE_PERIOD).await;
-        }
     }
 
     /// Writes everything, and then ends every connection. Nobody comes in any more.

@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use crate::bus::{Bus, Heard};
 use crate::invitation::{Invitation, InvitationId};
 use crate::secret::SecretDigest;
+use crate::snippet::SnippetId;
 use crate::words::{RoomId, RoomRecord, Ticket, Visibility};
 use crate::{PostgresStore, SqliteStore};
 
-/// Keeps rooms: what is known of each, its document, tickets, and invitations.
+/// Keeps rooms: what is known of each, its document, tickets, and invitations; and snippets.
 ///
 /// A document is a number of updates in the order of their numbers, and a snapshot that stands for
 /// all of them up to one. An update that comes twice, or that a snapshot has already, does no harm,
@@ -26,8 +27,8 @@ use crate::{PostgresStore, SqliteStore};
 ///    put another before it.
 /// 3. Nothing is kept of a room that is deleted, nor is anything kept for it later.
 /// 4. A ticket is taken once, and not after its time. An invitation is told of until its time is over.
-/// 5. There are no more rooms, nor more bytes in them, than [`Bounds`] say; but for what several
-///    write at the same moment.
+/// 5. There are no more rooms or snippets, nor more bytes in them, than [`Bounds`] say; but for what
+///    several write at the same moment.
 pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// Keeps a new room. False if there are too many.
     fn create(&self, room: RoomRecord) -> BoxFuture<'_, Result<bool, StoreError>>;
@@ -109,10 +110,36 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
         id: InvitationId,
     ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
+    /// Keeps a snippet, or notes that somebody wanted it kept again. False if there are too many, or
+    /// they would be too large together.
+    fn keep_snippet(
+        &self,
+        id: SnippetId,
+        data: Bytes,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// What a snippet says; and notes, to the hour, that somebody looked.
+    fn snippet(
+        &self,
+        id: SnippetId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
+
+    /// Deletes at most `limit` snippets that nobody touched since `before`. Returns how many.
+    fn purge_snippets(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<usize, StoreError>>;
+
     /// Starts to hear other servers of this store, and returns what tells them; none where there
     /// cannot be any.
     fn hear(&self, heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>>;
 }
+
+/// A look at a snippet is written down if the last one was longer ago than this.
+pub(crate) const TOUCH_MILLISECONDS: i64 = 3_600_000;
 
 /// How much a store keeps.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +152,10 @@ pub struct Bounds {
     pub tickets_max: u64,
     /// Invitations to one room.
     pub invitations_max: u64,
+    /// Snippets.
+    pub snippets_max: u64,
+    /// Bytes of all snippets together.
+    pub snippet_bytes_max: u64,
     /// How long to wait for another process to let go of the store.
     pub patience: Duration,
 }
@@ -136,6 +167,8 @@ impl Default for Bounds {
             bytes_max: 1 << 30,
             tickets_max: 256,
             invitations_max: 32,
+            snippets_max: 10_000,
+            snippet_bytes_max: 256 << 20,
             patience: Duration::from_secs(10),
         }
     }

@@ -7,6 +7,7 @@ mod invitations;
 mod place;
 mod rooms;
 mod schema;
+mod snippets;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use self::place::{Fault, Place};
 use crate::bus::{Bus, Heard};
 use crate::invitation::{Invitation, InvitationId};
 use crate::secret::SecretDigest;
+use crate::snippet::SnippetId;
 use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
 use crate::words::{RoomId, RoomRecord, Ticket};
 
@@ -161,6 +163,32 @@ impl DocumentStore for PostgresStore {
         id: InvitationId,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         within(async move { invitations::end(&self.pool, &room, &id).await })
+    }
+
+    fn keep_snippet(
+        &self,
+        id: SnippetId,
+        data: Bytes,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let bounds = self.bounds;
+        within(async move { snippets::keep(&self.pool, &id, &data, (bounds, now)).await })
+    }
+
+    fn snippet(
+        &self,
+        id: SnippetId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        within(async move { snippets::one(&self.pool, &id, now).await })
+    }
+
+    fn purge_snippets(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+        within(async move { snippets::purge(&self.pool, before, limit).await })
     }
 
     fn hear(&self, heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

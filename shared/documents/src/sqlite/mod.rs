@@ -4,6 +4,7 @@ mod documents;
 mod invitations;
 mod rooms;
 mod schema;
+mod snippets;
 mod thread;
 
 use std::fs::{File, TryLockError};
@@ -24,6 +25,7 @@ use self::thread::Thread;
 use crate::bus::{Bus, Heard};
 use crate::invitation::{Invitation, InvitationId};
 use crate::secret::SecretDigest;
+use crate::snippet::SnippetId;
 use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
 use crate::words::{RoomId, RoomRecord, Ticket};
 
@@ -199,6 +201,40 @@ impl DocumentStore for SqliteStore {
         id: InvitationId,
     ) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.run(move |connection| invitations::end(connection, &room, &id))
+    }
+
+    fn keep_snippet(
+        &self,
+        id: SnippetId,
+        data: Bytes,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let bounds = self.bounds;
+        self.run(move |connection| snippets::keep(connection, &id, &data, (bounds, now)))
+    }
+
+    fn snippet(
+        &self,
+        id: SnippetId,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        self.run(move |connection| snippets::one(connection, &id, now))
+    }
+
+    fn purge_snippets(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+        let purged = self.run(move |connection| snippets::purge(connection, before, limit));
+        async move {
+            let purged = purged.await?;
+            if purged > 0 {
+                self.thread.tidy();
+            }
+            Ok(purged)
+        }
+        .boxed()
     }
 
     fn hear(&self, _heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

@@ -30,7 +30,7 @@ pub(crate) async fn an_invitation_is_good_for_its_time(store: &Store) {
     assert!(keep(&third, 60).await, "one is over");
     assert!(!end(&there, &long.id).await, "it is not that room's");
     assert!(end(&here, &long.id).await && !end(&here, &long.id).await);
-    assert_eq!(of(&here, 60).await, [third.clone()]);
+    assert_eq!(of(&here, 60).await, std::slice::from_ref(&third));
     // A look as of before shows what is kept.
     store.purge(at(0), at(60), 10).await.unwrap();
     assert_eq!((of(&here, 0).await, of(&there, 0).await), (vec![third], vec![]));

@@ -12,10 +12,12 @@ mod files;
 mod invitations;
 mod postgres;
 mod rooms;
+mod snippets;
 
 use std::sync::Arc;
 
 use self::invitations::{an_invitation_is_good_for_its_time, invitation};
+use self::snippets::{a_snippet_is_kept_while_it_is_wanted, snippets_have_bounds};
 
 use bytes::Bytes;
 use documents::{
@@ -30,6 +32,8 @@ const BOUNDS: Bounds = Bounds {
     bytes_max: 1000,
     tickets_max: 2,
     invitations_max: 2,
+    snippets_max: 3,
+    snippet_bytes_max: 1000,
     patience: std::time::Duration::from_secs(1),
 };
 
@@ -62,6 +66,8 @@ async fn everything(store: &Store) {
     nothing_is_kept_of_what_is_deleted(store).await;
     a_ticket_is_taken_once_and_in_time(store).await;
     an_invitation_is_good_for_its_time(store).await;
+    a_snippet_is_kept_while_it_is_wanted(store).await;
+    snippets_have_bounds(store).await;
     what_nobody_touches_is_deleted(store).await;
     writers_of_one_room_get_different_numbers(store).await;
     there_is_a_bound(store).await;

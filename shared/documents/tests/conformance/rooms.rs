@@ -24,7 +24,8 @@ struct Client {
 }
 
 fn terms(limits: Limits) -> Terms {
-    Terms { bounds: documents::Bounds::default(), limits, ttl: SignedDuration::from_hours(1) }
+    let ttl = SignedDuration::from_hours(1);
+    Terms { bounds: documents::Bounds::default(), limits, ttl, snippet_ttl: ttl }
 }
 
 async fn open(url: &str) -> Rooms {

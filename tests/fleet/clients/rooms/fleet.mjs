@@ -98,6 +98,31 @@ export class Fleet {
   }
 }
 
+/** Somebody who follows a run from its beginning. */
+export class Follower {
+  constructor(fleet, run, ticket, name) {
+    const url = fleet.url.replace("http", "ws") + run.links.ws;
+    const query = new URLSearchParams({ since: 0, ticket, name });
+    this.events = [];
+    this.socket = new WebSocket(`${url}?${query}`, "run.v1.json");
+    this.socket.on("message", (text) => this.events.push(JSON.parse(text)));
+    this.closed = once(this.socket, "close").then(([code]) => code);
+  }
+
+  say(what) {
+    this.socket.send(JSON.stringify(what));
+  }
+
+  told(kind) {
+    return until(`it is told ${kind}`, () => this.events.find((it) => it.t === kind));
+  }
+
+  printed(text) {
+    const output = () => this.events.filter((it) => it.t === "stdout").map((it) => it.data).join("");
+    return until(`it is told that ${text} was printed`, () => output().includes(text));
+  }
+}
+
 /** Somebody who edits. */
 export class Client {
   constructor(fleet, room, { name, ticket, at = fleet.url, clientId } = {}) {

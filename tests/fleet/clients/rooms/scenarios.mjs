@@ -1,5 +1,6 @@
 // Scenarios by name: `node scenarios.mjs URL OTHER_URL NAME…`. Each fails by throwing.
 import { Fleet, Y, ask, equal, pause, until } from "./fleet.mjs";
+import { guests } from "./guests.mjs";
 
 const [url, other, ...names] = process.argv.slice(2);
 
@@ -55,6 +56,8 @@ async function enter(fleet, room) {
 }
 
 const scenarios = {
+  ...guests,
+
   async converge(fleet) {
     const room = await fleet.room();
     const clients = [1, 2, 3].map(() => fleet.client(room));
@@ -378,8 +381,9 @@ const scenarios = {
   },
 };
 
+const keyed = ["keyed", ...Object.keys(guests)];
 for (const name of names) {
-  const headers = name === "keyed" ? { authorization: "Bearer ann-0123456789abcdef" } : {};
+  const headers = keyed.includes(name) ? { authorization: "Bearer ann-0123456789abcdef" } : {};
   const fleet = new Fleet(url, headers);
   const began = Date.now();
   try {
