@@ -378,19 +378,29 @@ test("a room that was never there is explained", () =>
     { expects: [/status of 404/] },
   ));
 
-test("what is too large for a room ends there, and the room goes on without it", () =>
+test("what is too large is refused, or ends there, and the room goes on without it", () =>
   among(["Ann Lee", "Ben"], async (ann, ben) => {
     const place = await make(ann.page, "Too much");
     await write(ann.page, "small");
     await enter(ben.page, place);
     await reads(ben.page, "small");
     await content(ann.page).click();
-    await ann.page.keyboard.insertText("x".repeat((1 << 20) + 100));
-    await ann.page.getByRole("heading", { name: "That was more than the room has space for" }).waitFor();
+    await ann.page.keyboard.insertText("x".repeat(300 << 10));
+    await ann.page.locator(".source-foot").getByText("That is more than a room takes at once").waitFor();
+    await reads(ann.page, "small");
+    // The room as a whole has its bounds as well, and says so only there.
+    const ending = ann.page.getByRole("heading", { name: "That was more than the room has space for" });
+    const many = `${"x".repeat(999)}\n`.repeat(240);
+    for (let times = 0; times < 12 && !(await ending.isVisible()); times += 1) await ann.page.keyboard.insertText(many);
+    await ending.waitFor();
     await ann.page.getByRole("button", { name: "Load the room again" }).click();
     await isLive(ann.page);
-    await reads(ann.page, "small");
-    await reads(ben.page, "small");
+    await content(ann.page).getByText("small").first().waitFor();
+    await content(ben.page).getByText("small").first().waitFor();
+    await content(ben.page).click();
+    await ben.page.keyboard.press("ControlOrMeta+a");
+    await ben.page.keyboard.insertText("small again");
+    await reads(ann.page, "small again");
   }));
 
 test("a gateway is there again under an open room", () =>
