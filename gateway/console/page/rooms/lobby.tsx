@@ -1,26 +1,21 @@
 /** The way to rooms: making one, coming back to one, and opening one that somebody told of. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 
 import { post, Problem } from "../lib/api";
 import { moment } from "../lib/format";
-import { key } from "../lib/key";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
 import { Link } from "../shell/link";
 import { go } from "../shell/router";
 import type { RoomInfo } from "./access";
 import { forgetRoom, type Known, knownRooms, placeOf, wanted } from "./known";
-import { firstLanguage, languages, loadLanguages } from "./languages";
+import { firstLanguage, languages, useLanguages } from "./languages";
 
 /** What the gateway takes of a title, in bytes. */
 const TITLE_BYTES_MAX = 200;
 
 export default function RoomsPage() {
-  useEffect(() => {
-    const gone = new AbortController();
-    loadLanguages(undefined, gone.signal).catch(() => undefined);
-    return () => gone.abort();
-  }, [key.value]);
+  useLanguages();
   return (
     <div class="lobby">
       <header class="lobby-head">

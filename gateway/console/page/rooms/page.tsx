@@ -12,7 +12,7 @@ import { takeInvitation } from "./access";
 import { addFile, removeFile, renameFile, type SharedFile } from "./document";
 import { Invite } from "./invite";
 import { wanted } from "./known";
-import { firstLanguage, languageOf, languages, loadLanguages } from "./languages";
+import { firstLanguage, languageOf, languages, useLanguages } from "./languages";
 import type { Person } from "./people";
 import { Result } from "./result";
 import { Room } from "./room";
@@ -21,9 +21,6 @@ import { Source } from "./source";
 import { Notices, Standing } from "./standing";
 import { Toolbar } from "./toolbar";
 import { Who } from "./who";
-
-/** How often languages are looked for again while there are none. */
-const LOOK_AGAIN_MS = 3000;
 
 export default function RoomPage({ params }: PlaceProps) {
   const id = params.id ?? "";
@@ -61,7 +58,8 @@ function Inside({ room, runs }: { room: Room; runs: Runs }) {
   const found = files.findIndex((it) => it.id === chosen);
   const index = Math.max(0, found);
   const file = files[index];
-  useLanguages(room);
+  useLanguages(room.id);
+  useFirstProgram(room);
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if (!(event.ctrlKey || event.metaKey) || event.isComposing) return;
@@ -161,17 +159,7 @@ function Inside({ room, runs }: { room: Room; runs: Runs }) {
 }
 
 /** A room without a program gets a first one once it is known what may be run. */
-function useLanguages(room: Room): void {
-  useEffect(() => {
-    const gone = new AbortController();
-    const look = () => void loadLanguages(room.id, gone.signal).catch(() => undefined);
-    look();
-    const timer = setInterval(() => !document.hidden && !languages.value?.some((it) => it.available) && look(), LOOK_AGAIN_MS);
-    return () => {
-      clearInterval(timer);
-      gone.abort();
-    };
-  }, [room]);
+function useFirstProgram(room: Room): void {
   const isThere = room.isThere.value;
   const role = room.role.value;
   const all = languages.value;

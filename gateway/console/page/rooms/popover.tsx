@@ -4,14 +4,12 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 
 interface PopoverProps {
   label: string;
-  /** What a screen reader is told in place of what the button shows. */
-  name?: string;
   class: string;
   button: ComponentChildren;
   children: (close: () => void) => ComponentChildren;
 }
 
-export function Popover({ label, name, class: look, button, children }: PopoverProps) {
+export function Popover({ label, class: look, button, children }: PopoverProps) {
   const [isOpen, setOpen] = useState(false);
   const frame = useRef<HTMLDivElement>(null);
   const opener = useRef<HTMLButtonElement>(null);
@@ -44,7 +42,6 @@ export function Popover({ label, name, class: look, button, children }: PopoverP
         aria-expanded={isOpen}
         aria-haspopup="dialog"
         aria-controls={isOpen ? id : undefined}
-        aria-label={name}
         onClick={() => setOpen(!isOpen)}
       >
         {button}

@@ -120,10 +120,10 @@ export class Runs {
     if (!newest || newest.id === this.#newest) return;
     // It may be ours, which is not told yet.
     if (shown.isOwn && !shown.id && shown.run && !shown.run.outcome.peek()) return;
-    const isFirst = this.#newest === undefined;
     this.#newest = newest.id;
     if (newest.id === shown.id) return;
-    if (!isFirst) announce(`${newest.author || "Somebody"} runs the program`);
+    // What was there before is no news.
+    if (this.room.isThere.peek()) announce(`${newest.author || "Somebody"} runs the program`);
     void this.look(newest.id);
   }
 

@@ -1,13 +1,26 @@
 /** How the editor keeps a file alike for all: who undoes, undoes only what is their own. */
 import { EditorSelection, EditorState, type Extension } from "@codemirror/state";
 import { EditorView, keymap } from "@codemirror/view";
-import { yCollab, yUndoManagerKeymap } from "y-codemirror.next";
+import { ySyncAnnotation, yCollab, yUndoManagerKeymap } from "y-codemirror.next";
 import * as Y from "yjs";
 
 import type { Sharing } from "../play/editor";
 import { cursorIn, cursors, rangeOf } from "./cursors";
 import type { SharedFile } from "./document";
 import type { Presence } from "./presence";
+
+/** Characters that may be written at once: the gateway takes no frame of more than 1 MiB, and no program of half of that. */
+const AT_ONCE_MAX = 256 << 10;
+
+/** Refuses what the gateway would end the connection for. */
+const bounded = (onRefused: () => void): Extension =>
+  EditorState.changeFilter.of((transaction) => {
+    const isTooMuch = transaction.newDoc.length - transaction.startState.doc.length > AT_ONCE_MAX;
+    // What comes from others is there already.
+    if (!isTooMuch || transaction.annotation(ySyncAnnotation)) return true;
+    onRefused();
+    return false;
+  });
 
 /** Nobody types here: the text can be read, searched and copied, and a phone shows no keyboard. */
 const readOnly: Extension = [EditorState.readOnly.of(true), EditorView.contentAttributes.of({ "aria-readonly": "true", inputmode: "none" })];
@@ -17,7 +30,10 @@ export class SharedFiles {
   readonly #undo = new Map<string, Y.UndoManager>();
   readonly #left = new Map<string, { anchor: unknown; head: unknown }>();
 
-  constructor(readonly presence: Presence) {}
+  constructor(
+    readonly presence: Presence,
+    readonly onRefused: () => void,
+  ) {}
 
   sharing(file: SharedFile, isReadOnly: boolean): Sharing {
     const undoManager = this.#undo.get(file.id) ?? new Y.UndoManager(file.text);
@@ -33,6 +49,7 @@ export class SharedFiles {
         keymap.of(yUndoManagerKeymap),
         cursors(file.text, this.presence),
         note,
+        bounded(this.onRefused),
         isReadOnly ? readOnly : [],
       ],
       selection: range && EditorSelection.create([range]),

@@ -1,11 +1,15 @@
 /** The editor of a room, on the file that is shown. */
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { type Editor, open } from "../play/editor";
+import { announce } from "../shell/announce";
 import type { SharedFile } from "./document";
 import { languageOf } from "./languages";
 import type { Room } from "./room";
 import { SharedFiles } from "./sharing";
+
+const TOO_MUCH = "That is more than a room takes at once";
+const TOLD_MS = 6000;
 
 interface SourceProps {
   room: Room;
@@ -15,7 +19,16 @@ interface SourceProps {
 
 export function Source({ room, file, editor }: SourceProps) {
   const host = useRef<HTMLDivElement>(null);
-  const shared = useMemo(() => new SharedFiles(room.presence), [room]);
+  const [told, setTold] = useState("");
+  const refuse = () => {
+    setTold(TOO_MUCH);
+    announce(TOO_MUCH);
+  };
+  const shared = useMemo(() => new SharedFiles(room.presence, refuse), [room]);
+  useEffect(() => {
+    const timer = setTimeout(() => setTold(""), TOLD_MS);
+    return () => clearTimeout(timer);
+  }, [told]);
   const syntax = languageOf(room.meta.value.language)?.syntax;
   const mayEdit = room.mayEdit.value;
   const files = room.files.value;
@@ -43,6 +56,7 @@ export function Source({ room, file, editor }: SourceProps) {
         <span id="editor-hint">
           <kbd>Esc</kbd> then <kbd>Tab</kbd> leaves the editor
         </span>
+        {told ? <span class="fault">{told}</span> : null}
         <span>{mayEdit || !room.role.value ? "" : `You may ${room.mayRun.value ? "run this, not change it" : "look at this"}`}</span>
       </p>
     </>

@@ -62,6 +62,7 @@ export function Toolbar({ room, runs }: { room: Room; runs: Runs }) {
           <button
             type="button"
             class={`button run ${isGoing ? "danger" : "primary"}`}
+            disabled={!isGoing && !language}
             onClick={() => (isGoing ? runs.stop() : runs.begin())}
             aria-keyshortcuts={isGoing ? "Control+." : "Control+Enter"}
           >

@@ -24,14 +24,14 @@ export function Who({ room, whereIs, onGoTo }: WhoProps) {
   return (
     <Popover
       label="Who is here"
-      name={`Who is here: ${listed(names)}`}
       class="avatars"
       button={
         <>
+          <span class="visually-hidden">Who is here: {listed(names)}</span>
           {shown.map((it) => (
             <Avatar key={it.client} person={it} />
           ))}
-          {people.length > shown.length ? <span class="avatar avatar-more number">+{people.length - shown.length}</span> : null}
+          {people.length > shown.length ? <span class="avatar avatar-more number" aria-hidden="true">+{people.length - shown.length}</span> : null}
         </>
       }
     >
