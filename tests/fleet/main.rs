@@ -48,7 +48,7 @@ mod faulty;
 mod full_disk;
 mod gateway;
 mod interactive;
-mod job_events;
+mod job_views;
 mod killed;
 mod load;
 mod module_policy;
