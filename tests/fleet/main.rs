@@ -49,7 +49,7 @@ mod faulty;
 mod full_disk;
 mod gateway;
 mod interactive;
-mod job_events;
+mod job_views;
 mod killed;
 mod killed_stores;
 mod load;

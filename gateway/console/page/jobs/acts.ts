@@ -43,7 +43,7 @@ export async function attempt<T>(what: string, act: () => Promise<T>): Promise<T
 /** What helps when that is refused. */
 export function adviceOf(problem: Pick<Problem, "status" | "code" | "retryAfter">): string | undefined {
   if (problem.status === 403) return "Give a key with the role admin instead of this one (“Forget key”), or ask whoever runs the gateway.";
-  if (problem.status === 404) return "It may have been kept for long enough, or be somebody else’s: an admin key sees everybody’s.";
+  if (problem.status === 404) return "Or it is somebody else’s: a key with the role admin sees everybody’s.";
   if (problem.code === "job_is_final") return "Nothing is left to cancel. To have it run once more, run it again.";
   if (problem.code === "job_is_not_dead") return "Only dead jobs are redriven. To have it run once more, run it again.";
   if (problem.status === 429) return `Try again in ${plural(Math.ceil(problem.retryAfter ?? 1), "second")}.`;

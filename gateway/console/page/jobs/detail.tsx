@@ -29,6 +29,7 @@ function Followed({ id }: { id: string }) {
   useEffect(() => polled.stop, [polled]);
   useEffect(() => () => void (told.value = undefined), []);
   const job = polled.data.value;
+  const toldAt = useMemo(() => Date.now(), [job]);
   const before = useRef<Shown>(undefined);
   useEffect(() => {
     if (job && before.current && job.state !== before.current.state) announce(said(job));
@@ -38,18 +39,22 @@ function Followed({ id }: { id: string }) {
     <div class="job">
       <p class="crumbs">
         <Link href="/jobs">Jobs</Link>
-        <span aria-hidden="true"> / </span>
-        {job ? <Link href={`/jobs?state=${job.state}`}>{job.state}</Link> : null}
+        {job ? (
+          <>
+            <span aria-hidden="true"> / </span>
+            <Link href={`/jobs?state=${job.state}`}>{job.state}</Link>
+          </>
+        ) : null}
       </p>
       <div class="jobs-head">
         <h1>
           <span class="job-title">Job</span> <Id id={id} />
         </h1>
-        {job && isFinal(job) ? null : <Live polled={polled} what="The job" />}
+        {(job && isFinal(job)) || polled.problem.value?.status === 404 ? null : <Live polled={polled} what="The job" />}
       </div>
       <Notice />
       {job && polled.state.value !== "refused" ? (
-        <Contents job={job} at={polled.at.value ?? Date.now()} follow={polled.again} />
+        <Contents job={job} toldAt={toldAt} follow={polled.again} />
       ) : (
         <Waiting polled={polled} what="The job" />
       )}
@@ -95,7 +100,7 @@ function useCallback(job: Shown): Callback | undefined {
   return callback;
 }
 
-function Contents({ job, at, follow }: { job: Shown; at: number; follow: () => void }) {
+function Contents({ job, toldAt, follow }: { job: Shown; toldAt: number; follow: () => void }) {
   const now = useNow();
   const { submission, entry, problem } = useSubmission(job);
   const callback = useCallback(job);
@@ -103,7 +108,7 @@ function Contents({ job, at, follow }: { job: Shown; at: number; follow: () => v
   return (
     <>
       <section class="card standing" aria-label="Where it stands">
-        <Standing job={job} now={now} at={at} />
+        <Standing job={job} now={now} toldAt={toldAt} />
         <Actions job={job} submission={submission} entry={entry} follow={follow} />
         <dl class="job-facts">
           <Fact name="Language">{job.result?.version ? `${job.language} ${job.result.version}` : job.language}</Fact>

@@ -104,7 +104,7 @@ function Row({ job, now, hasCallers, again }: { job: Job; now: number; hasCaller
         </span>
       </td>
       {hasCallers ? (
-        <td role="cell" class="cell-caller">
+        <td role="cell" class={`cell-caller ${job.caller ? "" : "is-none"}`}>
           <span class="clip muted" title={job.caller ?? undefined}>{job.caller ?? "–"}</span>
         </td>
       ) : null}

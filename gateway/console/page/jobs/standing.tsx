@@ -4,17 +4,17 @@ import { ending, titleOf, toneOf } from "../run/standing";
 import { StateBadge, when } from "./parts";
 import { isFinal, reasonOf, type Shown } from "./report";
 
-export function Standing({ job, now, at }: { job: Shown; now: number; at: number }) {
+export function Standing({ job, now, toldAt }: { job: Shown; now: number; toldAt: number }) {
   return (
     <p class="standing-line">
       <StateBadge state={job.state} />
       {job.result && toneOf(job.result.status) !== "pass" ? <span class={`badge badge-${toneOf(job.result.status)}`}>{titleOf(job.result.status)}</span> : null}
-      <span class="standing-text number">{standing(job, now, at)}</span>
+      <span class="standing-text number">{standing(job, now, toldAt)}</span>
     </p>
   );
 }
 
-function standing(job: Shown, now: number, at: number): string {
+function standing(job: Shown, now: number, toldAt: number): string {
   if (job.cancelRequested && !isFinal(job)) return "Its worker is told to stop it.";
   if (job.state === "scheduled" && job.runAt) {
     const left = Math.max(0, (Date.parse(job.runAt) - now) / 1000);
@@ -22,8 +22,9 @@ function standing(job: Shown, now: number, at: number): string {
   }
   if (job.state === "ready") {
     const before = job.position ? `${plural(job.position, "job is", "jobs are")} before it` : "It is next";
-    const left = job.expectedStartMs === null ? undefined : Math.max(0, job.expectedStartMs - (now - at));
-    return `${before}${left === undefined ? "" : left < 1000 ? "; it starts in a moment" : `; it starts in about ${age(left / 1000)}`}.`;
+    // What was expected and did not come is not repeated.
+    const left = (job.expectedStartMs ?? 0) - (now - toldAt);
+    return left < 1000 ? `${before}.` : `${before}; it is expected to start in about ${age(left / 1000)}.`;
   }
   if (job.state === "leased" && job.startedAt) return `Runs for ${age((now - Date.parse(job.startedAt)) / 1000)}.`;
   if (job.result) {
