@@ -304,14 +304,8 @@ impl ApiError {
             | Self::TooManyRuns
             | Self::TooManyViewers
             | Self::Ending
-            | Self::Room(
-                RoomError::Store(_)
-                | RoomError::TooManyRooms
-                | RoomError::TooManyTickets
-                | RoomError::TooManySnippets
-                | RoomError::Untold,
-            )
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
+            Self::Room(error) if error.may_pass() => Some(RETRY_SECONDS),
             _ => None,
         }
     }

@@ -69,6 +69,20 @@ pub(crate) enum RoomError {
     Store(#[from] StoreError),
 }
 
+impl RoomError {
+    /// Whether it may help to try again.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(_)
+                | Self::TooManyRooms
+                | Self::TooManyTickets
+                | Self::TooManySnippets
+                | Self::Untold
+        )
+    }
+}
+
 /// Opens the rooms that settings want, if any.
 pub(crate) async fn open(settings: &Settings) -> Result<Option<Arc<Rooms>>, StoreError> {
     let Some(url) = url(settings) else { return Ok(None) };

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tempfile::tempdir;
 
 use crate::{
-    BOUNDS, OLD_ROWS, Store, append, everything, load, room, what_was_kept_before_is_there,
+    BOUNDS, Store, append, everything, load, old_rows, room, what_was_kept_before_is_there,
 };
 
 fn url(path: &Path) -> String {
@@ -69,7 +69,7 @@ async fn what_version_1_wrote_is_kept_and_gets_what_is_new() {
     let path = directory.path().join("rooms");
     let old = Connection::open(&path).unwrap();
     old.execute_batch(include_str!("../../src/sqlite/schema-1.sql")).unwrap();
-    old.execute_batch(OLD_ROWS).unwrap();
+    old.execute_batch(&old_rows("BLOB")).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
     old.pragma_update(None, "application_id", 0x466c_6f52).unwrap();
     drop(old);

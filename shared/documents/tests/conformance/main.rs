@@ -39,10 +39,15 @@ const BOUNDS: Bounds = Bounds {
 
 type Store = Arc<dyn DocumentStore>;
 
-/// A room as version 1 wrote it, with a document of one update and a ticket.
-const OLD_ROWS: &str = "INSERT INTO room VALUES ('old', 'Old', 'private', 'ann', 1, 1, 1, 3, 0); \
-     INSERT INTO room_update VALUES ('old', 1, 'abc'); \
-     INSERT INTO ticket VALUES ('digest', 'old', 'viewer', NULL, 1)";
+/// A room as version 1 wrote it, with a document of one update and a ticket, where bytes are of this
+/// type.
+fn old_rows(bytes: &str) -> String {
+    format!(
+        "INSERT INTO room VALUES ('old', 'Old', 'private', 'ann', 1, 1, 1, 3, 0); \
+         INSERT INTO room_update VALUES ('old', 1, CAST('abc' AS {bytes})); \
+         INSERT INTO ticket VALUES (CAST('digest' AS {bytes}), 'old', 'viewer', NULL, 1)"
+    )
+}
 
 /// What became of that, and that it can be invited to.
 async fn what_was_kept_before_is_there(store: &Store) {

@@ -9,7 +9,7 @@ use tests::stores::PostgresServer;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::{BOUNDS, OLD_ROWS, Store, everything, room, what_was_kept_before_is_there};
+use crate::{BOUNDS, Store, everything, old_rows, room, what_was_kept_before_is_there};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,10 +47,11 @@ async fn what_version_1_wrote_in_postgresql_is_kept_and_gets_what_is_new() {
          version BIGINT NOT NULL); \
          INSERT INTO about (application, version) VALUES ('flotilla rooms', 1)",
         include_str!("../../src/postgres/schema-1.sql"),
-        OLD_ROWS,
     ] {
         sqlx::raw_sql(part).execute(&mut old).await.unwrap();
     }
+    let rows = sqlx::AssertSqlSafe(old_rows("BYTEA"));
+    sqlx::raw_sql(rows).execute(&mut old).await.unwrap();
     let store: Store = open(&url, BOUNDS).await.unwrap();
     what_was_kept_before_is_there(&store).await;
     everything(&store).await;
