@@ -32,6 +32,7 @@ export function Source({ room, file, editor }: SourceProps) {
   const syntax = languageOf(room.meta.value.language)?.syntax;
   const mayEdit = room.mayEdit.value;
   const files = room.files.value;
+  const isGuest = !mayEdit && room.role.value !== undefined && room.connection.state.value !== "ended";
 
   useEffect(() => {
     if (!host.current) return;
@@ -57,7 +58,7 @@ export function Source({ room, file, editor }: SourceProps) {
           <kbd>Esc</kbd> then <kbd>Tab</kbd> leaves the editor
         </span>
         {told ? <span class="fault">{told}</span> : null}
-        <span>{mayEdit || !room.role.value ? "" : `You may ${room.mayRun.value ? "run this, not change it" : "look at this"}`}</span>
+        {isGuest ? <span>You may {room.mayRun.value ? "run this, not change it" : "look at this"}</span> : null}
       </p>
     </>
   );

@@ -4,19 +4,17 @@ import { visit, write } from "./support.mjs";
 const LANGUAGE = "python";
 const PROGRAM = `from collections import Counter
 
-COLOURS = [36, 35, 33]
 
-
-def bar(times, colour):
+def bar(times):
     """As long as a word is frequent."""
-    return f"\\x1b[{colour}m{'█' * times * 4:<16}\\x1b[0m"
+    return "\\x1b[36m" + "▇" * times * 4 + "\\x1b[0m"
 
 
 line = input("Write something: ")
-words = line.lower().split()
+words = Counter(line.lower().split())
 
-for colour, (word, times) in zip(COLOURS, Counter(words).most_common(3)):
-    print(bar(times, colour), word)
+for word, times in words.most_common(3):
+    print(f"{word:6}", bar(times), times)
 
 print("longest:", max(words, key=len))
 `;
@@ -60,8 +58,8 @@ export async function together(browser, url, look) {
   await ben.page.keyboard.press("Enter");
   await ann.page.locator(".results").waitFor();
   await ann.page.getByRole("button", { name: /^Runs/ }).waitFor();
-  await point(ben.page, 13, 9, 20);
-  await point(ann.page, 8, 44, 0);
+  await point(ben.page, 12, 5, 11);
+  await point(ann.page, 4, 16, 0);
   await ann.page.locator(".cm-flag", { hasText: "Ben Okafor" }).waitFor();
   await ann.page.evaluate(() => scrollTo(0, 0));
   return {
