@@ -368,7 +368,8 @@ async fn spends(server: &Server) -> Result<()> {
     }
     let streamed = streamed.await??;
     ensure!(streamed.contains("\n\nevent: stats\ndata: {\"t\":\"stats\","), "{streamed}");
-    same("the numbered events", &streamed.matches("\nid: ").count(), &(back.last() as usize))
+    let numbered = u64::try_from(streamed.matches("\nid: ").count())?;
+    same("the numbered events", &numbered, &back.last())
 }
 
 async fn abandoned(server: &Server) -> Result<()> {
