@@ -55,6 +55,7 @@ mod queues;
 mod resources;
 mod rooms;
 mod run_access;
+mod run_stats;
 mod selftest;
 mod semantics;
 mod shortcuts;
