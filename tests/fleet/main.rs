@@ -59,6 +59,7 @@ mod resources;
 mod room_runs;
 mod rooms;
 mod run_access;
+mod run_stats;
 mod selftest;
 mod semantics;
 mod shortcuts;
