@@ -3,15 +3,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use tests::{Server, client, repository, toolchain_path};
+use tests::{Server, ServerBuilder, client, repository, toolchain_path};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use crate::faults::gateway;
 use crate::languages::start;
-use crate::workers::worker;
 
 const KEY: &str = "console-0123456789abcdef";
 /// What a browser says that it takes.
@@ -169,57 +169,96 @@ async fn the_console_works_in_a_browser() {
 }
 
 #[tokio::test]
-async fn the_jobs_page_works_in_a_browser() {
-    const ADMIN: &str = "operator-0123456789abcdef";
+async fn programs_talk_in_a_browser() {
     let Some(folder) = packages() else { return };
     if !has("chromium", "--version") {
         return skip("chromium");
     }
-    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
-    let fleet = [("python", &python)];
-    let directory = tempfile::tempdir().unwrap();
-    let store = |name: &str| format!("sqlite:{}", directory.path().join(name).display());
-    let plain = gateway(&fleet, &[("GATEWAY_STORE_URL", &store("plain.db"))]).await;
-    let Some(_worker) = worker(&plain, "basement", &[("EXECUTOR_SLOTS", "1")]).await else {
+    let names = tests::executors();
+    let servers = futures::future::join_all(names.iter().map(|it| start(it, &[]))).await;
+    let fleet =
+        names.iter().zip(&servers).filter_map(|(name, it)| Some((name.as_str(), it.as_ref()?)));
+    let fleet: Vec<_> = fleet.collect();
+    if fleet.iter().all(|(name, _)| *name != "python") {
         return;
-    };
-    let keys = format!("ada:{KEY},ops:{ADMIN} role=submit+admin");
-    let kept = store("keyed.db");
-    let settings = [("GATEWAY_KEYS", keys.as_str()), ("GATEWAY_STORE_URL", &kept)];
-    let keyed = gateway(&fleet, &settings).await;
-    let storeless = gateway(&fleet, &[]).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let gateway = gateway(&fleet, &[("GATEWAY_STORE_URL", &store)]).await;
     let mut command = node(&folder);
     command
-        .args(["--test", "--test-reporter=spec", "tests/browser/jobs.mjs"])
-        .env("FLOTILLA_URL", plain.url(""))
-        .env("FLOTILLA_KEYED", keyed.url(""))
-        .env("FLOTILLA_STORELESS", storeless.url(""))
-        .env("FLOTILLA_WORKER", "basement")
-        .env("FLOTILLA_KEY", KEY)
-        .env("FLOTILLA_ADMIN", ADMIN)
-        .env("FLOTILLA_PROGRAMS", jobs().to_string());
+        .args(["--test", "--test-reporter=spec", "tests/browser/runs.mjs"])
+        .env("FLOTILLA_URL", gateway.url(""))
+        .env("FLOTILLA_PROGRAMS", programs().to_string());
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    assert!(output.status.success(), "{}\n{}", told(&output), plain.log());
+    assert!(output.status.success(), "{}\n{}", told(&output), gateway.log());
 }
 
-/// What the suite of jobs submits.
-fn jobs() -> Value {
-    json!({
-        "language": "python",
-        "quick": "print(6 * 7)",
-        "waits": "import time\ntime.sleep(50)\n",
-        "markup": "print('<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m')\n",
-        "random": "import os\nprint('the same')\nprint(os.urandom(16).hex())\n",
-        // What only the executor knows that there is not.
-        "refused": {"code": "print(1)", "compilerOptions": ["--nonsense"]},
-    })
+#[tokio::test]
+async fn an_open_page_lives_through_the_end_of_a_gateway_and_of_an_executor() {
+    let Some(folder) = packages() else { return };
+    if !has("chromium", "--version") {
+        return skip("chromium");
+    }
+    // Whether there is one at all; this one has a port that somebody else may be given later.
+    if start("python", &[]).await.is_none() {
+        return;
+    }
+    let (at, behind) = (tests::lasting_port(), tests::lasting_port());
+    let url = format!("http://127.0.0.1:{behind}");
+    let executor = || ServerBuilder::new("executor-python").at(behind);
+    let front = || {
+        let builder = ServerBuilder::new("gateway").at(at).set("PYTHON_EXECUTOR_URL", &url);
+        builder.set("GATEWAY_PROBE_SECONDS", "0.2").set("GATEWAY_DRAIN_SECONDS", "5")
+    };
+    let python = executor().start().await;
+    let gateway = front().start().await;
+    let mut page = tokio::process::Command::from(node(&folder))
+        .args(["--test-reporter=spec", "tests/browser/ends.mjs"])
+        .env("FLOTILLA_URL", gateway.url(""))
+        .env("FLOTILLA_PROGRAMS", programs().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut answers = page.stdin.take().unwrap();
+    let mut lines = BufReader::new(page.stdout.take().unwrap()).lines();
+    let (mut gateway, mut python) = (Some(gateway), Some(python));
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push_str(&line);
+        said.push('\n');
+        let Some(wish) = line.strip_prefix("ASK to ") else { continue };
+        match wish {
+            "end the gateway" => drop(gateway.take()),
+            "kill the gateway" => gateway.take().unwrap().abandon(),
+            "start the gateway" => gateway = Some(front().start().await),
+            "kill the executor" => python.take().unwrap().abandon(),
+            "start the executor" => python = Some(executor().start().await),
+            other => panic!("nobody can {other}"),
+        }
+        answers.write_all(b"done\n").await.unwrap();
+    }
+    assert!(page.wait().await.unwrap().success(), "{said}");
 }
 
-/// What the suite writes: it knows no language.
+/// What the suites write: they know no language.
 fn programs() -> Value {
     json!({
         "language": "python",
         "waits": "import time\nprint('begun', flush=True)\ntime.sleep(50)\n",
+        "asks": "import sys\nprint('hello', input('Name? '), flush=True)\n\
+                 for line in sys.stdin: print('got', line.rstrip('\\n'), flush=True)\n\
+                 print('end of input')\n",
+        "interrupted": "import time\ntry:\n  print('begun', flush=True)\n  time.sleep(50)\n\
+                        except KeyboardInterrupt:\n  print('interrupted')\n",
+        "terminal": TERMINAL,
+        "counts": "import time\nfor n in range(60):\n  print('line', n + 1, flush=True)\n  \
+                   time.sleep(0.05)\nprint('got', input())\n",
+        "hostile": HOSTILE,
+        "floods": "print('y\\n' * 400_000)\n",
+        "long": format!("# {}\n", noise(40_000)),
         "markup": "print('<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m')\n",
         "broken": {"source": "print(1)\nprint(2\n", "line": 2},
         "picture": "open('dot.svg', 'w').write('<svg xmlns=\"http://www.w3.org/2000/svg\" \
@@ -233,9 +272,44 @@ fn programs() -> Value {
     })
 }
 
+/// Says whether it has a terminal and how large that is, whenever that changes; asks, and waits to
+/// be interrupted.
+const TERMINAL: &str = r#"import os, signal
+def size(*_): print("size", *os.get_terminal_size())
+signal.signal(signal.SIGWINCH, size)
+print("terminal", all(os.isatty(it) for it in (0, 1, 2)))
+size()
+print("\x1b[38;2;250;240;10m\x1b[48;2;10;20;200mtrue colour\x1b[0m")
+try:
+  print("hello", input("Name? "))
+  while True: input()
+except KeyboardInterrupt: print("interrupted")
+"#;
+
+/// Writes what pages and terminals should not do, and 100 MB.
+const HOSTILE: &str = r#"import sys
+out = sys.stdout
+out.write("<img src=x onerror='harmed=1'><script>harmed=1</script><iframe src=//evil.example></iframe>\n")
+out.write("\x1b]0;harmed\x07\x1b]2;harmed\x1b\\\x1b]8;;javascript:harmed=1\x1b\\link\x1b]8;;\x1b\\\n")
+out.write("\x1b]52;c;aGFybWVk\x07\x1b[6n\x1b[c\x1b[>c\x1bP$qm\x1b\\\x1b[?1049h\x1b[?1000h\x1b[9999999;9999999H\n")
+out.write("\x1b[99999999999999999999m\x1b[" + ";" * 5000 + "m\x1b]" + "x" * 100_000 + "\n")
+out.write("\x9b31m\x00\x07\x08\x0e\ud7ff\u202e\u2028" + "e\u0301" * 1000 + "\u0301" * 10_000 + "\n")
+for _ in range(1000): out.write("\x1b[31m<b>x</b>" * 8000 + "\n")
+"#;
+
+/// Digits that no compression makes less of.
+fn noise(length: usize) -> String {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from_digit(u32::try_from(state >> 59).unwrap(), 32).unwrap()
+    };
+    std::iter::repeat_with(&mut next).take(length).collect()
+}
+
 /// A copy of the page's sources with all of its packages, where no build of ours takes them away;
 /// none where there is no Node, unless everything was brought in.
-fn packages() -> Option<PathBuf> {
+pub(crate) fn packages() -> Option<PathBuf> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOLDER.get_or_init(bring_packages).clone()
 }
@@ -290,7 +364,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn node(folder: &Path) -> Command {
+pub(crate) fn node(folder: &Path) -> Command {
     let mut command = Command::new("node");
     command.current_dir(folder).env("PATH", path());
     command
@@ -303,17 +377,17 @@ fn path() -> String {
     format!("{}:{}:{path}", brought.display(), toolchain_path())
 }
 
-fn has(program: &str, question: &str) -> bool {
+pub(crate) fn has(program: &str, question: &str) -> bool {
     let output = Command::new(program).arg(question).env("PATH", path()).output();
     output.is_ok_and(|it| it.status.success())
 }
 
-fn skip(what: &str) {
+pub(crate) fn skip(what: &str) {
     assert!(std::env::var("REQUIRE_RUNTIMES").is_err(), "there is no {what}");
     println!("SKIPPED: the console is not tested, as there is no {what}");
 }
 
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8_lossy(&both).into_owned()
 }

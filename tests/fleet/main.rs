@@ -49,6 +49,7 @@ mod full_disk;
 mod gateway;
 mod interactive;
 mod job_views;
+mod jobs_page;
 mod killed;
 mod load;
 mod module_policy;

@@ -39,7 +39,8 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
   }
   if (response.ok || response.status === 304) return response;
   const problem = await problemOf(response);
-  if (problem.status === 401) isKeyWanted.value = true;
+  // A run's ticket is no key.
+  if (problem.status === 401 && problem.code !== "wrong_ticket") isKeyWanted.value = true;
   throw problem;
 }
 

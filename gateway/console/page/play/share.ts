@@ -34,7 +34,7 @@ export async function linkTo(shared: Shared): Promise<ShareLink> {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     // A gateway that keeps no programs.
-    if ([404, 405, 501].includes(error.status)) {
+    if (error.code === "no_store" || [404, 405, 501].includes(error.status)) {
       throw new TooLarge(`The link would have ${fragment.length} characters, ${SHARE_MAX} is the most that arrives everywhere, and this gateway keeps no programs.`);
     }
     if (error.status === 413) throw new TooLarge("The program is larger than what the gateway keeps.");

@@ -66,10 +66,12 @@ export function InputLine({ running }: { running: Running }) {
         placeholder={hasEnded ? "The input has ended" : "Type a line, Enter sends it"}
         aria-keyshortcuts="Enter Control+D Control+C"
       />
-      <button type="button" class="button small" disabled={hasEnded} onClick={end} title="Ends the input (Ctrl+D in the empty field)">
-        EOF
-      </button>
-      <Signals running={running} />
+      <div class="row">
+        <button type="button" class="button small" disabled={hasEnded} onClick={end} title="Ends the input (Ctrl+D in the empty field)">
+          EOF
+        </button>
+        <Signals running={running} />
+      </div>
     </form>
   );
 }

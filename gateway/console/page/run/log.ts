@@ -5,10 +5,10 @@
 import { Ansi, type Look, type Piece } from "../lib/ansi";
 import { plural } from "../lib/format";
 
-/** Lines that are shown; with more the page would be slow. */
-const LINES_MAX = 10_000;
-/** Lines that come and go together. */
-const BLOCK_LINES = 100;
+/** Lines that are shown, and pieces of one look in them; with more the page would be slow. */
+const MOST = { lines: 10_000, pieces: 20_000 };
+/** Lines that come and go together, and their pieces. */
+const BLOCK = { lines: 100, pieces: 1000 };
 /** A longer line goes on in the next one. */
 const LINE_CHARACTERS_MAX = 8 << 10;
 const CHARACTERS_MAX = 2 << 20;
@@ -33,10 +33,15 @@ interface Line {
   isEnded: boolean;
 }
 
-interface Block {
-  element: HTMLElement;
+/** How much there is. */
+interface Amount {
   lines: number;
+  pieces: number;
   characters: number;
+}
+
+interface Block extends Amount {
+  element: HTMLElement;
 }
 
 export class Log {
@@ -48,14 +53,15 @@ export class Log {
   /** The line that is not ended yet. */
   #open: Line | undefined;
   #isReturned = false;
-  #lines = 0;
-  #characters = 0;
+  #shown: Amount = { lines: 0, pieces: 0, characters: 0 };
   #gone = 0;
   #notice: HTMLElement | undefined;
 
   constructor(
     host: HTMLElement,
-    readonly linesMax = LINES_MAX,
+    /** Has all that was written saved, what is not shown here as well. */
+    readonly onSave: () => void = () => undefined,
+    readonly most = MOST,
   ) {
     this.#host = host;
   }
@@ -115,7 +121,7 @@ export class Log {
           lines.push((line = empty()));
         }
         const text = piece.text.slice(at, at + LINE_CHARACTERS_MAX - line.length);
-        line.parts.push({ stream, look: piece.look, text });
+        append(line.parts, { stream, look: piece.look, text });
         line.length += text.length;
         at += text.length;
       }
@@ -123,23 +129,22 @@ export class Log {
   }
 
   #draw(lines: Line[]): void {
-    const skipped = lines.length - this.linesMax;
+    const skipped = this.#surplus(lines);
     if (skipped > 0) {
-      this.#gone += this.#lines + skipped - (lines[0]?.element ? 1 : 0);
+      this.#gone += this.#shown.lines + skipped - (lines[0]?.element ? 1 : 0);
       this.#empty();
       lines = lines.slice(skipped);
     }
     for (const line of lines) {
       const element = line.element ?? this.#begin();
       if (line.isAnew && line.element) {
-        this.#count(-(element.textContent?.length ?? 0));
+        this.#count({ lines: 0, pieces: -element.childElementCount, characters: -(element.textContent?.length ?? 0) });
         element.replaceChildren();
       }
-      const characters = line.parts.reduce((sum, it) => sum + it.text.length, 0);
+      this.#count({ lines: 0, pieces: line.parts.length, characters: line.parts.reduce((sum, it) => sum + it.text.length, 0) });
       element.append(...line.parts.map(spanOf));
       // An empty line would have no height, and be lost when it is copied.
       if (line.isEnded && !element.hasChildNodes()) element.append(document.createElement("br"));
-      this.#count(characters);
       Object.assign(line, { element, parts: [], isAnew: false });
     }
     const last = lines.at(-1);
@@ -147,10 +152,20 @@ export class Log {
     this.#trim();
   }
 
+  /** How many lines from the first on are not worth drawing, as they would be taken away at once. */
+  #surplus(lines: Line[]): number {
+    let at = lines.length;
+    for (let pieces = 0; at > 0 && lines.length - at < this.most.lines; at -= 1) {
+      pieces += lines[at - 1]?.parts.length ?? 0;
+      if (pieces > this.most.pieces) break;
+    }
+    return at;
+  }
+
   #begin(): HTMLElement {
     let block = this.#blocks.at(-1);
-    if (!block || block.lines >= BLOCK_LINES) {
-      block = { element: document.createElement("div"), lines: 0, characters: 0 };
+    if (!block || block.lines >= BLOCK.lines || block.pieces >= BLOCK.pieces) {
+      block = { element: document.createElement("div"), lines: 0, pieces: 0, characters: 0 };
       block.element.className = "log-block";
       this.#blocks.push(block);
       this.#host.append(block.element);
@@ -158,34 +173,49 @@ export class Log {
     const line = document.createElement("div");
     line.className = "log-line";
     block.element.append(line);
-    block.lines += 1;
-    this.#lines += 1;
+    this.#count({ lines: 1, pieces: 0, characters: 0 });
     return line;
   }
 
-  #count(characters: number): void {
+  /** What is drawn on is always in the last block. */
+  #count(amount: Amount): void {
     const block = this.#blocks.at(-1);
-    if (block) block.characters += characters;
-    this.#characters += characters;
+    if (block) add(block, amount, 1);
+    add(this.#shown, amount, 1);
   }
 
   /** Takes the oldest lines away where there are too many, and says so. */
   #trim(): void {
-    while (this.#blocks.length > 1 && (this.#lines > this.linesMax || this.#characters > CHARACTERS_MAX)) {
+    while (this.#blocks.length > 1 && this.#isTooMuch()) {
       const oldest = this.#blocks.shift();
       if (!oldest) break;
       oldest.element.remove();
-      this.#lines -= oldest.lines;
-      this.#characters -= oldest.characters;
+      add(this.#shown, oldest, -1);
       this.#gone += oldest.lines;
     }
     if (this.#gone === 0) return;
-    if (!this.#notice) {
-      this.#notice = document.createElement("p");
-      this.#notice.className = "log-gone";
-      this.#host.prepend(this.#notice);
-    }
+    this.#notice ??= this.#notify();
     this.#notice.textContent = `${plural(this.#gone, "earlier line")} not shown`;
+  }
+
+  /** Where it is told what is missing, beside the way to have it. */
+  #notify(): HTMLElement {
+    const row = document.createElement("p");
+    row.className = "log-gone";
+    const notice = document.createElement("span");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button small";
+    button.textContent = "Save all";
+    button.addEventListener("click", this.onSave);
+    row.append(notice, button);
+    this.#host.prepend(row);
+    return notice;
+  }
+
+  #isTooMuch(): boolean {
+    const { lines, pieces, characters } = this.#shown;
+    return lines > this.most.lines || pieces > this.most.pieces || characters > CHARACTERS_MAX;
   }
 
   #empty(): void {
@@ -193,8 +223,7 @@ export class Log {
     this.#blocks = [];
     this.#open = undefined;
     this.#notice = undefined;
-    this.#lines = 0;
-    this.#characters = 0;
+    this.#shown = { lines: 0, pieces: 0, characters: 0 };
   }
 
   /** Makes places such as `main.x:12:3` lead to the lines of these files. */
@@ -230,6 +259,22 @@ export class Log {
 const parsers = (): Record<Stream, Ansi> => ({ stdout: new Ansi(), stderr: new Ansi(), stdin: new Ansi() });
 
 const empty = (): Line => ({ element: undefined, parts: [], length: 0, isAnew: false, isEnded: false });
+
+/** Adds a part, or makes the last one longer if it looks the same. */
+function append(parts: Part[], part: Part): void {
+  const last = parts.at(-1);
+  if (last && last.stream === part.stream && isSame(last.look, part.look)) last.text += part.text;
+  else parts.push(part);
+}
+
+const LOOKS = ["colour", "ground", "bold", "dim", "italic", "underline", "struck", "inverse"] as const;
+const isSame = (one: Look, other: Look): boolean => LOOKS.every((it) => one[it] === other[it]);
+
+function add(to: Amount, amount: Amount, factor: number): void {
+  to.lines += factor * amount.lines;
+  to.pieces += factor * amount.pieces;
+  to.characters += factor * amount.characters;
+}
 
 function spanOf({ stream, look, text }: Part): HTMLElement {
   const span = document.createElement("span");

@@ -64,7 +64,7 @@ function LogView({ run, paths, onLink }: Pick<OutputProps, "run" | "onLink"> & {
   const log = useRef<Log | undefined>(undefined);
   useEffect(() => {
     if (!host.current) return;
-    const own = new Log(host.current);
+    const own = new Log(host.current, () => run && save(run));
     log.current = own;
     const stop = run?.follow((written) => {
       for (const { type, data } of written) own.write(type, data);
@@ -80,6 +80,18 @@ function LogView({ run, paths, onLink }: Pick<OutputProps, "run" | "onLink"> & {
     if (onLink) log.current?.link(paths, onLink);
   }, [run, isOver]);
   return <div class="log" ref={host} tabIndex={0} role="log" aria-live="off" aria-label="Output of the program" />;
+}
+
+/** Saves what a program wrote, as it wrote it. */
+function save(run: Watched): void {
+  const pieces: string[] = [];
+  run.follow((written) => pieces.push(written.map((it) => it.data).join("")))();
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob(pieces, { type: "text/plain" }));
+  link.download = "output.txt";
+  link.click();
+  // The browser has taken it by then.
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 /** Tells screen readers how a run ends, and what becomes of the way to it. */

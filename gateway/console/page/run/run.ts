@@ -9,6 +9,10 @@ import { Typing } from "./typing";
 
 export type { Begun, OutputFile, Report, RunEvent, Written } from "./event";
 
+/** How often a run is asked for while nobody answers. */
+const ASK_AGAIN_MS = 1000;
+/** Signals that wait for a connection. */
+const SIGNALS_MAX = 8;
 /** A run that is stopped before it has a name is waited for so long. */
 const NAME_PATIENCE_MS = 5000;
 
@@ -71,7 +75,17 @@ export function start(body: Record<string, unknown>, onEvent: OnEvent, options: 
 export function attach(to: Attachment, onEvent: OnEvent): Running {
   return new Participation(onEvent, to, to.since ?? 0, async (signal) => {
     const path = `/v1/runs/${to.id}?${new URLSearchParams({ ticket: to.ticket })}`;
-    return { ...(await get<Begun>(path, signal)), id: to.id, ticket: to.ticket };
+    for (;;) {
+      try {
+        return { ...(await get<Begun>(path, signal)), id: to.id, ticket: to.ticket };
+      } catch (error) {
+        // A run outlives a network that is gone for a while.
+        if (!(error instanceof Problem) || error.status !== 0) throw error;
+        onEvent({ type: "connection", isOpen: false });
+        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+        signal.throwIfAborted();
+      }
+    }
   });
 }
 
@@ -108,7 +122,8 @@ class Participation implements Running {
   }
 
   input(text: string): void {
-    this.#typing.type(text);
+    if (this.#typing.type(text)) return;
+    this.#tell({ type: "refused", code: "too_much", detail: "The program has not read what was typed before, so this was not taken." });
   }
 
   eof(): void {
@@ -117,7 +132,8 @@ class Participation implements Running {
   }
 
   signal(name: SignalName): void {
-    if (!this.#line?.say({ t: "signal", name })) this.#signals.push(name);
+    const isSent = this.#line?.say({ t: "signal", name });
+    if (!isSent && this.#signals.length < SIGNALS_MAX) this.#signals.push(name);
   }
 
   resize(cols: number, rows: number): void {

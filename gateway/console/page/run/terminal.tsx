@@ -84,14 +84,13 @@ export function Terminal({ run, canType, onSize, children }: TerminalProps) {
         {run ? null : <div class="log-empty muted">{children}</div>}
         {isMissing ? <p class="log-empty fault">The terminal could not be loaded. Load the page again.</p> : null}
       </div>
-      {takesKeys && run ? (
-        <div class="input-line small muted">
-          <span>
-            Keys go to the program. <kbd>Shift</kbd> <kbd>Tab</kbd> leaves the terminal
-          </span>
-          <Signals running={run.running} />
-        </div>
-      ) : null}
+      {/* Always there, so that a run begins with the size that it keeps. */}
+      <div class="input-line small muted">
+        <span>
+          <kbd>Shift</kbd> <kbd>Tab</kbd> leaves the terminal
+        </span>
+        {takesKeys && run ? <Signals running={run.running} /> : null}
+      </div>
     </>
   );
 }

@@ -8,6 +8,9 @@ import type { Answer, RunEvent } from "./event";
 /** What is sent at a time, in characters: at most 64 KiB of UTF-8. */
 const PIECE_MAX = 16 << 10;
 
+/** What may wait here, in characters. */
+const WAITING_MAX = 1 << 20;
+
 interface UnderWay {
   text: string;
   from: number;
@@ -35,10 +38,13 @@ export class Typing {
     this.#isShared = isShared;
   }
 
-  type(text: string): void {
-    if (this.#hasEnded) return;
+  /** False if so much waits that this is not taken. */
+  type(text: string): boolean {
+    if (this.#hasEnded) return true;
+    if (this.#waiting.length + text.length > WAITING_MAX) return false;
     this.#waiting += text;
     this.next();
+    return true;
   }
 
   end(): void {

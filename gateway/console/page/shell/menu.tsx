@@ -1,6 +1,6 @@
 /** A button that opens a menu of things to do. */
 import { signal } from "@preact/signals";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Icon } from "./icon";
 
@@ -25,16 +25,21 @@ export const openMenus = signal(0);
 export function Menu({ title, items, isOfRow = false }: MenuProps) {
   const id = useId();
   const host = useRef<HTMLDivElement>(null);
-  const [isOpen, setOpen] = useState(false);
+  /** Which item has the focus when the menu opens; none while it is closed. */
+  const [first, setFirst] = useState<number>();
+  const isOpen = first !== undefined;
   const all = () => [...(host.current?.querySelectorAll<HTMLElement>("[role=menuitem]") ?? [])];
   const button = () => host.current?.querySelector<HTMLElement>("button[aria-haspopup]");
 
+  // At once, so that the next key is the menu's.
+  useLayoutEffect(() => {
+    if (first !== undefined) all().at(first)?.focus();
+  }, [first]);
   useEffect(() => {
     if (!isOpen) return;
     openMenus.value += 1;
-    all()[0]?.focus();
     const pressed = (event: PointerEvent) => {
-      if (!host.current?.contains(event.target as Node)) setOpen(false);
+      if (!host.current?.contains(event.target as Node)) setFirst(undefined);
     };
     addEventListener("pointerdown", pressed);
     return () => {
@@ -44,7 +49,7 @@ export function Menu({ title, items, isOfRow = false }: MenuProps) {
   }, [isOpen]);
 
   const close = () => {
-    setOpen(false);
+    setFirst(undefined);
     button()?.focus();
   };
   const move = (event: KeyboardEvent) => {
@@ -52,7 +57,7 @@ export function Menu({ title, items, isOfRow = false }: MenuProps) {
     const at = found.indexOf(document.activeElement as HTMLElement);
     const next: Record<string, number> = { ArrowDown: at + 1, ArrowUp: at - 1 + found.length, Home: 0, End: found.length - 1 };
     if (event.key === "Escape") close();
-    else if (event.key === "Tab") return setOpen(false);
+    else if (event.key === "Tab") return setFirst(undefined);
     else if (event.key in next) found[(next[event.key] ?? 0) % found.length]?.focus();
     else return;
     event.preventDefault();
@@ -67,11 +72,11 @@ export function Menu({ title, items, isOfRow = false }: MenuProps) {
         aria-haspopup="menu"
         aria-expanded={isOpen}
         aria-controls={isOpen ? id : undefined}
-        onClick={() => setOpen(!isOpen)}
+        onClick={() => setFirst(isOpen ? undefined : 0)}
         onKeyDown={(it) => {
           if (it.key !== "ArrowDown" && it.key !== "ArrowUp") return;
           it.preventDefault();
-          setOpen(true);
+          setFirst(it.key === "ArrowDown" ? 0 : -1);
         }}
       >
         {isOfRow ? null : title}

@@ -2,18 +2,20 @@ import { beforeEach, expect, it } from "vitest";
 
 import { Log } from "../../page/run/log";
 
-const LINES_MAX = 300;
+const MOST = { lines: 300, pieces: 2000 };
 
 let host: HTMLElement;
 let log: Log;
+let saved: number;
 
 beforeEach(() => {
   host = document.createElement("div");
-  log = new Log(host, LINES_MAX);
+  saved = 0;
+  log = new Log(host, () => (saved += 1), MOST);
 });
 
 const lines = () => [...host.querySelectorAll(".log-line")].map((it) => it.textContent);
-const gone = () => host.querySelector(".log-gone")?.textContent;
+const gone = () => host.querySelector(".log-gone span")?.textContent;
 
 function check(pieces: string[], expected: string[]) {
   for (const piece of pieces) {
@@ -47,9 +49,11 @@ it("shows the end of a flood, and how much came before it", () => {
   check(["first"], ["first"]);
   log.write("stdout", Array.from({ length: 30_000 }, (_, at) => `${at}\n`).join(""));
   log.flush();
-  expect(lines()).toHaveLength(LINES_MAX);
+  expect(lines()).toHaveLength(MOST.lines);
   expect(lines().at(-1)).toBe("29999");
   expect(gone()).toMatch(/^29\s700 earlier lines not shown$/);
+  host.querySelector<HTMLElement>(".log-gone button")?.click();
+  expect(saved).toBe(1);
 });
 
 it("shows the end of a slow flood as well, and forgets what it says of it with the rest", () => {
@@ -57,12 +61,22 @@ it("shows the end of a slow flood as well, and forgets what it says of it with t
     log.write("stdout", `${at}\n`.repeat(70));
     log.flush();
   }
-  expect(lines().length).toBeLessThanOrEqual(LINES_MAX);
+  expect(lines().length).toBeLessThanOrEqual(MOST.lines);
   expect(lines().at(-1)).toBe("9");
   expect(gone()).toMatch(/^400 earlier/);
   log.clear();
   check(["a"], ["a"]);
   expect(gone()).toBeUndefined();
+});
+
+it("makes one piece of what looks the same, and bounds how many there are", () => {
+  log.write("stdout", "\u001b[31mred\u001b[31m red");
+  log.flush();
+  expect(host.querySelectorAll("span")).toHaveLength(1);
+  log.write("stdout", `\n${"\u001b[31ma\u001b[32mb".repeat(10_000)}\n`);
+  log.flush();
+  expect(host.querySelectorAll("span").length).toBeLessThanOrEqual(MOST.pieces);
+  expect(gone()).toMatch(/^\d+ earlier/);
 });
 
 it("cuts a line that never ends", () => {

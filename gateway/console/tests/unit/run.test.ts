@@ -187,6 +187,14 @@ it("waits with its typing until there is room", async () => {
   expect(gateway.typed).toBe("ab");
 });
 
+it("says what it does not take, as too much waits already", async () => {
+  const run = await begin();
+  gateway.isFull = true;
+  run.input("a".repeat(1 << 20));
+  run.input("b".repeat(1 << 20));
+  expect(events.at(-1)).toMatchObject({ type: "refused", code: "too_much" });
+});
+
 it("types before the run is known, and after a reload", async () => {
   answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN });
   running = start({}, tell, { open: gateway.open });
@@ -199,6 +207,23 @@ it("types before the run is known, and after a reload", async () => {
   running.input("late");
   await pass(100);
   expect(gateway.typed).toBe("early late");
+});
+
+it("asks again for a run while nobody answers", async () => {
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(3500);
+  expect(new Set(kinds())).toEqual(new Set(["connection"]));
+  answers.push({ method: "GET", path: "/v1/runs/run_1", status: 200, body: BEGUN });
+  await pass(1100);
+  expect(kinds().slice(-2)).toEqual(["begun", "connection"]);
+  expect(events.at(-1)).toMatchObject({ isOpen: true });
+});
+
+it("does not ask again for a run that is gone", async () => {
+  answers.push({ method: "GET", path: "/v1/runs/run_1", status: 404, body: { code: "no_run", detail: "there is no such run" } });
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(3500);
+  expect(kinds()).toEqual(["fault"]);
 });
 
 it("tells what was there before, and marks it", async () => {

@@ -34,11 +34,12 @@ it("has the gateway keep what does not, and gets it back", async () => {
 });
 
 it.each([
+  [503, /8192 is the most.*keeps no programs/],
   [404, /8192 is the most.*keeps no programs/],
   [501, /8192 is the most.*keeps no programs/],
   [413, /larger than what the gateway keeps/],
 ])("says that a program is too large for a gateway that answers %i", async (status, text) => {
-  vi.stubGlobal("fetch", async () => Response.json({ code: "x", detail: "y" }, { status }));
+  vi.stubGlobal("fetch", async () => Response.json({ code: status === 503 ? "no_store" : "other", detail: "y" }, { status }));
   const error = await linkTo(large()).catch((it: unknown) => it);
   expect(error).toBeInstanceOf(TooLarge);
   expect((error as Error).message).toMatch(text);
