@@ -12,7 +12,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
 use crate::faults::gateway;
 use crate::languages::start;
-use crate::workers::worker;
 
 const KEY: &str = "console-0123456789abcdef";
 /// What a browser says that it takes.
@@ -289,51 +288,6 @@ async fn conduct(command: Command, mut grant: impl AsyncFnMut(&str)) {
     assert!(suite.wait().await.unwrap().success(), "{said}");
 }
 
-#[tokio::test]
-async fn the_jobs_page_works_in_a_browser() {
-    const ADMIN: &str = "operator-0123456789abcdef";
-    let Some(folder) = packages() else { return };
-    if !has("chromium", "--version") {
-        return skip("chromium");
-    }
-    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
-    let fleet = [("python", &python)];
-    let directory = tempfile::tempdir().unwrap();
-    let store = |name: &str| format!("sqlite:{}", directory.path().join(name).display());
-    let plain = gateway(&fleet, &[("GATEWAY_STORE_URL", &store("plain.db"))]).await;
-    let Some(_worker) = worker(&plain, "basement", &[("EXECUTOR_SLOTS", "1")]).await else {
-        return;
-    };
-    let keys = format!("ada:{KEY},ops:{ADMIN} role=submit+admin");
-    let kept = store("keyed.db");
-    let settings = [("GATEWAY_KEYS", keys.as_str()), ("GATEWAY_STORE_URL", &kept)];
-    let keyed = gateway(&fleet, &settings).await;
-    let storeless = gateway(&fleet, &[]).await;
-    let mut command = node(&folder);
-    command
-        .args(["--test", "--test-reporter=spec", "tests/browser/jobs.mjs"])
-        .env("FLOTILLA_URL", plain.url(""))
-        .env("FLOTILLA_KEYED", keyed.url(""))
-        .env("FLOTILLA_STORELESS", storeless.url(""))
-        .env("FLOTILLA_WORKER", "basement")
-        .env("FLOTILLA_KEY", KEY)
-        .env("FLOTILLA_ADMIN", ADMIN)
-        .env("FLOTILLA_PROGRAMS", jobs().to_string());
-    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-    assert!(output.status.success(), "{}\n{}", told(&output), plain.log());
-}
-
-/// What the suite of jobs submits.
-fn jobs() -> Value {
-    json!({
-        "language": "python",
-        "quick": "print(6 * 7)",
-        "waits": "import time\ntime.sleep(50)\n",
-        "markup": "print('<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m')\n",
-        "random": "import os\nprint('the same')\nprint(os.urandom(16).hex())\n",
-        // What only the executor knows that there is not.
-        "refused": {"code": "print(1)", "compilerOptions": ["--nonsense"]},
-    })
 }
 
 /// What the suites write: they know no language.
@@ -402,7 +356,7 @@ fn noise(length: usize) -> String {
 
 /// A copy of the page's sources with all of its packages, where no build of ours takes them away;
 /// none where there is no Node, unless everything was brought in.
-fn packages() -> Option<PathBuf> {
+pub(crate) fn packages() -> Option<PathBuf> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOLDER.get_or_init(bring_packages).clone()
 }
@@ -457,7 +411,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn node(folder: &Path) -> Command {
+pub(crate) fn node(folder: &Path) -> Command {
     let mut command = Command::new("node");
     command.current_dir(folder).env("PATH", path());
     command
@@ -470,17 +424,17 @@ fn path() -> String {
     format!("{}:{}:{path}", brought.display(), toolchain_path())
 }
 
-fn has(program: &str, question: &str) -> bool {
+pub(crate) fn has(program: &str, question: &str) -> bool {
     let output = Command::new(program).arg(question).env("PATH", path()).output();
     output.is_ok_and(|it| it.status.success())
 }
 
-fn skip(what: &str) {
+pub(crate) fn skip(what: &str) {
     assert!(std::env::var("REQUIRE_RUNTIMES").is_err(), "there is no {what}");
     println!("SKIPPED: the console is not tested, as there is no {what}");
 }
 
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8_lossy(&both).into_owned()
 }

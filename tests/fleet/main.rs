@@ -50,6 +50,7 @@ mod full_disk;
 mod gateway;
 mod interactive;
 mod job_views;
+mod jobs_page;
 mod killed;
 mod killed_stores;
 mod load;
