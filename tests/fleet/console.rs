@@ -288,8 +288,6 @@ async fn conduct(command: Command, mut grant: impl AsyncFnMut(&str)) {
     assert!(suite.wait().await.unwrap().success(), "{said}");
 }
 
-}
-
 /// What the suites write: they know no language.
 fn programs() -> Value {
     json!({
