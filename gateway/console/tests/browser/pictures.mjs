@@ -3,7 +3,7 @@
  *
  *   node tests/browser/pictures.mjs URL FOLDER
  *
- * Run it against a fleet that has done something.
+ * Run it against a fleet that has done something, and that keeps rooms.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
