@@ -131,8 +131,8 @@ export class Room {
 
   /** Says who came and went; not while it is we who are away. */
   #tellSoon(): void {
-    clearTimeout(this.#telling);
-    this.#telling = setTimeout(() => {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
       if (this.connection.state.value !== "live") return;
       const now = this.presence.people.value;
       const others = now.filter((it) => !it.isSelf).map((it) => it.name);
