@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::console::{has, node, packages, skip, told};
+use crate::browsers::{has, node, packages, skip, told};
 use crate::faults::gateway;
 use crate::languages::start;
 use crate::workers::worker;

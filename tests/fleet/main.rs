@@ -14,6 +14,7 @@
 use tests::processes;
 
 mod between;
+mod browsers;
 mod checks;
 mod jobs;
 mod language;

@@ -19,3 +19,13 @@ export function store(name: string, text: string | undefined): boolean {
     return false;
   }
 }
+
+/** What is kept under names that begin so. */
+export function storedNames(beginning: string): string[] {
+  try {
+    const names = Array.from({ length: localStorage.length }, (_, at) => localStorage.key(at) ?? "");
+    return names.filter((it) => it.startsWith(PREFIX + beginning)).map((it) => it.slice(PREFIX.length));
+  } catch {
+    return [];
+  }
+}

@@ -34,13 +34,15 @@ export class Room {
   readonly mayRun: ReadonlySignal<boolean>;
   /** What the gateway had when all was sent the last time. */
   #sent: Uint8Array | undefined;
+  /** The names of what was not sent, here and by pages before. */
+  readonly #kept: string[];
   #told: Person[] | undefined;
   #keeping: ReturnType<typeof setTimeout> | undefined;
   #telling: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly id: string) {
     this.presence = new Presence(this.doc);
-    unsent.restore(id, this.doc);
+    this.#kept = [unsent.nameFor(id, this.doc), ...unsent.restore(id, this.doc)];
     this.#read();
     this.doc.on("update", (_, origin) => {
       this.#read();
@@ -70,7 +72,7 @@ export class Room {
   anew(): void {
     clearTimeout(this.#keeping);
     this.#keeping = undefined;
-    unsent.forget(this.id);
+    unsent.forgetAll(this.id);
     location.reload();
   }
 
@@ -109,7 +111,7 @@ export class Room {
   #synced(): void {
     clearTimeout(this.#keeping);
     this.#keeping = undefined;
-    unsent.forget(this.id);
+    unsent.forget(this.#kept);
     this.isLost.value = false;
     this.#sent = Y.encodeStateVector(this.doc);
     this.isThere.value = true;
@@ -129,8 +131,8 @@ export class Room {
 
   /** Says who came and went; not while it is we who are away. */
   #tellSoon(): void {
-    clearTimeout(this.#telling);
-    this.#telling = setTimeout(() => {
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
       if (this.connection.state.value !== "live") return;
       const now = this.presence.people.value;
       const others = now.filter((it) => !it.isSelf).map((it) => it.name);

@@ -260,6 +260,7 @@ test("a guest without a key enters by a link, for what it is good for and as lon
       await make(ann.page, "By invitation");
       await write(ann.page, programs.asks);
       const editor = await link(ann.page, "editor");
+      const runner = await link(ann.page, "runner");
       const viewer = await link(ann.page, "viewer");
       await isAccessible(ann.page, "a room of a key's");
 
@@ -279,7 +280,22 @@ test("a guest without a key enters by a link, for what it is good for and as lon
       await guest.page.getByRole("button", { name: "EOF" }).click();
       await ann.page.locator(".results").waitFor();
 
-      // Another link for the same room takes its place: now there is only to look.
+      // Another link for the same room takes its place: what is written can be run, and not changed.
+      await guest.page.goto(runner.slice(keyed.length));
+      await guest.page.getByText("You may run this, not change it").waitFor();
+      await isLive(guest.page);
+      await content(guest.page).click();
+      await guest.page.keyboard.type("not mine");
+      await run(guest.page).click();
+      await log(ann.page).getByText("Name?").waitFor();
+      await guest.page.getByLabel("Input", { exact: true }).fill("again");
+      await guest.page.keyboard.press("Enter");
+      await log(ann.page).getByText("hello again").waitFor();
+      assert.ok(!(await text(ann.page)).includes("not mine"));
+      await guest.page.getByRole("button", { name: /^Stop/ }).click();
+      await ann.page.locator(".bar").getByText("Stopped").waitFor();
+
+      // And by this one there is only to look.
       await guest.page.goto(viewer.slice(keyed.length));
       await isLive(guest.page);
       await guest.page.getByText("You may look at this").waitFor();
@@ -342,13 +358,14 @@ test("what is written without a connection is kept, and merged when there is one
     await content(far.page).click();
     await far.page.keyboard.press("ControlOrMeta+Home");
     await far.page.keyboard.insertText("kept ");
-    await far.page.waitForFunction((name) => localStorage.getItem(name), `flotilla.room.${place.split("/").pop()}.unsent`);
+    const keeps = (wanted) => far.page.waitForFunction((it) => Object.keys(localStorage).some((name) => name.includes(".unsent.")) === it, wanted);
+    await keeps(true);
     await far.page.goto("about:blank");
     way.mend();
     await enter(far.page, place);
     await reads(far.page, `kept ${merged}`);
     await reads(near.page, `kept ${merged}`);
-    await far.page.waitForFunction((name) => !localStorage.getItem(name), `flotilla.room.${place.split("/").pop()}.unsent`);
+    await keeps(false);
     assert.deepEqual([far.faults, near.faults], [[], []]);
   } finally {
     await far.context.close();

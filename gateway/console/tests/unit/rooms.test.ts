@@ -289,22 +289,31 @@ describe("what was written without a connection", () => {
     const known = Y.encodeStateVector(page);
     shared.filesOf(page)[0]?.text.insert(0, "kept ");
     expect(unsent.keep("room_1", page, known)).toBe(true);
+    // Another page of the same browser keeps its own beside it.
+    const other = new Y.Doc();
+    meet(gateway, other);
+    shared.filesOf(other)[0]?.text.insert(0, "also ");
+    expect(unsent.keep("room_1", other, known)).toBe(true);
     const again = new Y.Doc();
-    unsent.restore("room_1", again);
+    const names = unsent.restore("room_1", again);
     meet(gateway, again);
-    expect(told(gateway)).toEqual([["main.a", "kept first();\n"]]);
+    const [[, all = ""] = []] = told(gateway);
+    expect([all.includes("kept "), all.includes("also "), all.endsWith("first();\n")]).toEqual([true, true, true]);
     // It had arrived after all.
     meet(gateway, page);
-    expect(told(gateway)).toEqual([["main.a", "kept first();\n"]]);
-    unsent.forget("room_1");
+    expect(told(gateway)).toEqual([["main.a", all]]);
+    unsent.forget(names);
     const empty = new Y.Doc();
     unsent.restore("room_1", empty);
     expect(told(empty)).toEqual([]);
   });
 
-  it("is dropped if it is none", () => {
-    localStorage.setItem("flotilla.room.room_1.unsent", "AAAA!");
-    unsent.restore("room_1", new Y.Doc());
-    expect(localStorage.getItem("flotilla.room.room_1.unsent")).toBeNull();
+  it("is nothing if it is none", () => {
+    localStorage.setItem("flotilla.room.room_1.unsent.7", "AAAA!");
+    const doc = new Y.Doc();
+    unsent.restore("room_1", doc);
+    expect(told(doc)).toEqual([]);
+    unsent.forgetAll("room_1");
+    expect(localStorage.getItem("flotilla.room.room_1.unsent.7")).toBeNull();
   });
 });
