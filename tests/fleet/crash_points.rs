@@ -157,10 +157,9 @@ async fn check(fate: Fate, calls: &'static [(&'static str, usize)]) {
     println!("{fate:?}: {met:?}");
     let asked: BTreeSet<&str> = met.iter().map(|it| it.1).collect();
     // Every commit is a point to be killed at; what fails is a sample.
-    let wanted = if fate == Fate::Killed { STEPS.len() } else { 2 };
-    for name in &STEPS[..wanted] {
-        assert!(asked.contains(name), "nothing was met at `{name}`: {met:?}");
-    }
+    let wanted = if fate == Fate::Killed { STEPS.len() } else { STEPS.len() / 2 };
+    let count = STEPS.iter().filter(|it| asked.contains(**it)).count();
+    assert!(count >= wanted, "it was met at {count} of the steps only: {met:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
