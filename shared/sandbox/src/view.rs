@@ -92,10 +92,7 @@ impl Foundation {
         let apart = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", apart)?;
         memory_file_system(&self.root, "mode=755,size=1m,nr_inodes=4k")?;
-        let mut paths = self.readable.clone();
-        // What lies below something else that is there is there already.
-        paths.sort_by_key(|path| path.components().count());
-        for path in &paths {
+        for path in self.from_the_top() {
             self.show(path)?;
         }
         for directory in [WORK, TEMPORARY, OUT, "/dev", SHARED_MEMORY, FILES, "/proc"] {
@@ -108,6 +105,13 @@ impl Foundation {
             }
         }
         restrict_mount(&self.root, &[Attribute::ReadOnly, Attribute::NoSetUser])
+    }
+
+    /// What the tree holds, in an order in which what lies below something else is there already.
+    fn from_the_top(&self) -> Vec<&Path> {
+        let mut paths: Vec<&Path> = self.readable.iter().map(PathBuf::as_path).collect();
+        paths.sort_by_key(|path| path.components().count());
+        paths
     }
 
     /// Puts one path of the host into the tree, by the links that lead to it there.
@@ -128,8 +132,8 @@ impl Foundation {
     /// Shows again what the run's own directories cover, such as what is kept below `/tmp`.
     fn show_what_is_covered(&self) -> io::Result<()> {
         let own = [WORK, TEMPORARY, OUT, SHARED_MEMORY];
-        let is_covered = |path: &&PathBuf| own.iter().any(|place| path.starts_with(place));
-        self.readable.iter().filter(is_covered).try_for_each(|path| self.show(path))
+        let is_covered = |path: &&Path| own.iter().any(|place| path.starts_with(place));
+        self.from_the_top().into_iter().filter(is_covered).try_for_each(|path| self.show(path))
     }
 
     /// As [`Self::show`], up to the first link: makes that, and returns where the rest of the path
