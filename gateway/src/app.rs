@@ -64,7 +64,7 @@ enum Reason {
     Tls(#[source] reqwest::Error),
     #[error("GATEWAY_STORE_URL: {0}")]
     Store(#[from] queue::StoreError),
-    #[error("GATEWAY_ROOMS_URL, or GATEWAY_STORE_URL: {0}")]
+    #[error("GATEWAY_ROOMS_URL, GATEWAY_ROOMS_BUS_URL, or GATEWAY_STORE_URL: {0}")]
     Rooms(#[from] documents::StoreError),
     #[error("cannot start serving: {0}")]
     Serve(#[source] io::Error),

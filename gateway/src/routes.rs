@@ -95,6 +95,7 @@ fn job_paths(app: &mut ServiceConfig) {
                     .route(web::delete().to(jobs::cancel))
                     .default_service(web::route().to(|| method("GET, HEAD, DELETE"))),
             )
+            .service(get("/{id}/submission", jobs::submission))
             .service(get("/{id}/events", jobs::follow))
             .service(post("/{id}/redrive", jobs::redrive))
             .default_service(web::route().to(not_found))

@@ -89,6 +89,10 @@ pub struct Settings {
     /// or tables of their own.
     #[serde(skip_serializing)]
     pub rooms_url: Option<SecretString>,
+    /// Where several gateways tell each other of rooms: `redis://…`. Without it, in the Redis that
+    /// keeps jobs, or else in the PostgreSQL that keeps rooms.
+    #[serde(skip_serializing)]
+    pub rooms_bus_url: Option<SecretString>,
     /// Rooms that are kept.
     pub rooms_max: u64,
     /// The documents of all of them together, in MiB.
@@ -170,6 +174,7 @@ impl Default for Settings {
             callback_private: false,
             console_public: false,
             rooms_url: None,
+            rooms_bus_url: None,
             rooms_max: 10_000,
             rooms_mb: 1024,
             room_clients_max: 32,

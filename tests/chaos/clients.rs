@@ -23,7 +23,7 @@ pub(crate) const CALLERS: [(&str, &str, usize); 3] = [
 ];
 
 /// Nothing that is done to a fleet keeps it from answering for so long.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// The longest wait before a call is made again, whatever a gateway proposes.
 const AGAIN_MAX: Duration = Duration::from_millis(500);
 

@@ -21,7 +21,7 @@ use crate::target::{Answer, get, whole};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A gateway that keeps its jobs in a directory, with its executors.
-async fn keeper(executors: &[(&str, &Server)], directory: &tempfile::TempDir) -> Server {
+pub(crate) async fn keeper(executors: &[(&str, &Server)], directory: &tempfile::TempDir) -> Server {
     let url = format!("sqlite:{}", directory.path().join("jobs.db").display());
     gateway(executors, &[("GATEWAY_STORE_URL", &url), ("GATEWAY_DRAIN_SECONDS", "5")]).await
 }
@@ -97,6 +97,16 @@ async fn a_job_is_a_run_whose_answer_is_fetched_later() {
     assert_eq!(list["jobs"][0]["id"], json!(failing));
     let rest = get(&gateway, &format!("/v1/jobs?cursor={}", list["next"].as_str().unwrap())).await;
     assert_eq!(rest.body["jobs"][0]["id"], json!(id));
+    let counts = get(&gateway, "/v1/jobs?state=dead&queue=default&counts=true").await.body;
+    assert_eq!(counts["jobs"], json!([]));
+    let expected = json!({"scheduled": 0, "ready": 0, "leased": 0, "succeeded": 2, "cancelled": 0,
+        "expired": 0, "dead": 0});
+    assert_eq!(counts["counts"], expected, "whatever else is asked for");
+    let elsewhere = get(&gateway, "/v1/jobs?queue=large").await.body;
+    assert_eq!(elsewhere, json!({"jobs": [], "next": null}));
+    let submission = get(&gateway, &format!("/v1/jobs/{id}/submission")).await.body;
+    assert_eq!(submission, program("print(6 * 7)"));
+    get(&gateway, "/v1/jobs/nothing/submission").await.is_problem(404, "no_job").unwrap();
     let metrics = get(&gateway, "/metrics").await.body;
     let line = "gateway_jobs{language=\"python\",queue=\"default\",state=\"ready\"} 0\n";
     assert!(metrics.as_str().unwrap().contains(line), "{metrics}");

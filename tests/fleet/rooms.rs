@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::stores::PostgresServer;
+use tempfile::TempDir;
+use tests::stores::{PostgresServer, RedisServer};
 use tests::{Server, ServerBuilder, answering, lonely, repository, toolchain_path};
 
 /// Where the clients are.
@@ -64,6 +65,7 @@ pub(crate) struct Gateways {
     pub(crate) builder: Box<dyn Fn() -> ServerBuilder + Send>,
     pub(crate) one: Option<Server>,
     pub(crate) other: Option<Server>,
+    pub(crate) redis: Option<RedisServer>,
 }
 
 impl Gateways {
@@ -88,6 +90,15 @@ impl Gateways {
                 self.one = Some(answering((self.builder)().at(port)).await);
             }
             "kill other" => self.other.take().unwrap().abandon(),
+            "kill redis" => self.redis.as_mut().unwrap().kill(),
+            "start redis" => {
+                let mut redis = self.redis.take().unwrap();
+                let restarted = tokio::task::spawn_blocking(move || {
+                    redis.restart();
+                    redis
+                });
+                self.redis = Some(restarted.await.unwrap());
+            }
             _ => panic!("{what}"),
         }
     }
@@ -133,19 +144,27 @@ pub(crate) async fn play(gateways: &mut Gateways, names: &[&str]) {
     assert_eq!(done, names);
 }
 
-/// A gateway with a file of its own, and the directory of that.
-async fn alone(settings: &[(&str, &str)]) -> (Gateways, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
+/// Makes gateways with these settings, and files in a directory.
+fn builder(
+    directory: &TempDir,
+    settings: &[(&str, &str)],
+) -> Box<dyn Fn() -> ServerBuilder + Send> {
     let place = directory.path().to_owned();
     let settings: Vec<(String, String)> =
         settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let builder = Box::new(move || {
+    Box::new(move || {
         let settings: Vec<(&str, &str)> =
             settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         lonely(&place, &settings)
-    });
+    })
+}
+
+/// A gateway with a file of its own, and the directory of that.
+async fn alone(settings: &[(&str, &str)]) -> (Gateways, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let builder = builder(&directory, settings);
     let one = Some(answering(builder()).await);
-    (Gateways { builder, one, other: None }, directory)
+    (Gateways { builder, one, other: None, redis: None }, directory)
 }
 
 /// What a process has in memory, in KiB: at most so far.
@@ -191,14 +210,42 @@ async fn whoever_lies_to_a_room_harms_nobody() {
     assert!(after < before + HOSTILE_KB_MAX, "{before} kB became {after} kB");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gateways_share_rooms_by_postgresql() {
+/// Two gateways that keep rooms in one PostgreSQL server, with these settings beside.
+async fn two(settings: &[(&str, &str)]) -> (Gateways, (TempDir, PostgresServer)) {
     let server = tokio::task::spawn_blocking(PostgresServer::start).await.unwrap();
     let url = server.url("postgres");
     let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().to_owned();
-    let builder = Box::new(move || lonely(&place, &[("GATEWAY_STORE_URL", &url)]));
+    let kept = [("GATEWAY_STORE_URL", &*url), ("GATEWAY_ROOMS_URL", &*url)];
+    let builder = builder(&directory, &[&kept[..], settings].concat());
     let (one, other) = (Some(answering(builder()).await), Some(answering(builder()).await));
-    let mut gateways = Gateways { builder, one, other };
+    (Gateways { builder, one, other, redis: None }, (directory, server))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_share_rooms_by_postgresql() {
+    let (mut gateways, _kept) = two(&[]).await;
     play(&mut gateways, &["shared", "killed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gateways_tell_each_other_of_rooms_by_redis() {
+    let redis = tokio::task::spawn_blocking(RedisServer::start).await.unwrap();
+    // Where jobs are kept in Redis, rooms are told of there as well.
+    let (mut gateways, _kept) = two(&[("GATEWAY_STORE_URL", &redis.url())]).await;
+    gateways.redis = Some(redis);
+    play(&mut gateways, &["outage", "shared", "killed"]).await;
+    let heard = gateways.redis.as_ref().unwrap();
+    let heard = heard.command(&["PUBSUB", "NUMSUB", "{flotilla}:rooms"]);
+    assert!(heard.ends_with(":1\r\n"), "one gateway is left, and hears: {heard}");
+}
+
+#[tokio::test]
+async fn a_bus_for_rooms_that_are_in_a_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let bus = ("GATEWAY_ROOMS_BUS_URL", "redis://:secret-word@127.0.0.1:9");
+    let mut gateway = lonely(directory.path(), &[bus]).spawn();
+    assert_ne!(gateway.wait(), Some(0));
+    let log = gateway.log();
+    assert!(log.contains("keep them in PostgreSQL by GATEWAY_ROOMS_URL"), "{log}");
+    assert!(!log.contains("secret-word"), "{log}");
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tests::REQUIRE;
 
 /// What happens at a call.
@@ -67,4 +69,63 @@ pub(crate) fn most_calls(log: &Path) -> BTreeMap<String, usize> {
         *known = count.max(*known);
     }
     most
+}
+
+/// `strace` beside processes that go on already, and beside all that they start, until this is
+/// dropped.
+pub(crate) struct Attached(Child);
+
+impl Attached {
+    /// Whoever of them makes the `number`-th call of a kind is killed before that does anything. Each
+    /// counts its own, from 1.
+    pub(crate) fn killing(pids: &[i32], call: &str, number: usize) -> Self {
+        let inject = format!("inject={call}:signal=KILL:when={number}");
+        Self::start(pids, &[&format!("trace={call}"), &inject], Path::new("/dev/null"))
+    }
+
+    /// Their calls of some kinds are written down.
+    pub(crate) fn noting(pids: &[i32], calls: &[&str], log: &Path) -> Self {
+        Self::start(pids, &[&format!("trace={}", calls.join(","))], log)
+    }
+
+    fn start(pids: &[i32], expressions: &[&str], log: &Path) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(log);
+        for pid in pids {
+            command.args(["-p", &pid.to_string()]);
+        }
+        for expression in expressions {
+            command.args(["-e", expression]);
+        }
+        let tracer = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut attached = Self(tracer);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !pids.iter().all(|it| is_traced(*it)) {
+            let ended = attached.0.try_wait().unwrap();
+            assert!(ended.is_none() && Instant::now() < deadline, "they are not traced: {ended:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        attached
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        // Whoever it traces goes on. With a process that was killed and that nobody has waited for, it
+        // does not end by itself.
+        kill_process(Pid::from_child(&self.0), Signal::INT).unwrap_or_default();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while self.0.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.0.kill().unwrap_or_default();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Whether a process is traced, or not there any more.
+fn is_traced(pid: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let mut tracers = status.lines().filter_map(|it| it.strip_prefix("TracerPid:"));
+    tracers.any(|it| it.trim() != "0")
 }

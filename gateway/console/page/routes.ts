@@ -6,4 +6,8 @@ export const routes: Route[] = [
   { path: "/play", name: "Playground", load: () => import("./play/page") },
   { path: "/rooms", name: "Rooms", load: () => import("./rooms/lobby") },
   { path: "/rooms/:id", name: "Room", hidden: true, load: () => import("./rooms/page") },
+  { path: "/jobs", name: "Jobs", load: () => import("./jobs/page") },
+  { path: "/jobs/workers", name: "Workers", hidden: true, load: () => import("./jobs/workers") },
+  { path: "/jobs/callbacks", name: "Callbacks", hidden: true, load: () => import("./jobs/callbacks") },
+  { path: "/jobs/:id", name: "Job", hidden: true, load: () => import("./jobs/detail") },
 ];

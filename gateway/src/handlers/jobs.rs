@@ -30,6 +30,8 @@ use crate::shared::Shared;
 const WAIT_MAX: f64 = 60.0;
 /// Without being told of a change, one is looked for this often.
 const LOOK: Duration = Duration::from_secs(5);
+/// What others do to a job's place is looked for this often.
+const LOOK_FOR_PLACE: Duration = Duration::from_secs(2);
 /// Jobs on a page, unless fewer are asked for.
 const PAGE: usize = 50;
 /// Jobs on a page at most.
@@ -136,6 +138,19 @@ pub(crate) async fn one(
     }
 }
 
+/// `GET /v1/jobs/{id}/submission`
+pub(crate) async fn submission(
+    request: HttpRequest,
+    id: web::Path<String>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let jobs = shared.jobs()?;
+    let id = parse_id(&id)?;
+    own_job(jobs, id, &request).await?;
+    let body = jobs.store.body(id).await?.ok_or(ApiError::NoJob)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+}
+
 /// `GET /v1/jobs/{id}/events`
 pub(crate) async fn follow(
     request: HttpRequest,
@@ -148,20 +163,21 @@ pub(crate) async fn follow(
     let seen = last.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
     let changes = shared.jobs()?.store.wakes().watch(id);
     let shared = shared.into_inner();
-    let begin = (Arc::clone(&shared), changes, Some(seen));
+    let begin = (Arc::clone(&shared), changes, Some((seen, None)));
     let lines = futures::stream::unfold(begin, move |(shared, mut changes, seen)| async move {
-        let mut seen = seen?;
+        let (seen, place) = seen?;
         let until = Instant::now() + KEEP_ALIVE;
         loop {
             let jobs = shared.jobs.as_ref()?;
             let job = jobs.store.job(id).await.ok()??;
-            if job.version > seen {
-                seen = job.version;
+            // Others that are started change its place, and nothing else of it.
+            if job.version > seen || job.position != place {
+                let (seen, place) = (job.version, job.position);
                 let state = job.state;
                 let data = shown(jobs, &shared, job).await.ok()?;
                 let data = serde_json::to_string(&data).ok()?;
                 let line = format!("id: {seen}\nevent: {}\ndata: {data}\n\n", state.as_str());
-                let next = (!state.is_final()).then_some(seen);
+                let next = (!state.is_final()).then_some((seen, place));
                 return Some((Ok::<_, Infallible>(Bytes::from(line)), (shared, changes, next)));
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -170,9 +186,10 @@ pub(crate) async fn follow(
             }
             if left.is_zero() {
                 let line = Bytes::from_static(b": keep-alive\n\n");
-                return Some((Ok(line), (shared, changes, Some(seen))));
+                return Some((Ok(line), (shared, changes, Some((seen, place)))));
             }
-            drop(tokio::time::timeout(left.min(LOOK), changes.changed()).await);
+            let look = if place.is_some() { LOOK_FOR_PLACE } else { LOOK };
+            drop(tokio::time::timeout(left.min(look), changes.changed()).await);
         }
     });
     Ok(events::response().streaming(lines))
@@ -221,10 +238,13 @@ pub(crate) struct Wanted {
     caller: Option<String>,
     state: Option<String>,
     language: Option<String>,
+    queue: Option<String>,
     since: Option<String>,
     before: Option<String>,
     cursor: Option<String>,
     limit: Option<usize>,
+    /// Whether to tell how many there are in each state, whatever else is wanted.
+    counts: Option<bool>,
 }
 
 /// `GET /v1/jobs`
@@ -249,6 +269,7 @@ pub(crate) async fn list(
             Some(Err(())) => return Err(ApiError::invalid("/state", states())),
         },
         language: wanted.language,
+        queue: wanted.queue,
         since: time("/since", wanted.since)?,
         before: time("/before", wanted.before)?,
     };
@@ -260,6 +281,10 @@ pub(crate) async fn list(
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(ApiError::invalid("/limit", format!("must be from 1 to {PAGE_MAX}")));
     }
+    let counts = match wanted.counts {
+        Some(true) => Some(jobs.store.counts(filter.caller.clone()).await?),
+        _ => None,
+    };
     let Page { jobs: found, next } = jobs.store.list(filter, from, limit).await?;
     let mut names = HashMap::new();
     let told = found.iter().map(|job| {
@@ -268,7 +293,8 @@ pub(crate) async fn list(
         view::Listed { job, caller: name.clone() }
     });
     let told: Vec<view::Listed<'_>> = told.collect();
-    Ok(HttpResponse::Ok().json(json!({ "jobs": told, "next": next.map(|it| it.to_string()) })))
+    let next = next.map(|it| it.to_string());
+    Ok(HttpResponse::Ok().json(view::Listing { jobs: told, next, counts }))
 }
 
 /// Whose jobs are meant: one's own, unless an operator says otherwise. None is everybody's.
@@ -324,7 +350,8 @@ async fn shown(jobs: &Jobs, shared: &Shared, job: Job) -> Result<Shown, ApiError
         }
         None => None,
     };
-    Ok(view::shown(&*jobs.store, job, expected_start_ms).await?)
+    let caller = shared.keys.name_of(&job.caller);
+    Ok(view::shown(&*jobs.store, job, view::Known { caller, expected_start_ms }).await?)
 }
 
 fn parse_id(text: &str) -> Result<JobId, ApiError> {

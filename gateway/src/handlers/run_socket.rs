@@ -103,6 +103,7 @@ pub(crate) async fn open(
                     _viewer: viewer,
                     name,
                     seen,
+                    told: 0,
                     wants_room: false,
                     pace: Pace::new(),
                 };
@@ -181,6 +182,8 @@ struct Line {
     name: Option<String>,
     /// The number of the last event that was sent.
     seen: u64,
+    /// How often it was told what the run has spent.
+    told: u64,
     /// Whether the viewer was told to wait before it types more.
     wants_room: bool,
     pace: Pace,
@@ -206,7 +209,12 @@ impl Line {
             if next.is_none() && is_over {
                 return End::Over;
             }
-            let is_idle = next.is_none();
+            let spent = match next {
+                Some(_) => None,
+                None => self.run.spent_after(self.told),
+            };
+            let text = next.as_ref().map(|it| &it.text).or(spent.as_ref().map(|it| &it.text));
+            let is_idle = text.is_none();
             let outcome = tokio::select! {
                 biased;
                 message = messages.recv() => {
@@ -214,9 +222,12 @@ impl Line {
                     self.hear(message, session).await
                 }
                 () = shared.drain.begun(), if !is_over => Some(End::Draining),
-                sent = send(session, next.as_ref()), if !is_idle => {
+                sent = send(session, text.map(|it| &**it)), if !is_idle => {
                     moved = Instant::now();
-                    self.seen += 1;
+                    match &spent {
+                        Some(spent) => self.told = spent.count,
+                        None => self.seen += 1,
+                    }
                     (!sent).then_some(End::Left)
                 }
                 _ = changes.changed(), if is_idle => {
@@ -330,11 +341,11 @@ fn said(is_sent: bool) -> Option<End> {
     (!is_sent).then_some(End::Left)
 }
 
-/// Sends an event, if there is one. False if the viewer is gone. Dropped before it is done, nothing
+/// Sends a text, if there is one. False if the viewer is gone. Dropped before it is done, nothing
 /// was sent.
-async fn send(session: &mut Session, entry: Option<&Entry>) -> bool {
-    match entry {
-        Some(entry) => session.text(&*entry.text).await.is_ok(),
+async fn send(session: &mut Session, text: Option<&str>) -> bool {
+    match text {
+        Some(text) => session.text(text).await.is_ok(),
         None => std::future::pending().await,
     }
 }

@@ -133,7 +133,7 @@ pub(crate) async fn follow(
         return Ok(HttpResponse::NoContent().finish());
     }
     let viewer = run.attach().ok_or(ApiError::TooManyViewers)?;
-    let begin = Following { run, _viewer: viewer, seen, head: Some(RETRY) };
+    let begin = Following { run, _viewer: viewer, seen, told: 0, head: Some(RETRY) };
     let lines = futures::stream::unfold(begin, |mut following| async move {
         let line = following.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(line)), following))
@@ -146,6 +146,8 @@ struct Following {
     run: Arc<Run>,
     _viewer: Viewer,
     seen: u64,
+    /// How often it was told what the run has spent.
+    told: u64,
     head: Option<&'static str>,
 }
 
@@ -167,6 +169,11 @@ impl Following {
             }
             if is_over {
                 return None;
+            }
+            if let Some(spent) = self.run.spent_after(self.told) {
+                self.told = spent.count;
+                // Without an id: whoever comes back goes on behind the last event.
+                return Some(format!("event: stats\ndata: {}\n\n", spent.text));
             }
             match tokio::time::timeout(KEEP_ALIVE, changes.changed()).await {
                 Ok(Ok(())) => {}

@@ -14,7 +14,7 @@ use sha2::Sha256;
 use tokio::task::JoinSet;
 
 use super::address::is_public;
-use super::view;
+use super::view::{self, Known};
 use crate::error::is_taken;
 
 /// How often the store is asked for callbacks that are due.
@@ -99,7 +99,7 @@ impl Callbacks {
 
     async fn post(&self, callback: &Callback) -> Result<(), Fault> {
         let job = self.store.job(callback.id).await?.ok_or(Fault::NoJob)?;
-        let shown = view::shown(&*self.store, job, None).await?;
+        let shown = view::shown(&*self.store, job, Known::default()).await?;
         let body = serde_json::to_string(&shown).map_err(|it| Fault::Transport(it.to_string()))?;
         let (client, url) = self.client(&callback.url).await?;
         let time = Timestamp::now().as_second();

@@ -1,6 +1,6 @@
 //! A job as it is shown.
 
-use queue::{Attempt, Job, JobStore, Lane, QueueStats, State, StoreError};
+use queue::{Attempt, Counts, Job, JobStore, Lane, QueueStats, State, StoreError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -10,12 +10,33 @@ use serde_json::value::RawValue;
 pub(crate) struct Shown {
     #[serde(flatten)]
     job: Job,
-    /// When it is likely to be started, in milliseconds from now.
-    expected_start_ms: Option<u64>,
+    #[serde(flatten)]
+    known: Known,
     attempts: Vec<Attempt>,
     /// As its executor gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
+}
+
+/// What the store does not know of a job.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Known {
+    /// The name of the key that it came with, if it is one of today's.
+    pub(crate) caller: Option<String>,
+    /// When it is likely to be started, in milliseconds from now.
+    pub(crate) expected_start_ms: Option<u64>,
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listing<'a> {
+    pub(crate) jobs: Vec<Listed<'a>>,
+    /// Where to go on, if there are more.
+    pub(crate) next: Option<String>,
+    /// How many jobs the caller has in each state, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) counts: Option<Counts>,
 }
 
 /// A job in a list.
@@ -32,7 +53,7 @@ pub(crate) struct Listed<'a> {
 pub(crate) async fn shown(
     store: &dyn JobStore,
     job: Job,
-    expected_start_ms: Option<u64>,
+    known: Known,
 ) -> Result<Shown, StoreError> {
     let result = match job.state {
         State::Succeeded | State::Cancelled => store.result(job.id).await?,
@@ -41,7 +62,7 @@ pub(crate) async fn shown(
     let result = result.and_then(|it| String::from_utf8(it.body).ok());
     let is_new = job.version == Job::FIRST_VERSION;
     Ok(Shown {
-        expected_start_ms,
+        known,
         attempts: if is_new { Vec::new() } else { store.attempts(job.id).await? },
         result: result.and_then(|it| RawValue::from_string(it).ok()),
         job,

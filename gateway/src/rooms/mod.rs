@@ -95,7 +95,9 @@ pub(crate) async fn open(settings: &Settings) -> Result<Option<Arc<Rooms>>, Stor
     };
     let limits = Limits { clients: settings.room_clients_max, ..Limits::default() };
     let (ttl, snippet_ttl) = (days(settings.room_ttl_days), days(settings.snippet_ttl_days));
-    let rooms = Rooms::open(&url, Terms { bounds, limits, ttl, snippet_ttl }).await?;
+    let terms = Terms { bounds, limits, ttl, snippet_ttl };
+    let bus_url = bus_url(settings, &url)?;
+    let rooms = Rooms::open(&url, bus_url.as_deref(), terms).await?;
     Ok(Some(Arc::new(rooms)))
 }
 
@@ -113,11 +115,26 @@ fn url(settings: &Settings) -> Option<String> {
     if url.starts_with("sqlite:") {
         return Some(format!("{url}{FILE_SUFFIX}"));
     }
-    if url.starts_with("redis") {
+    if is_redis(url) {
         tracing::warn!("rooms are not kept in Redis; set GATEWAY_ROOMS_URL to keep them elsewhere");
         return None;
     }
     Some(url.to_owned())
+}
+
+/// Where gateways tell each other of rooms, if not by what keeps those: where settings say, or else
+/// in the Redis that keeps jobs.
+fn bus_url(settings: &Settings, rooms_url: &str) -> Result<Option<String>, StoreError> {
+    let is_file = rooms_url.starts_with("sqlite:");
+    let jobs = settings.store_url.as_ref().filter(|it| is_redis(it.expose_secret()) && !is_file);
+    match settings.rooms_bus_url.as_ref().or(jobs) {
+        Some(_) if is_file => Err(StoreError::Alone),
+        url => Ok(url.map(|it| it.expose_secret().to_owned())),
+    }
+}
+
+fn is_redis(url: &str) -> bool {
+    url.starts_with("redis")
 }
 
 /// The role that a ticket is good for, which it is not any more.
@@ -138,15 +155,19 @@ mod tests {
 
     use super::*;
 
+    fn settings(store: Option<&str>, rooms: Option<&str>, bus: Option<&str>) -> Settings {
+        let secret = |it: Option<&str>| it.map(|it| SecretString::from(it.to_owned()));
+        Settings {
+            store_url: secret(store),
+            rooms_url: secret(rooms),
+            rooms_bus_url: secret(bus),
+            ..Settings::default()
+        }
+    }
+
     #[track_caller]
     fn check(store: Option<&str>, rooms: Option<&str>, expected: Option<&str>) {
-        let secret = |it: &str| SecretString::from(it.to_owned());
-        let settings = Settings {
-            store_url: store.map(secret),
-            rooms_url: rooms.map(secret),
-            ..Settings::default()
-        };
-        assert_eq!(url(&settings).as_deref(), expected);
+        assert_eq!(url(&settings(store, rooms, None)).as_deref(), expected);
     }
 
     #[test]
@@ -156,5 +177,21 @@ mod tests {
         check(Some("postgres://a/b"), None, Some("postgres://a/b"));
         check(Some("redis://a"), None, None);
         check(Some("redis://a"), Some("sqlite:/b"), Some("sqlite:/b"));
+    }
+
+    #[track_caller]
+    fn check_bus(store: &str, rooms: &str, bus: Option<&str>, expected: Result<Option<&str>, ()>) {
+        let found = bus_url(&settings(Some(store), Some(rooms), bus), rooms);
+        assert_eq!(found.as_ref().map(Option::as_deref).or(Err(())), expected);
+    }
+
+    #[test]
+    fn gateways_tell_each_other_of_rooms_in_redis_where_there_is_one() {
+        check_bus("postgres://a/b", "postgres://a/b", None, Ok(None));
+        check_bus("postgres://a/b", "postgres://a/b", Some("redis://c"), Ok(Some("redis://c")));
+        check_bus("redis://a", "postgres://b", None, Ok(Some("redis://a")));
+        check_bus("redis://a", "postgres://b", Some("rediss://c"), Ok(Some("rediss://c")));
+        check_bus("redis://a", "sqlite:/b", None, Ok(None));
+        check_bus("redis://a", "sqlite:/b", Some("redis://a"), Err(()));
     }
 }

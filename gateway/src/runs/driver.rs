@@ -164,6 +164,10 @@ fn note(run: &Run, gather: &mut Gather, event: RunEvent) -> bool {
     let (stream, case, data, b64) = match event {
         RunEvent::Stdout { data, b64, case } => (Stream::Stdout, case, data, b64),
         RunEvent::Stderr { data, b64, case } => (Stream::Stderr, case, data, b64),
+        RunEvent::Stats { stats, case } => {
+            run.write(|log| log.note_spent(stats, case));
+            return false;
+        }
         other => {
             let piece = gather.flush(now);
             run.write(|log| {
@@ -174,7 +178,7 @@ fn note(run: &Run, gather: &mut Gather, event: RunEvent) -> bool {
                     RunEvent::Stage { stage, case } => log.add(&Event::Stage(stage, case)),
                     RunEvent::Exit { report } => log.end(*report, now),
                     RunEvent::Fault { problem } => log.fail(&problem, now),
-                    RunEvent::Stdout { .. } | RunEvent::Stderr { .. } => {}
+                    RunEvent::Stdout { .. } | RunEvent::Stderr { .. } | RunEvent::Stats { .. } => {}
                 }
             });
             return run.is_over();

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use protocol::{Problem, RunReport, Stage};
+use protocol::{Problem, RunReport, RunStats, Stage};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -27,6 +27,15 @@ pub(crate) struct Entry {
     pub(crate) text: Arc<str>,
     /// Bytes of the log up to its end.
     pub(crate) end: usize,
+}
+
+/// What a run has spent so far. Only the last is known: it is no event, and has no place among them.
+#[derive(Debug, Clone)]
+pub(crate) struct Spent {
+    /// How many there were up to this one.
+    pub(crate) count: u64,
+    /// As JSON.
+    pub(crate) text: Arc<str>,
 }
 
 /// How far a run is.
@@ -68,6 +77,7 @@ pub(crate) struct Log {
     entries: Vec<Entry>,
     state: State,
     ended: Option<Ended>,
+    spent: Option<Spent>,
     /// What was written so far, for the report: both streams, by case.
     written: BTreeMap<Option<usize>, (Vec<u8>, Vec<u8>)>,
     typed: usize,
@@ -119,6 +129,7 @@ impl Log {
             entries: Vec::new(),
             state: State::Queued,
             ended: None,
+            spent: None,
             written: BTreeMap::new(),
             typed: 0,
         }
@@ -156,6 +167,26 @@ impl Log {
             Stream::Stdout => stdout.extend(bytes),
             Stream::Stderr => stderr.extend(bytes),
         }
+    }
+
+    /// Notes what the run has spent so far.
+    pub(crate) fn note_spent(&mut self, stats: RunStats, case: Option<usize>) {
+        #[derive(Serialize)]
+        struct Message {
+            t: &'static str,
+            #[serde(flatten)]
+            stats: RunStats,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            case: Option<usize>,
+        }
+        let text = serde_json::to_string(&Message { t: "stats", stats, case }).unwrap_or_default();
+        let count = self.spent.as_ref().map_or(0, |it| it.count) + 1;
+        self.spent = Some(Spent { count, text: text.into() });
+    }
+
+    /// What the run has spent so far, unless whoever asks has heard as much.
+    pub(crate) fn spent_after(&self, count: u64) -> Option<Spent> {
+        self.spent.clone().filter(|it| it.count > count && self.ended.is_none())
     }
 
     /// Ends the log with a report, which gets what was written.
@@ -288,6 +319,25 @@ mod tests {
         assert_eq!(all(&log), expected);
         assert_eq!((log.last(), log.state()), (5, State::Running));
         assert!(log.after(5).is_none() && log.after(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn what_is_spent_is_told_once_and_takes_no_number() {
+        let mut log = Log::new();
+        assert!(log.spent_after(0).is_none());
+        let stats = RunStats { execution_time: 0.5, processes: 1, ..RunStats::default() };
+        log.note_spent(RunStats::default(), None);
+        log.note_spent(stats, Some(2));
+        let spent = log.spent_after(0).unwrap();
+        let expected = json!({
+            "t": "stats", "executionTime": 0.5, "cpuTime": 0.0, "memoryUsed": 0, "processes": 1,
+            "case": 2,
+        });
+        assert_eq!(serde_json::from_str::<Value>(&spent.text).unwrap(), expected);
+        assert!(log.spent_after(spent.count).is_none());
+        assert_eq!((log.last(), log.bytes()), (0, 0));
+        log.fail(&Problem::new(502, "executor_lost", "gone", "r"), Instant::now());
+        assert!(log.spent_after(0).is_none(), "its report says more");
     }
 
     #[test]

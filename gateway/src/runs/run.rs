@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::{mpsc, watch};
 
 use super::inlet::Inlet;
-use super::log::{Entry, Event, Log};
+use super::log::{Entry, Event, Log, Spent};
 use super::message::Control;
 
 /// Signals and sizes that may wait to be passed on.
@@ -136,6 +136,11 @@ impl Run {
     /// The event after number `seq`, if there is one yet.
     pub(crate) fn after(&self, seq: u64) -> Option<Entry> {
         self.read(|log| log.after(seq))
+    }
+
+    /// What it has spent so far, unless whoever asks has heard as much.
+    pub(crate) fn spent_after(&self, count: u64) -> Option<Spent> {
+        self.read(|log| log.spent_after(count))
     }
 
     /// Whether it has ended.

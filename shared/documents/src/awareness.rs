@@ -4,7 +4,7 @@
 //! A client counts what it says with a clock, and believes of others only what has a later one than
 //! it knows. What it hears of others it sends on, so most of what comes here is not new.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::guard::is_json;
 use crate::wire::{Malformed, Reader, write_buffer, write_number};
@@ -127,6 +127,16 @@ impl Awareness {
         let there = self.clients.iter().filter(|(_, it)| it.state.is_some());
         let here = there.filter(|(_, it)| matches!(it.speaker, Speaker::Here(_)));
         here.map(|(client, _)| *client).collect()
+    }
+
+    /// Other servers that speak for somebody.
+    pub(crate) fn servers(&self) -> BTreeSet<u128> {
+        let there = self.clients.values().filter(|it| it.state.is_some());
+        let server = |it: &Known| match it.speaker {
+            Speaker::There(server) => Some(server),
+            Speaker::Here(_) => None,
+        };
+        there.filter_map(server).collect()
     }
 
     /// What is known of these clients, to be sent. Nobody is told of whom we know nothing.

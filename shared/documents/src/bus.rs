@@ -1,5 +1,6 @@
 //! How servers that share a store tell each other of their rooms. A word that is lost does no harm:
-//! what changes is in the store, and is read there when the next word comes.
+//! what changes is in the store, and is read there when the next word comes. Servers that tell each
+//! other the changes themselves do not wait for the store to have them.
 
 use std::fmt;
 
@@ -16,6 +17,10 @@ pub struct ServerId(pub u128);
 pub enum Word {
     /// The store has changes up to this number.
     Written(u64),
+    /// A change there, which the store is about to have.
+    Update(Bytes),
+    /// What its document has there, as a state vector: others are to send what that lacks.
+    Step1(Bytes),
     /// Who is in it there: what one client says of itself, as Yjs tells it.
     Awareness(Bytes),
     /// Others are to say who is in it with them.
@@ -40,7 +45,7 @@ pub enum Heard {
     },
     /// One of them has ended, or cannot be heard.
     Gone(ServerId),
-    /// For a while none of them was heard.
+    /// For a while none of them was heard, or none of them heard us.
     Missed,
 }
 

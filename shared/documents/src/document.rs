@@ -30,7 +30,7 @@ const RUNS_MAX: usize = 20;
 /// Updates that may be left out of a document that would break at them.
 const BROKEN_MAX: usize = 8;
 /// The state of who has nothing.
-const NOTHING: [u8; 1] = [0];
+pub(crate) const NOTHING: [u8; 1] = [0];
 /// What the library tells of when nothing can be told.
 const NO_CHANGE: [u8; 2] = [0, 0];
 /// Who listens to the library's document.
@@ -199,6 +199,18 @@ impl Document {
             let state = StateVector::decode_v1(state).or(Err(Malformed("it is no state")))?;
             Ok(doc.transact().encode_diff_v1(&state))
         })?
+    }
+
+    /// The same, unless there is nothing that `state` does not count. Deletions are not counted.
+    pub(crate) fn news_to(&self, state: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+        check_state(state)?;
+        let doc = self.doc()?;
+        let is_behind = guarded(|| {
+            let state = StateVector::decode_v1(state).or(Err(Malformed("it is no state")))?;
+            let own = doc.transact().state_vector();
+            Ok::<bool, Refused>(own.iter().any(|(client, clock)| state.get(client) < *clock))
+        })??;
+        is_behind.then(|| self.diff(state)).transpose()
     }
 
     /// All of it as one update.

@@ -21,7 +21,9 @@
 //!
 //! Where several servers share a store, each writes there what its own clients changed, in one order
 //! for all, and tells the others on a [`Bus`] that it did. Whoever is told, or wrote and found
-//! somebody else's changes before its own, reads what it has not.
+//! somebody else's changes before its own, reads what it has not. A bus that bears it has the changes
+//! themselves, so that nobody waits for the store; whoever opens a room, or was not heard for a while,
+//! asks on it for what the store may never get, because the server that told of it was killed.
 //!
 //! Snippets, which people share without a room, are kept in the same store.
 
@@ -35,6 +37,7 @@ mod member;
 mod order;
 mod outbox;
 mod postgres;
+mod redis;
 mod room;
 mod rooms;
 mod saver;

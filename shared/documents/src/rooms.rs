@@ -14,12 +14,13 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::bus::{Heard, Word};
+use crate::bus::{Bus, Heard, Word};
 use crate::document::RunNote;
 use crate::limits::{Close, Limits};
 use crate::member::Member;
 use crate::order::{Order, RoomState};
 use crate::outbox::Outbox;
+use crate::redis::RedisBus;
 use crate::store::{self, Bounds, StoreError};
 use crate::task::{self, Means};
 use crate::words::{Role, RoomId, RoomRecord, Visibility};
@@ -37,7 +38,7 @@ const LOADED_MAX: usize = 1000;
 /// How often a room that has just ended is opened again.
 const TRIES: usize = 3;
 /// Words of other servers that wait.
-const HEARD_MAX: usize = 1024;
+const HEARD_MAX: usize = 256;
 /// How long all rooms may take to end.
 const DRAIN_TIME: Duration = Duration::from_secs(15);
 
@@ -117,8 +118,9 @@ impl Drop for Registered {
 }
 
 impl Rooms {
-    /// Opens the store that a URL names, and starts the threads.
-    pub async fn open(url: &str, terms: Terms) -> Result<Self, StoreError> {
+    /// Opens the store that a URL names, and starts the threads. Servers of one store tell each other
+    /// of rooms by the bus that another URL names, or else by the store.
+    pub async fn open(url: &str, bus_url: Option<&str>, terms: Terms) -> Result<Self, StoreError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_stack_size(STACK_BYTES)
@@ -127,25 +129,25 @@ impl Rooms {
             .build()
             .map_err(|it| StoreError::Unavailable(format!("no threads can be started: {it}")))?;
         let handle = runtime.handle().clone();
-        let (url, bounds) = (url.to_owned(), terms.bounds);
-        let opened = handle.spawn(async move { store::open(&url, bounds).await }).await;
-        let store = match opened {
-            Ok(Ok(store)) => store,
-            Ok(Err(error)) => {
+        let (url, bus_url, bounds) = (url.to_owned(), bus_url.map(str::to_owned), terms.bounds);
+        let (tell, heard) = mpsc::channel(HEARD_MAX);
+        let opened = handle.spawn(async move {
+            let store = store::open(&url, bounds).await?;
+            let bus: Option<Arc<dyn Bus>> = match bus_url {
+                Some(url) => Some(Arc::new(RedisBus::open(&url, bounds.patience, tell).await?)),
+                None => store.hear(tell),
+            };
+            Ok((store, bus))
+        });
+        let opened = opened.await.unwrap_or_else(|it| Err(StoreError::Unavailable(it.to_string())));
+        let (store, bus) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
                 runtime.shutdown_background();
                 return Err(error);
             }
-            Err(error) => {
-                runtime.shutdown_background();
-                return Err(StoreError::Unavailable(error.to_string()));
-            }
         };
         let loaded = Arc::<Loaded>::default();
-        let (tell, heard) = mpsc::channel(HEARD_MAX);
-        let bus = {
-            let _context = handle.enter();
-            store.hear(tell)
-        };
         handle.spawn(pass_on(heard, Arc::clone(&loaded)));
         Ok(Self {
             means: Means { limits: terms.limits, store, bus },

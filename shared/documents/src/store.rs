@@ -133,7 +133,7 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> BoxFuture<'_, Result<usize, StoreError>>;
 
-    /// Starts to hear other servers of this store, and returns what tells them; none where there
+    /// Starts to hear other servers by this store, and returns what tells them; none where there
     /// cannot be any.
     fn hear(&self, heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>>;
 }
@@ -210,6 +210,18 @@ pub enum StoreError {
          `postgres://USER:PASSWORD@HOST:PORT/DATABASE`"
     )]
     Url(String),
+    /// Servers do not tell each other of rooms there.
+    #[error(
+        "gateways cannot tell each other of rooms at `{0}`; write \
+         `redis://USER:PASSWORD@HOST:PORT`, or `rediss://…` for TLS"
+    )]
+    BusUrl(String),
+    /// There is a bus, and nobody to hear on it.
+    #[error(
+        "rooms in a file are one gateway's alone, and no bus shares them; keep them in PostgreSQL \
+         by GATEWAY_ROOMS_URL, or leave GATEWAY_ROOMS_BUS_URL out"
+    )]
+    Alone,
     /// Another process has the file.
     #[error("{} is in use by another process; give each gateway a file of its own", .0.display())]
     Taken(PathBuf),
@@ -232,15 +244,24 @@ pub enum StoreError {
     /// It does not answer, or not as it should.
     #[error("the rooms' store cannot be used now: {0}")]
     Unavailable(String),
+    /// What tells other servers does not answer, or not as it should.
+    #[error("the bus of rooms cannot be used now: {0}")]
+    BusUnavailable(String),
 }
 
 impl StoreError {
-    /// Of a URL that names no store. What may be a password is not shown.
+    /// Of a URL that names no store.
     pub(crate) fn url(url: &str) -> Self {
-        let Some((scheme, rest)) = url.split_once("://") else { return Self::Url(url.to_owned()) };
-        let place =
-            rest.rsplit_once('@').map_or(rest.to_owned(), |(_, place)| format!("…@{place}"));
-        Self::Url(format!("{scheme}://{place}"))
+        Self::Url(shown(url))
+    }
+}
+
+/// A URL without what may be a password.
+pub(crate) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((_, place)) => format!("{scheme}://…@{place}"),
+        None => url.to_owned(),
     }
 }
 

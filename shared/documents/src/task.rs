@@ -1,6 +1,7 @@
 //! The task of one room: it does what connections order one after another, and has what changes
 //! written. It ends when nobody has been there for a while and everything is written.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +13,16 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::awareness::Speaker;
 use crate::bus::{Bus, ServerId, Word};
-use crate::document::{Document, Refused};
+use crate::document::{Document, NOTHING, Refused};
 use crate::limits::{Close, Limits};
 use crate::order::{Order, RoomState};
 use crate::room::{Room, Taken};
 use crate::saver::{Due, Saver};
-use crate::store::{Appended, DocumentStore, StoreError};
+use crate::store::{Appended, DocumentStore, Loaded, StoreError};
 use crate::words::RoomId;
 
+/// Before what others have written is looked for again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long the last words of a room may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -41,7 +44,8 @@ enum End {
     Drain,
 }
 
-type Writing = JoinHandle<Result<Option<Appended>, StoreError>>;
+/// Something that the store does meanwhile.
+type Doing<T> = Option<JoinHandle<Result<T, StoreError>>>;
 
 struct Task {
     id: RoomId,
@@ -51,10 +55,13 @@ struct Task {
     saver: Saver,
     /// The document has every update up to this number.
     number: u64,
-    writing: Option<Writing>,
+    writing: Doing<Option<Appended>>,
+    reading: Doing<Option<Loaded>>,
     idle_since: Option<Instant>,
-    /// Others may have written what is not here.
-    is_behind: bool,
+    /// When to read what others may have written.
+    behind_at: Option<Instant>,
+    /// Servers that told of changes which they may not have written.
+    tellers: BTreeSet<ServerId>,
 }
 
 /// Runs a room until it ends.
@@ -72,10 +79,12 @@ pub(crate) async fn run(id: RoomId, means: Means, mut orders: mpsc::Receiver<Ord
         orders,
         number,
         writing: None,
+        reading: None,
         idle_since: Some(now),
-        is_behind: false,
+        behind_at: None,
+        tellers: BTreeSet::new(),
     };
-    task.say(Word::WhoIsThere);
+    task.ask();
     let end = task.work().await;
     task.end(end).await;
 }
@@ -126,13 +135,10 @@ impl Task {
             if let Some(end) = self.look(now) {
                 return end;
             }
-            if self.is_behind
-                && let Err(close) = self.catch_up().await
-            {
-                return End::Failed(close);
-            }
             let idle_at = self.idle_since.map(|it| it + self.means.limits.idle_time);
-            let wake = [self.saver.next_at(), idle_at.filter(|it| *it > now)];
+            let idle_at = idle_at.filter(|it| *it > now);
+            let read_at = self.behind_at.filter(|_| self.reading.is_none());
+            let wake = [self.saver.next_at(), idle_at, read_at];
             let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 order = self.orders.recv() => match order {
@@ -143,8 +149,13 @@ impl Task {
                         }
                     }
                 },
-                written = written(&mut self.writing) => {
+                written = done(&mut self.writing) => {
                     if let Err(close) = self.note_written(written) {
+                        return End::Failed(close);
+                    }
+                }
+                read = done(&mut self.reading) => {
+                    if let Err(close) = self.catch_up(read).await {
                         return End::Failed(close);
                     }
                 }
@@ -154,7 +165,7 @@ impl Task {
         }
     }
 
-    /// Has written what is due, and says whether this is the end.
+    /// Has written and read what is due, and says whether this is the end.
     fn look(&mut self, now: Instant) -> Option<End> {
         if self.saver.unsaved_bytes() > self.means.limits.unsaved_bytes {
             tracing::error!(room.id = %self.id, "a room's changes cannot be written; it is left");
@@ -163,6 +174,9 @@ impl Task {
         if let Some(due) = self.saver.take(now) {
             self.write(due);
         }
+        if self.reading.is_none() && self.behind_at.take_if(|it| *it <= now).is_some() {
+            self.read();
+        }
         let is_idle = self.idle_since.is_some_and(|it| now >= it + self.means.limits.idle_time);
         (is_idle && self.saver.is_done()).then_some(End::Idle)
     }
@@ -170,6 +184,10 @@ impl Task {
     /// Has what is new kept, and other servers told.
     fn spread(&mut self) {
         let news = self.room.take_news();
+        for update in &news.updates {
+            self.say(Word::Update(update.clone()));
+        }
+        // Cursors are behind the text that they are in.
         self.say_clients(&news.clients);
         self.saver.add(news.updates, Instant::now());
     }
@@ -179,6 +197,14 @@ impl Task {
         for client in clients {
             let said = self.room.awareness().tell_of(&[*client]);
             self.say(Word::Awareness(said.into()));
+        }
+    }
+
+    /// Asks other servers for what is not here.
+    fn ask(&self) {
+        self.say(Word::WhoIsThere);
+        if let Ok(state) = self.room.document().state_vector() {
+            self.say(Word::Step1(state.into()));
         }
     }
 
@@ -215,14 +241,19 @@ impl Task {
                 document_bytes: self.room.document().bytes(),
             })),
             Order::Heard { server, word } => {
-                if let Err(close) = self.hear(server, &word) {
+                if let Err(close) = self.hear(server, &word).await {
                     return Some(End::Failed(close));
                 }
             }
             Order::Missed => {
-                self.is_behind = true;
+                self.note_behind();
+                // Whoever left meanwhile is not told of again, and the others are.
+                for server in self.room.awareness().servers() {
+                    self.room.end_of(Speaker::There(server));
+                }
+                self.say(Word::Written(self.number));
                 self.say_clients(&self.room.awareness().all_here());
-                self.say(Word::WhoIsThere);
+                self.ask();
             }
             Order::Delete => return Some(End::Failed(Close::Deleted)),
             Order::Drain => return Some(End::Drain),
@@ -235,15 +266,51 @@ impl Task {
         None
     }
 
-    fn hear(&mut self, server: ServerId, word: &Word) -> Result<(), Close> {
+    async fn hear(&mut self, server: ServerId, word: &Word) -> Result<(), Close> {
         match word {
-            Word::Written(number) => self.is_behind |= *number > self.number,
+            Word::Written(number) if *number > self.number => self.note_behind(),
+            Word::Written(_) => {}
+            Word::Update(update) => {
+                self.tellers.insert(server);
+                if self.room.merge(update) == Err(Refused::Broken) {
+                    return self.mend().await;
+                }
+            }
+            Word::Step1(state) => {
+                if let Ok(Some(update)) = self.room.document().news_to(state) {
+                    self.say(Word::Update(update.into()));
+                }
+            }
             Word::Awareness(said) => self.room.hear_there(server.0, said),
             Word::WhoIsThere => self.say_clients(&self.room.awareness().all_here()),
-            Word::ServerLeft => self.room.end_of(Speaker::There(server.0)),
+            Word::ServerLeft => {
+                self.room.end_of(Speaker::There(server.0));
+                if self.tellers.remove(&server) {
+                    self.keep_hearsay().await;
+                }
+            }
             Word::Deleted => return Err(Close::Deleted),
         }
         Ok(())
+    }
+
+    /// Has written what the store has not, if anything: a server told of it, and is gone.
+    async fn keep_hearsay(&mut self) {
+        let loaded = self.means.store.load(self.id.clone(), 0, Timestamp::now()).await;
+        let kept = loaded.ok().flatten().and_then(|it| {
+            let updates: Vec<Bytes> = it.snapshot.into_iter().chain(it.updates).collect();
+            Document::load(&updates).ok()?.0.state_vector().ok()
+        });
+        // All of it, if that cannot be known.
+        let kept = kept.unwrap_or_else(|| NOTHING.to_vec());
+        if let Ok(Some(update)) = self.room.document().news_to(&kept) {
+            self.saver.add(vec![update.into()], Instant::now());
+        }
+    }
+
+    /// Others may have written what is not here.
+    fn note_behind(&mut self) {
+        self.behind_at.get_or_insert_with(Instant::now);
     }
 
     /// Makes the document anew of what is written and what waits to be.
@@ -258,19 +325,23 @@ impl Task {
         Ok(())
     }
 
+    fn read(&mut self) {
+        let (store, id) = (Arc::clone(&self.means.store), self.id.clone());
+        let number = self.number;
+        self.reading =
+            Some(tokio::spawn(async move { store.load(id, number, Timestamp::now()).await }));
+    }
+
     /// Takes what others have written.
-    async fn catch_up(&mut self) -> Result<(), Close> {
-        let loaded = self.means.store.load(self.id.clone(), self.number, Timestamp::now()).await;
-        let loaded = match loaded {
+    async fn catch_up(&mut self, read: Result<Option<Loaded>, StoreError>) -> Result<(), Close> {
+        let loaded = match read {
             Ok(loaded) => loaded.ok_or(Close::Deleted)?,
             Err(error) => {
-                // The next word of another server, or our own writing, tries again.
                 tracing::warn!(room.id = %self.id, "a room may be behind: {error}");
-                self.is_behind = false;
+                self.behind_at = Some(Instant::now() + AGAIN);
                 return Ok(());
             }
         };
-        self.is_behind = false;
         for update in loaded.snapshot.into_iter().chain(loaded.updates) {
             if self.room.merge(&update) == Err(Refused::Broken) {
                 return self.mend().await;
@@ -305,7 +376,7 @@ impl Task {
                     self.number = number;
                 } else {
                     // Somebody else wrote between; what was ours comes again with it.
-                    self.is_behind = true;
+                    self.note_behind();
                 }
                 self.say(Word::Written(number));
             }
@@ -357,7 +428,7 @@ impl Task {
         self.spread();
         loop {
             if self.writing.is_some() {
-                let outcome = written(&mut self.writing).await;
+                let outcome = done(&mut self.writing).await;
                 if self.note_written(outcome).is_err() {
                     return;
                 }
@@ -370,10 +441,10 @@ impl Task {
     }
 }
 
-/// Waits until what is being written is, for ever if nothing is.
-async fn written(writing: &mut Option<Writing>) -> Result<Option<Appended>, StoreError> {
-    let Some(task) = writing else { return std::future::pending().await };
+/// Waits until what the store does is done, for ever if it does nothing.
+async fn done<T>(doing: &mut Doing<T>) -> Result<T, StoreError> {
+    let Some(task) = doing else { return std::future::pending().await };
     let outcome = task.await.unwrap_or_else(|it| Err(StoreError::Unavailable(it.to_string())));
-    *writing = None;
+    *doing = None;
     outcome
 }

@@ -284,7 +284,13 @@ impl Job<'_> {
         // Compilers may use several processors, so processor time is not what bounds them.
         let allowance = Allowance { wall: left, cpu: left * 4, memory_bytes };
         let policy = core.policy(runtime, directories, command, allowance);
-        let traffic = Traffic { input: Bytes::new(), live: None, output: core.output, cancelled };
+        let traffic = Traffic {
+            input: Bytes::new(),
+            live: None,
+            gauge: None,
+            output: core.output,
+            cancelled,
+        };
         let sinks = (Log::no_sink(), Log::no_sink());
         Ok(self.workspace.execute(policy, traffic, sinks).await?)
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use protocol::{RunEvent, RunReport};
+use protocol::{RunEvent, RunReport, RunStats};
+use sandbox::Usage;
 use tokio::sync::mpsc;
 
 use crate::process::{Sink, Stream};
@@ -44,9 +45,36 @@ impl Log {
         LogSink { log: Some(self.clone()), form: Form::Exact(Cutter::default()), case }
     }
 
+    /// Adds what a process has spent so far.
+    pub(crate) fn gauge(&self, case: Option<usize>) -> Gauge {
+        Gauge { log: self.clone(), case }
+    }
+
     /// A sink that adds nothing.
     pub(crate) fn no_sink() -> LogSink {
         LogSink { log: None, form: Form::Text(Decoder::default()), case: None }
+    }
+}
+
+/// Adds what a process has spent so far to a log.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    log: Log,
+    case: Option<usize>,
+}
+
+impl Gauge {
+    /// Nobody waits for it: without room, it is left out, and the next one says more.
+    pub(crate) fn show(&self, usage: Usage) {
+        let seconds = |micros| Duration::from_micros(micros).as_secs_f64();
+        let stats = RunStats {
+            execution_time: seconds(usage.wall_us),
+            cpu_time: seconds(usage.cpu_us),
+            memory_used: usage.memory_bytes,
+            processes: usage.processes,
+        };
+        let event = RunEvent::Stats { stats, case: self.case };
+        self.log.events.try_send(event).unwrap_or_default();
     }
 }
 
@@ -122,7 +150,7 @@ pub(crate) async fn fold(
     let mut cases: Vec<(String, String)> = Vec::new();
     while let Some(event) = events.recv().await {
         match event {
-            RunEvent::Stage { .. } => {}
+            RunEvent::Stage { .. } | RunEvent::Stats { .. } => {}
             RunEvent::Stdout { data, case, .. } => place(&mut whole, &mut cases, case).0 += &data,
             RunEvent::Stderr { data, case, .. } => place(&mut whole, &mut cases, case).1 += &data,
             RunEvent::Fault { problem } => return Err(Some(problem)),

@@ -201,7 +201,7 @@ impl Core {
         policy.limits.file_bytes = policy.limits.file_bytes.max(512 << 20);
         let (_never, cancelled) = watch::channel(false);
         let output = OutputBounds { keep: 4 << 20, kill: 64 << 20 };
-        let traffic = Traffic { input: Bytes::new(), live: None, output, cancelled };
+        let traffic = Traffic { input: Bytes::new(), live: None, gauge: None, output, cancelled };
         let sinks = (Log::no_sink(), Log::no_sink());
         let finished = workspace.execute(policy, traffic, sinks).await?;
         anyhow::ensure!(

@@ -14,6 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use crate::live::{Inlet, Live};
+use crate::log::Gauge;
 use crate::supervisor::{Drained, Streams, Supervisor, size_of};
 
 /// Why we could not run a process, or lost it.
@@ -103,6 +104,8 @@ pub(crate) struct Traffic<'a> {
     pub(crate) input: Bytes,
     /// Whoever takes part in the run.
     pub(crate) live: Option<&'a mut Live>,
+    /// Who is shown what it spends while it runs.
+    pub(crate) gauge: Option<Gauge>,
     /// Bounds on its output.
     pub(crate) output: OutputBounds,
     /// Turns true when nobody wants the run any more.
@@ -151,7 +154,7 @@ pub(crate) async fn run<S: Sink>(
         Some(Live { inlet, controls, .. }) => (Some(inlet), Some(controls)),
         None => (None, None),
     };
-    let mut supervisor = Supervisor::new(control, launched, controls, terminal)?;
+    let mut supervisor = Supervisor::new(control, launched, (controls, traffic.gauge), terminal)?;
     let drained = Arc::new(Drained::default());
     let feeding = feed(stdin, traffic.input, inlet, Arc::clone(&drained));
     tokio::pin!(feeding);

@@ -321,7 +321,9 @@ impl Running<'_> {
         };
         let sinks = (sink(), sink());
         let (output, cancelled) = (self.core.output, self.cancelled.clone());
-        let traffic = Traffic { input, live: self.live.as_deref_mut(), output, cancelled };
+        let gauge = self.live.is_some().then(|| self.log.gauge(case));
+        let live = self.live.as_deref_mut();
+        let traffic = Traffic { input, live, gauge, output, cancelled };
         Ok((workspace.run(&start, traffic, sinks).await?, workspace))
     }
 

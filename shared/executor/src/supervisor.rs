@@ -3,17 +3,22 @@
 
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant as StdInstant};
 
 use protocol::TerminalSize;
-use sandbox::{Ended, Message, Running, Size, Stop, Terminal};
+use sandbox::{ASK_USAGE, Ended, Message, Running, Size, Stop, Terminal};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::live::Control;
+use crate::log::Gauge;
 use crate::process::Fault;
+
+/// How often the reaper is asked what the run has spent, if anybody is shown that.
+const ASK_PERIOD: Duration = Duration::from_millis(500);
 
 /// What the readers of both streams share.
 #[derive(Debug, Default)]
@@ -55,23 +60,28 @@ pub(crate) struct Supervisor<'a> {
     socket: UnixStream,
     buffer: Vec<u8>,
     began: bool,
-    launched: Instant,
+    launched: StdInstant,
     pub(crate) start: Option<Duration>,
     stopped: bool,
     /// Words for the reaper that are not written yet.
     unsent: Vec<u8>,
     controls: Option<&'a mut mpsc::Receiver<Control>>,
+    /// Who is shown what the run spends, and when the reaper is asked for that.
+    gauge: Option<Gauge>,
+    asks: Interval,
     terminal: Option<Terminal>,
 }
 
 impl<'a> Supervisor<'a> {
     pub(crate) fn new(
         control: StdUnixStream,
-        launched: Instant,
-        controls: Option<&'a mut mpsc::Receiver<Control>>,
+        launched: StdInstant,
+        (controls, gauge): (Option<&'a mut mpsc::Receiver<Control>>, Option<Gauge>),
         terminal: Option<Terminal>,
     ) -> std::io::Result<Self> {
         control.set_nonblocking(true)?;
+        let mut asks = interval_at(Instant::from_std(launched) + ASK_PERIOD, ASK_PERIOD);
+        asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             socket: UnixStream::from_std(control)?,
             buffer: Vec::new(),
@@ -81,6 +91,8 @@ impl<'a> Supervisor<'a> {
             stopped: false,
             unsent: Vec::new(),
             controls,
+            gauge,
+            asks,
             terminal,
         })
     }
@@ -103,6 +115,9 @@ impl<'a> Supervisor<'a> {
                             drained.began.notify_one();
                         }
                         Some(Message::Started) => self.start = Some(self.launched.elapsed()),
+                        Some(Message::Usage(usage)) => {
+                            self.gauge.as_ref().map(|it| it.show(usage)).unwrap_or_default();
+                        }
                         Some(Message::Ended(ended)) => return Ok(ended),
                         Some(Message::Failed { step, errno }) => {
                             return Err(Fault::Step { step, errno });
@@ -115,7 +130,10 @@ impl<'a> Supervisor<'a> {
                 () = drained.too_much.notified(), if !self.stopped => self.stop(Stop::Output),
                 () = drained.unwanted.notified(), if !self.stopped => self.stop(Stop::Cancelled),
                 () = is_true(&mut cancelled), if !self.stopped => self.stop(Stop::Cancelled),
-                // A reaper listens for signals once the program is there.
+                // A reaper listens once the program is there.
+                _ = self.asks.tick(), if self.gauge.is_some() && self.start.is_some() => {
+                    self.unsent.push(ASK_USAGE);
+                }
                 control = next_control(&mut self.controls), if self.start.is_some() => {
                     match control {
                         Control::Signal(signal) => self.unsent.push(signal.byte()),

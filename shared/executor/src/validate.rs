@@ -153,6 +153,7 @@ impl Core {
             let traffic = Traffic {
                 input: Bytes::new(),
                 live: None,
+                gauge: None,
                 output: self.output,
                 cancelled: cancelled.clone(),
             };

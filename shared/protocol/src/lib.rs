@@ -30,8 +30,8 @@ pub use isolation::{
 };
 pub use problem::{FieldError, Problem};
 pub use report::{
-    CaseReport, CompileReport, CompileStatus, OutputFile, RunEvent, RunReport, Stage, Status,
-    Timings, Usage,
+    CaseReport, CompileReport, CompileStatus, OutputFile, RunEvent, RunReport, RunStats, Stage,
+    Status, Timings, Usage,
 };
 pub use sources::SourceFile;
 pub use submission::{Case, Refusal, RunRequest, ValidateRequest};

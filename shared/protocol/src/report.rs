@@ -92,6 +92,15 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         case: Option<usize>,
     },
+    /// What the process has spent so far, in a run that somebody takes part in.
+    Stats {
+        /// What it spent.
+        #[serde(flatten)]
+        stats: RunStats,
+        /// Index of the case it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        case: Option<usize>,
+    },
     /// The run ended: the report, with `output` and `error` left empty, as they went before.
     Exit {
         /// The report.
@@ -111,10 +120,25 @@ impl RunEvent {
             Self::Stage { .. } => "stage",
             Self::Stdout { .. } => "stdout",
             Self::Stderr { .. } => "stderr",
+            Self::Stats { .. } => "stats",
             Self::Exit { .. } => "exit",
             Self::Fault { .. } => "fault",
         }
     }
+}
+
+/// What a run has spent so far, by the names that its report will have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStats {
+    /// Wall clock, in seconds.
+    pub execution_time: f64,
+    /// Processor time of the whole tree, in seconds.
+    pub cpu_time: f64,
+    /// Peak memory of the whole tree, in bytes.
+    pub memory_used: u64,
+    /// Processes that there are now.
+    pub processes: u64,
 }
 
 /// What one process tree spent.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::{Lane, Timestamp};
@@ -263,6 +263,8 @@ pub struct Filter {
     pub state: Option<State>,
     /// Those of one language, whatever their queue.
     pub language: Option<String>,
+    /// Those of one queue, whatever their language.
+    pub queue: Option<String>,
     /// Those that came at this time or later.
     pub since: Option<Timestamp>,
     /// Those that came before this time.
@@ -276,6 +278,36 @@ pub struct Page {
     pub jobs: Vec<Job>,
     /// Where to go on, if there are more.
     pub next: Option<i64>,
+}
+
+/// How many jobs there are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([u64; State::ALL.len()]);
+
+impl Counts {
+    /// Of states by name with numbers, in any order; other names are not counted.
+    pub(crate) fn of<'a>(counted: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
+        let mut counts = Self::default();
+        for (state, jobs) in counted {
+            let place = State::ALL.iter().position(|it| it.as_str() == state);
+            if let Some(count) = place.and_then(|it| counts.0.get_mut(it)) {
+                *count += jobs;
+            }
+        }
+        counts
+    }
+
+    /// Each state with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (State, u64)> {
+        State::ALL.iter().copied().zip(self.0)
+    }
+}
+
+/// A field for each state.
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
 }
 
 /// What waits and what goes on.

@@ -29,8 +29,8 @@ mod wakes;
 pub use board::{Board, Noted, Notice};
 pub use clock::{Clock, Timestamp};
 pub use job::{
-    Attempt, Delivery, Filter, IdempotencyKey, Job, JobId, LaneStats, NewJob, Page, Priority,
-    QueueStats, State, StoredResult,
+    Attempt, Counts, Delivery, Filter, IdempotencyKey, Job, JobId, LaneStats, NewJob, Page,
+    Priority, QueueStats, State, StoredResult,
 };
 pub use lane::{DEFAULT_QUEUE, Lane};
 pub use lease::{

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::{
-    Attempt, Board, Claim, Clock, Completed, Completion, Extended, Failed, Failure, Filter, Grant,
-    Held, Job, JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released,
+    Attempt, Board, Claim, Clock, Completed, Completion, Counts, Extended, Failed, Failure, Filter,
+    Grant, Held, Job, JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released,
     SqliteStore, State, StoredResult, Timestamp, Wakes,
 };
 
@@ -84,6 +84,9 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// A job.
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>>;
 
+    /// What is run: the body of a job, as it came.
+    fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
+
     /// The result of a job.
     fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>>;
 
@@ -97,6 +100,9 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
         from: Option<i64>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>>;
+
+    /// How many jobs of a caller, or of all, there are in each state.
+    fn counts(&self, caller: Option<String>) -> BoxFuture<'_, Result<Counts, StoreError>>;
 
     /// What waits and what goes on.
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>>;

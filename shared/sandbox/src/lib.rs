@@ -84,7 +84,7 @@ pub use sys::seccomp::Surface;
 pub use terminal::{Size, Terminal, can_make_terminals};
 pub use tool::{ToolOutput, start_tool};
 pub use view::{Foundation, OUT, SHARED_MEMORY, TEMPORARY, WORK};
-pub use wire::{EndReason, Ended, Exit, Message, Signal, Stop};
+pub use wire::{ASK_USAGE, EndReason, Ended, Exit, Message, Signal, Stop, Usage};
 pub use zygote::{Child, Handed, Waiting, serve};
 
 /// Becomes one of the sandbox's own processes if this program was started as one, and then never

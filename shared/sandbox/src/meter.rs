@@ -181,6 +181,14 @@ impl Meter {
         Spent { memory_bytes, out_of_memory: false, cpu }
     }
 
+    /// How many processes the run has.
+    pub(crate) fn count(&self) -> u64 {
+        let mut processes = self.own.map(|own| self.processes.below(own)).unwrap_or_default();
+        let silent = self.silent.borrow();
+        processes.retain(|it| !silent.contains(it));
+        processes.len() as u64
+    }
+
     /// The memory of processes as their user sees it, where the kernel does not tell us.
     fn as_user(&self, processes: &[Pid]) -> Option<u64> {
         /// Most of what it takes is waiting for a processor that the run keeps busy.

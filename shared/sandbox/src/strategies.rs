@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use crate::{CellSpec, EndReason, Ended, Exit, Limits, Mechanisms, Message, Policy};
+use crate::{CellSpec, EndReason, Ended, Exit, Limits, Mechanisms, Message, Policy, Usage};
 
 /// How many mechanisms there are, a bit for each.
 pub(crate) const MECHANISMS: u16 = 9;
@@ -118,6 +118,9 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         Just(Message::Gone),
         Just(Message::Accepted),
         Just(Message::Started),
+        any::<[u64; 4]>().prop_map(|[wall_us, cpu_us, memory_bytes, processes]| {
+            Message::Usage(Usage { wall_us, cpu_us, memory_bytes, processes })
+        }),
         (any::<String>(), any::<i32>()).prop_map(|(step, errno)| Message::Failed { step, errno }),
         ended().prop_map(Message::Ended),
     ]

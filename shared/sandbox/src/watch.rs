@@ -14,7 +14,7 @@ use rustix::process::{
 use crate::Limits;
 use crate::meter::Meter;
 use crate::warden::{PATIENCE, Reach, end_all, pause, reap_one};
-use crate::wire::{self, EndReason, Ended, Exit, Stop};
+use crate::wire::{self, ASK_USAGE, EndReason, Ended, Exit, Message, Stop, Usage};
 
 /// How often a tree is looked at. A hog dirties some 30 MB in this time.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -27,11 +27,14 @@ pub(crate) struct Watch<'a> {
     meter: &'a Meter,
     exit: Option<Exit>,
     memory_peak: u64,
+    /// Processor time when last looked at.
+    cpu: Duration,
 }
 
 impl<'a> Watch<'a> {
     pub(crate) fn new(program: Pid, limits: Limits, meter: &'a Meter) -> Self {
-        Self { program, started: Instant::now(), limits, meter, exit: None, memory_peak: 0 }
+        let (memory_peak, cpu) = (0, Duration::ZERO);
+        Self { program, started: Instant::now(), limits, meter, exit: None, memory_peak, cpu }
     }
 
     /// Watches until the program ends or has to be ended, and says why.
@@ -58,6 +61,11 @@ impl<'a> Watch<'a> {
             match wait_for_event(control, handle.as_ref(), pause) {
                 Some(Heard::Stop(reason)) => return reason,
                 Some(Heard::Signal(signal)) => self.deliver(signal),
+                Some(Heard::Asked) => {
+                    if let Some(reason) = self.tell_usage(control) {
+                        return reason;
+                    }
+                }
                 None => {}
             }
         }
@@ -88,12 +96,26 @@ impl<'a> Watch<'a> {
     fn look(&mut self) -> Option<EndReason> {
         let spent = self.meter.look(self.limits.memory_bytes);
         self.memory_peak = self.memory_peak.max(spent.memory_bytes);
+        self.cpu = spent.cpu;
         // A group's peak may touch its bound without anybody being killed for it.
         let too_much = !self.meter.is_exact() && spent.memory_bytes > self.limits.memory_bytes;
         if too_much || spent.out_of_memory {
             return Some(EndReason::Memory);
         }
         (spent.cpu > Duration::from_millis(self.limits.cpu_ms)).then_some(EndReason::CpuTime)
+    }
+
+    /// Tells the server what the run has spent so far; says why it must end, if it must.
+    fn tell_usage(&mut self, control: &UnixStream) -> Option<EndReason> {
+        let reason = self.look();
+        let usage = Usage {
+            wall_us: micros(self.started.elapsed()),
+            cpu_us: micros(self.cpu),
+            memory_bytes: self.memory_peak,
+            processes: self.meter.count(),
+        };
+        let is_told = wire::send(control, &Message::Usage(usage)).is_ok();
+        reason.or((!is_told).then_some(EndReason::Cancelled))
     }
 
     /// Kills what is left and adds up what the run spent.
@@ -150,6 +172,8 @@ enum Heard {
     Stop(EndReason),
     /// The program is to get a signal.
     Signal(wire::Signal),
+    /// What was spent so far is to be told.
+    Asked,
 }
 
 /// Waits for the program's end, a word of the server, or `pause`. Returns the word, if there is one.
@@ -175,6 +199,9 @@ fn wait_for_event(
         Ok(0) | Err(_) => Some(Heard::Stop(EndReason::Cancelled)),
         Ok(_) => {
             let byte = u8::from_le_bytes(byte);
+            if byte == ASK_USAGE {
+                return Some(Heard::Asked);
+            }
             Stop::reason(byte).map(Heard::Stop).or(wire::Signal::of(byte).map(Heard::Signal))
         }
     }

@@ -64,6 +64,19 @@ pub struct Ended {
     pub clean: bool,
 }
 
+/// What a run has spent so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// From the program's first instruction, in microseconds.
+    pub wall_us: u64,
+    /// Processor time of the whole tree, in microseconds.
+    pub cpu_us: u64,
+    /// Peak memory of the tree, in bytes.
+    pub memory_bytes: u64,
+    /// Processes that there are now.
+    pub processes: u64,
+}
+
 /// What a reaper says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
@@ -84,6 +97,8 @@ pub enum Message {
     Accepted,
     /// The program was executed.
     Started,
+    /// What the run has spent so far: the server asked.
+    Usage(Usage),
     /// A step of the cell or of the launch failed; nothing of the program ran.
     Failed {
         /// Which step.
@@ -178,6 +193,9 @@ impl Signal {
         Self::ALL.into_iter().find(|it| it.byte() == byte)
     }
 }
+
+/// A question what a run has spent so far: one byte on its control socket.
+pub const ASK_USAGE: u8 = b'u';
 
 /// Most descriptors that go with a message.
 const DESCRIPTORS_MAX: usize = 4;

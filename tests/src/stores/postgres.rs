@@ -57,6 +57,26 @@ impl PostgresServer {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Has it do something in the database `postgres`.
+    pub fn command(&self, statement: &str) {
+        let done = self
+            .home
+            .command(&self.programs.join("psql"))
+            .args(["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--command", statement])
+            .arg(self.url("postgres"))
+            .env("PGOPTIONS", "-c client_min_messages=warning")
+            .status()
+            .unwrap();
+        assert!(done.success(), "psql ended with {done}: {statement}");
+    }
+
+    /// Its processes, as far as it runs.
+    pub fn pids(&self) -> Vec<i32> {
+        let Some(server) = &self.server else { return Vec::new() };
+        let all = children(server.id()).into_iter().chain([server.id()]);
+        all.filter_map(|it| it.try_into().ok()).collect()
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port

@@ -3,8 +3,9 @@ import { useState } from "preact/hooks";
 
 import { age, count, duration, moment, percent, plural, words } from "../lib/format";
 import { Icon } from "../shell/icon";
-import { Latency, Strip } from "./charts";
+import { Latency } from "./latency";
 import type { Executor, Fleet, Guarantee, Isolation } from "./report";
+import { Strip } from "./strip";
 
 const HEALTH = { pass: "Up", warn: "Wants a look", fail: "Down" } as const;
 

@@ -1,12 +1,14 @@
 /** The fleet, as its gateway sees it: how well it is, how fast, and how strongly its runs are isolated. */
 import { useEffect, useMemo, useRef } from "preact/hooks";
 
-import { age, clock, count, duration, moment, plural, words } from "../lib/format";
-import { poll, type Polled } from "../lib/poll";
+import { age, clock, count, durability, duration, moment, plural } from "../lib/format";
+import type { Polled } from "../lib/fresh";
+import { poll } from "../lib/poll";
 import { announce } from "../shell/announce";
+import { Live, useNow } from "../shell/live";
 import { note, place } from "../shell/router";
+import { Tile } from "../shell/tile";
 import { ExecutorCard } from "./executor";
-import { Live, useNow } from "./live";
 import { type Fleet, news, WINDOWS, withPoints } from "./report";
 
 /** The state comes every two seconds, and every fifth time with the points of its history, which are many. */
@@ -44,7 +46,7 @@ export default function FleetPage() {
           <Verdict fleet={fleet} polled={polled} />
         </div>
         <div class="fleet-controls">
-          <Live polled={polled} />
+          <Live polled={polled} what="The fleet's state" />
           <fieldset class="choice">
             <legend class="visually-hidden">How far back</legend>
             {WINDOWS.map((it) => (
@@ -138,12 +140,6 @@ function Contents({ fleet, isStale }: { fleet: Fleet; isStale: boolean }) {
   );
 }
 
-const DURABILITY: Record<string, string> = {
-  power_loss: "survives loss of power",
-  process_crash: "survives a crash",
-  about_a_second: "but for the last second",
-};
-
 function Gateway({ fleet, now }: { fleet: Fleet; now: number }) {
   const { gateway, executors } = fleet;
   const runs = executors.flatMap((it) => it.history.statuses);
@@ -175,8 +171,8 @@ function Gateway({ fleet, now }: { fleet: Fleet; now: number }) {
             <Tile
               name="Job store"
               value={jobs.well ? "Well" : "Fails"}
-              more={jobs.well ? (DURABILITY[jobs.durability] ?? words(jobs.durability)) : "jobs cannot be kept now"}
-              isBad={!jobs.well}
+              more={jobs.well ? durability(jobs.durability) : "jobs cannot be kept now"}
+              tone={jobs.well ? undefined : "fail"}
             />
           </>
         ) : (
@@ -195,14 +191,3 @@ function jobsMore(counts: NonNullable<Fleet["gateway"]["jobs"]>["counts"]): stri
   if (counts.oldestReadyMs && counts.oldestReadyMs > 1000) parts.push(`oldest ${duration(counts.oldestReadyMs)}`);
   return parts.join(" · ");
 }
-
-function Tile({ name, value, more, isBad }: { name: string; value: string; more: string; isBad?: boolean }) {
-  return (
-    <div class="tile">
-      <dt>{name}</dt>
-      <dd class={`tile-value number ${isBad ? "fault" : ""}`}>{value}</dd>
-      <dd class="muted small">{more}</dd>
-    </div>
-  );
-}
-

@@ -1,4 +1,6 @@
 /** What `GET /v1/fleet` says. */
+import { clock, moment } from "../lib/format";
+
 export type Health = "pass" | "warn" | "fail";
 
 export interface Beats {
@@ -96,8 +98,17 @@ export interface Fleet {
   executors: Executor[];
 }
 
+/** What steps are of. */
+export type Frame = Pick<Fleet, "from" | "stepSeconds" | "window">;
+
+/** A time within the window, as short as the window allows. */
+export function timeOf(frame: Frame, index: number): string {
+  const time = (frame.from + index * frame.stepSeconds) * 1000;
+  return frame.window === "24h" || frame.window === "7d" ? moment(time).replace(/:\d\d$/, "") : clock(time);
+}
+
 /** The points of a window, those left out as gaps: one a step, oldest first. */
-export function filled(fleet: Pick<Fleet, "from" | "stepSeconds" | "window">, points: Point[]): (Point | undefined)[] {
+export function filled(fleet: Frame, points: Point[]): (Point | undefined)[] {
   const count = COUNTS[fleet.window] ?? points.length;
   const byTime = new Map(points.map((it) => [it.at, it]));
   return Array.from({ length: count }, (_, index) => byTime.get(fleet.from + index * fleet.stepSeconds));

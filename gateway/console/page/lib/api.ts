@@ -26,6 +26,9 @@ export class Problem extends Error {
   }
 }
 
+/** Refusals of what was brought in place of a key. */
+const WITHOUT_KEY = new Set(["wrong_ticket", "invitation_wrong"]);
+
 /** Sends a request with the tab's key; throws a `Problem` unless it is answered well or with 304. */
 export async function send(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
@@ -39,9 +42,8 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
   }
   if (response.ok || response.status === 304) return response;
   const problem = await problemOf(response);
-  // Neither a run's ticket nor an invitation to a room is a key.
-  const isKeys = problem.code !== "wrong_ticket" && problem.code !== "invitation_wrong";
-  if (problem.status === 401 && isKeys) isKeyWanted.value = true;
+  // A run's ticket is no key, and whoever came to a room by an invitation needs another one.
+  if (problem.status === 401 && !WITHOUT_KEY.has(problem.code)) isKeyWanted.value = true;
   throw problem;
 }
 

@@ -75,3 +75,12 @@ export function count(number: number): string {
 export const words = (name: string): string => name.replaceAll("_", " ");
 
 export const plural = (number: number, one: string, many = `${one}s`): string => `${count(number)} ${number === 1 ? one : many}`;
+
+const DURABILITY: Record<string, string> = {
+  power_loss: "survives loss of power",
+  process_crash: "survives a crash",
+  about_a_second: "but for the last second",
+};
+
+/** What an acknowledged job outlives. */
+export const durability = (name: string): string => DURABILITY[name] ?? words(name);

@@ -64,7 +64,7 @@ const PICTURES: Record<string, string> = {
   svg: "image/svg+xml",
 };
 
-function BroughtBack({ files }: { files: OutputFile[] }) {
+export function BroughtBack({ files }: { files: OutputFile[] }) {
   return (
     <section aria-label="Files that the program left">
       <h3>Files</h3>

@@ -15,10 +15,11 @@ const TITLES: Record<string, string> = {
 };
 const STAGES: Record<Stage, string> = { sent: "Sent", queued: "Queued", compile: "Compiling", run: "Running", over: "Over" };
 
-const titleOf = (status: string) => TITLES[status] ?? words(status);
+export const titleOf = (status: string): string => TITLES[status] ?? words(status);
+export const toneOf = (status: string): "pass" | "warn" | "fail" => TONES[status] ?? "fail";
 
 /** How a program ended, beside its status. */
-function ending(report: Report): string {
+export function ending(report: Pick<Report, "signal" | "exitCode">): string {
   if (report.signal) return report.signal;
   return report.exitCode === null ? "" : `exit code ${report.exitCode}`;
 }
@@ -54,7 +55,7 @@ export function Standing({ run }: { run: Watched | undefined }) {
   const { report } = outcome;
   return (
     <>
-      <span class={`badge badge-${TONES[report.status] ?? "fail"}`}>{titleOf(report.status)}</span>{" "}
+      <span class={`badge badge-${toneOf(report.status)}`}>{titleOf(report.status)}</span>{" "}
       <span class="muted small number">{report.status === "cancelled" ? `after ${duration(report.executionTime * 1000)}` : ending(report)}</span>
     </>
   );

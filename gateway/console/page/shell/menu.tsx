@@ -1,4 +1,5 @@
 /** A button that opens a menu of things to do. */
+import { signal } from "@preact/signals";
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Icon } from "./icon";
@@ -6,10 +7,22 @@ import { Icon } from "./icon";
 export interface MenuItem {
   title: string;
   about?: string;
+  /** Whether it takes something away. */
+  isDangerous?: boolean;
   choose: () => void;
 }
 
-export function Menu({ title, items }: { title: string; items: MenuItem[] }) {
+interface MenuProps {
+  title: string;
+  items: MenuItem[];
+  /** Whether it is one of many, below each other: then the button is small, and the menu opens downwards. */
+  isOfRow?: boolean;
+}
+
+/** How many are open: whatever they are about should stay where it is. */
+export const openMenus = signal(0);
+
+export function Menu({ title, items, isOfRow = false }: MenuProps) {
   const id = useId();
   const host = useRef<HTMLDivElement>(null);
   /** Which item has the focus when the menu opens; none while it is closed. */
@@ -24,11 +37,15 @@ export function Menu({ title, items }: { title: string; items: MenuItem[] }) {
   }, [first]);
   useEffect(() => {
     if (!isOpen) return;
+    openMenus.value += 1;
     const pressed = (event: PointerEvent) => {
       if (!host.current?.contains(event.target as Node)) setFirst(undefined);
     };
     addEventListener("pointerdown", pressed);
-    return () => removeEventListener("pointerdown", pressed);
+    return () => {
+      openMenus.value -= 1;
+      removeEventListener("pointerdown", pressed);
+    };
   }, [isOpen]);
 
   const close = () => {
@@ -50,7 +67,8 @@ export function Menu({ title, items }: { title: string; items: MenuItem[] }) {
     <div class="menu" ref={host}>
       <button
         type="button"
-        class="button small"
+        class={isOfRow ? "icon-button" : "button small"}
+        aria-label={isOfRow ? title : undefined}
         aria-haspopup="menu"
         aria-expanded={isOpen}
         aria-controls={isOpen ? id : undefined}
@@ -61,17 +79,18 @@ export function Menu({ title, items }: { title: string; items: MenuItem[] }) {
           setFirst(it.key === "ArrowDown" ? 0 : -1);
         }}
       >
-        {title}
-        <Icon name="chevron" />
+        {isOfRow ? null : title}
+        <Icon name={isOfRow ? "more" : "chevron"} />
       </button>
       {isOpen ? (
-        <div class="card menu-items" id={id} role="menu" aria-label={title} onKeyDown={move}>
+        <div class={`card menu-items ${isOfRow ? "downwards" : ""}`} id={id} role="menu" aria-label={title} onKeyDown={move}>
           {items.map((it) => (
             <button
               key={it.title}
               type="button"
               role="menuitem"
               tabIndex={-1}
+              class={it.isDangerous ? "fault" : ""}
               onClick={() => {
                 close();
                 it.choose();

@@ -3,7 +3,7 @@
  *
  *   node tests/browser/pictures.mjs URL FOLDER
  *
- * Run it against a fleet that has done something, and that keeps rooms.
+ * Run it against a fleet that has done something, and that keeps rooms, and jobs of which one at least has a result.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -39,6 +39,28 @@ const PLACES = [
       await page.locator(".results").waitFor();
     },
   },
+  { name: "jobs", path: "/jobs", ready: async (page) => page.locator(".job-table, .notice").first().waitFor() },
+  { name: "jobs-dead", path: "/jobs?state=dead", ready: async (page) => page.locator(".job-table, .notice").first().waitFor() },
+  {
+    name: "job",
+    path: "/jobs?state=succeeded",
+    ready: async (page) => {
+      await page.locator(".cell-job a").first().click();
+      await page.locator(".result-facts").waitFor();
+      await page.locator(".code-text").waitFor();
+    },
+  },
+  {
+    name: "job-again",
+    path: "/jobs?state=succeeded",
+    ready: async (page) => {
+      await page.locator(".cell-job a").first().click();
+      await page.getByRole("button", { name: "Run it again exactly" }).click();
+      await page.locator(".again-facts").waitFor();
+    },
+  },
+  { name: "workers", path: "/jobs/workers", ready: async (page) => page.locator(".worker, .notice").first().waitFor() },
+  { name: "callbacks", path: "/jobs/callbacks", ready: async (page) => page.locator(".callbacks, .notice").first().waitFor() },
   { name: "nowhere", path: "/no/such/place", ready: async (page) => page.locator("h1").waitFor() },
 ];
 

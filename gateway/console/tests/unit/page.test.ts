@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 
-import { decadesOf } from "../../page/fleet/charts";
+import { decadesOf } from "../../page/fleet/plot";
 import { beatOf, type Fleet, filled, news, withPoints } from "../../page/fleet/report";
 import { age, bytes, duration, percent } from "../../page/lib/format";
-import { pause } from "../../page/lib/poll";
+import { pause } from "../../page/lib/fresh";
 import { match } from "../../page/shell/router";
 
 describe("numbers for people", () => {

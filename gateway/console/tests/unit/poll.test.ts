@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 
-import { poll, type Polled } from "../../page/lib/poll";
+import type { Polled } from "../../page/lib/fresh";
+import { poll } from "../../page/lib/poll";
 
 /** What the gateway answers next, and what it was asked. The rest of the network is left out. */
 let answer: () => Response;
@@ -86,4 +87,17 @@ it("does not ask again with a key that was refused", async () => {
   expect(it.state.value).toBe("refused");
   await vi.advanceTimersByTimeAsync(60_000);
   expect(asked).toHaveLength(1);
+});
+
+it("waits while somebody holds on to what is shown, and asks at once afterwards", async () => {
+  let isHeld = false;
+  answer = () => Response.json({ n: asked.length });
+  polled = poll<{ n: number }>(() => "/path", 1000, () => isHeld);
+  await vi.advanceTimersByTimeAsync(0);
+  isHeld = true;
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect([asked.length, polled.state.value]).toEqual([1, "paused"]);
+  isHeld = false;
+  await vi.advanceTimersByTimeAsync(500);
+  expect([asked.length, polled.state.value]).toEqual([2, "live"]);
 });

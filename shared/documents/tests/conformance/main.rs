@@ -11,6 +11,7 @@
 mod files;
 mod invitations;
 mod postgres;
+mod redis;
 mod rooms;
 mod snippets;
 

@@ -13,23 +13,23 @@ use yrs::{
     Array as _, Doc, GetString as _, Out as Value, ReadTxn as _, Text as _, Transact as _, Update,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const STEP_2: &[u8] = &[0, 1];
 const UPDATE: &[u8] = &[0, 2];
 
 /// Somebody with a document of its own.
-struct Client {
+pub(crate) struct Client {
     member: Member,
     doc: Doc,
 }
 
-fn terms(limits: Limits) -> Terms {
+pub(crate) fn terms(limits: Limits) -> Terms {
     let ttl = SignedDuration::from_hours(1);
     Terms { bounds: documents::Bounds::default(), limits, ttl, snippet_ttl: ttl }
 }
 
-async fn open(url: &str) -> Rooms {
-    Rooms::open(url, terms(Limits::default())).await.unwrap()
+pub(crate) async fn open(url: &str) -> Rooms {
+    Rooms::open(url, None, terms(Limits::default())).await.unwrap()
 }
 
 async fn alone() -> (Rooms, String, TempDir) {
@@ -38,7 +38,7 @@ async fn alone() -> (Rooms, String, TempDir) {
     (open(&url).await, url, directory)
 }
 
-async fn made(rooms: &Rooms) -> documents::RoomId {
+pub(crate) async fn made(rooms: &Rooms) -> documents::RoomId {
     rooms.create(None, Visibility::Private, "ann".to_owned()).await.unwrap().unwrap().id
 }
 
@@ -48,7 +48,7 @@ fn message(head: &[u8], body: &[u8]) -> Bytes {
     [head, &[u8::try_from(body.len()).unwrap()], body].concat().into()
 }
 
-async fn enter(rooms: &Rooms, id: &documents::RoomId) -> Client {
+pub(crate) async fn enter(rooms: &Rooms, id: &documents::RoomId) -> Client {
     let member = rooms.join(id, Role::Editor).await.unwrap();
     let client = Client { member, doc: Doc::new() };
     client.member.send(message(&[0, 0], &[0])).await;
@@ -56,7 +56,7 @@ async fn enter(rooms: &Rooms, id: &documents::RoomId) -> Client {
 }
 
 impl Client {
-    async fn write(&self, text: &str) {
+    pub(crate) async fn write(&self, text: &str) {
         let before = self.doc.transact().state_vector();
         self.doc.get_or_insert_text("t").push(&mut self.doc.transact_mut(), text);
         let update = self.doc.transact().encode_diff_v1(&before);
@@ -84,7 +84,7 @@ impl Client {
         timeout(PATIENCE, read).await.expect("it comes")
     }
 
-    async fn reads(&self, text: &str) {
+    pub(crate) async fn reads(&self, text: &str) {
         let wanted = self.doc.get_or_insert_text("t");
         self.until(|doc| wanted.get_string(&doc.transact()) == text).await.unwrap();
     }
@@ -114,7 +114,7 @@ async fn a_room_that_nobody_is_in_leaves_memory_and_comes_back() {
     let (_, url, directory) = alone().await;
     let idle_time = Duration::from_millis(20);
     let limits = Limits { idle_time, quiet_time: idle_time, ..Limits::default() };
-    let rooms = Rooms::open(&url, terms(limits)).await.unwrap();
+    let rooms = Rooms::open(&url, None, terms(limits)).await.unwrap();
     let id = made(&rooms).await;
     let ann = enter(&rooms, &id).await;
     ann.write("hello").await;

@@ -8,8 +8,8 @@ use sqlx::{PgPool, Postgres, QueryBuilder, Row as _};
 use super::place::{Bytes, Fault, bytes, clock, count, id, limit as bound, time, token};
 use crate::lane;
 use crate::{
-    Attempt, Filter, Held, Job, JobId, Lane, LaneStats, Lease, Page, Priority, QueueStats, State,
-    StoredResult, Timestamp,
+    Attempt, Counts, Filter, Held, Job, JobId, Lane, LaneStats, Lease, Page, Priority, QueueStats,
+    State, StoredResult, Timestamp,
 };
 
 macro_rules! columns {
@@ -71,6 +71,12 @@ async fn position(pool: &PgPool, id: JobId) -> Result<u64, Fault> {
     };
     let (before, all): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok(count(if before < most { before } else { all.max(before) }))
+}
+
+/// The body of a job.
+pub(super) async fn body(pool: &PgPool, id: JobId) -> Result<Option<Vec<u8>>, Fault> {
+    let find = "SELECT body FROM bodies WHERE number = (SELECT number FROM jobs WHERE id = $1)";
+    Ok(sqlx::query_scalar(find).bind(bytes(id)).fetch_optional(pool).await?)
 }
 
 /// The result of a job.
@@ -147,6 +153,10 @@ pub(super) async fn list(
         find.push(" AND starts_with(language || chr(31), ").push_bind(lane::prefix(language));
         find.push(")");
     }
+    if let Some(queue) = &filter.queue {
+        find.push(" AND coalesce(nullif(split_part(language, chr(31), 2), ''), 'default') = ");
+        find.push_bind(queue);
+    }
     if let Some(since) = filter.since {
         find.push(" AND created_at >= ").push_bind(since.0);
     }
@@ -161,6 +171,20 @@ pub(super) async fn list(
     let jobs = kept.iter().map(read).collect::<sqlx::Result<_>>()?;
     let last = kept.last().filter(|_| has_more);
     Ok(Page { jobs, next: last.map(|row| row.try_get("number")).transpose()? })
+}
+
+/// How many jobs there are in each state.
+pub(super) async fn counts(pool: &PgPool, caller: Option<&str>) -> Result<Counts, Fault> {
+    let find = match caller {
+        Some(_) => "SELECT state, jobs FROM counts WHERE caller = $1",
+        None => "SELECT state, sum(jobs)::bigint FROM totals GROUP BY state",
+    };
+    let mut find = sqlx::query_as(find);
+    if let Some(caller) = caller {
+        find = find.bind(caller);
+    }
+    let found: Vec<(String, i64)> = find.fetch_all(pool).await?;
+    Ok(Counts::of(found.iter().map(|(state, jobs)| (state.as_str(), count(*jobs)))))
 }
 
 /// What waits and what goes on; by the database's clock, if there is no other.

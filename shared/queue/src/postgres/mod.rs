@@ -37,10 +37,10 @@ use self::place::{Fault, Place};
 use self::writer::Writer;
 use crate::store::CallbackOutcome;
 use crate::{
-    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId, JobStore, Lane,
-    Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept,
-    Wakes,
+    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Counts,
+    Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId,
+    JobStore, Lane, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
+    StoredResult, Swept, Wakes,
 };
 
 /// How long anybody waits for what only has to be looked up.
@@ -229,6 +229,10 @@ impl JobStore for PostgresStore {
         look(look::job(&self.readers, id))
     }
 
+    fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+        look(look::body(&self.readers, id))
+    }
+
     fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>> {
         look(look::result(&self.readers, id))
     }
@@ -246,9 +250,15 @@ impl JobStore for PostgresStore {
         let filter = Filter {
             caller: filter.caller.map(plain),
             language: filter.language.map(plain),
+            queue: filter.queue.map(plain),
             ..filter
         };
         look(async move { look::list(&self.readers, &filter, from, limit).await })
+    }
+
+    fn counts(&self, caller: Option<String>) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        let caller = caller.map(plain);
+        look(async move { look::counts(&self.readers, caller.as_deref()).await })
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>> {

@@ -19,6 +19,7 @@
 -- shares:CALLER                 hash: next turn at the earliest and expected seconds in each language
 -- clock, average                hashes by language: turn of the last job that went out, milliseconds
 -- totals:LANGUAGE, languages    hash: how many jobs there are in each state; those that have any
+-- counts:CALLER                 hash: how many jobs of a caller there are in each state
 -- waiting, waiting_total        hash: scheduled and ready jobs of each caller; of all
 -- key:CALLER:KEY                hash of an idempotency key     keys   by the time of their end
 -- callback:NUMBER               hash: id, caller, url, attempt, due_at, reason
@@ -124,6 +125,7 @@ end
 
 local function count(job, state, by)
   tally(name('totals', job.language), state, by)
+  tally(name('counts', job.caller), state, by)
   if WAITS[state] then
     tally(P .. 'waiting', job.caller, by)
     call('INCRBY', P .. 'waiting_total', by)

@@ -1,9 +1,9 @@
 -- Jobs, the newest first. ARGV[3..10]: at most how many, at most how many to look at, below which
--- number, caller, state, what its lane begins with, since when and before when; what is not asked for is empty, and
--- ARGV[11] tells whether there is a caller. Answers the last number that was looked at, whether there
+-- number, caller, state, what its lane begins with, since when and before when; what is not asked for is empty.
+-- ARGV[11] tells whether there is a caller, and ARGV[12] is a queue or empty. Answers the last number that was looked at, whether there
 -- are more, and the jobs.
 local limit, look_max, from = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local state, language = ARGV[7], ARGV[8]
+local state, language, queue = ARGV[7], ARGV[8], ARGV[12]
 local since, before = tonumber(ARGV[9]), tonumber(ARGV[10])
 local set = ARGV[11] == '1' and name('of', ARGV[6]) or P .. 'all'
 
@@ -48,6 +48,7 @@ while rank < stop and #jobs < limit do
     local known = call('HMGET', job, 'state', 'language')
     local is_wanted = (state == '' or known[1] == state)
       and (language == '' or string.sub(known[2] .. '\31', 1, #language) == language)
+      and (queue == '' or (string.match(known[2], '\31(.*)$') or 'default') == queue)
     if is_wanted then
       jobs[#jobs + 1] = { page[index], call('HGETALL', job) }
     end

@@ -23,8 +23,8 @@ use self::link::Link;
 use self::pack::millis;
 use crate::{
     Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
-    Completion, Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job,
-    JobId, JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
+    Completion, Counts, Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held,
+    Job, JobId, JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
     StoredResult, Swept, Wakes,
 };
 
@@ -76,6 +76,13 @@ impl RedisStore {
     /// A script with what each of them is told.
     fn call(&self, script: &'static Script) -> ScriptInvocation<'static> {
         call(script, &self.clock, self.id)
+    }
+
+    /// The same about a job.
+    fn call_of(&self, script: &'static Script, id: JobId) -> ScriptInvocation<'static> {
+        let mut call = self.call(script);
+        call.arg(&id.as_bytes()[..]);
+        call
     }
 
     /// Does something to jobs, and tells who waits for them.
@@ -201,9 +208,7 @@ impl JobStore for RedisStore {
 
     fn cancel(&self, id: JobId) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::CANCEL);
-            call.arg(&id.as_bytes()[..]);
-            let answer: String = self.link.run(&call).await?;
+            let answer: String = self.link.run(&self.call_of(&scripts::CANCEL, id)).await?;
             self.wakes.tell_of([id]);
             unpack::cancelled(&answer)
         }
@@ -242,8 +247,7 @@ impl JobStore for RedisStore {
 
     fn redrive(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::REDRIVE);
-            call.arg(&id.as_bytes()[..]);
+            let call = self.call_of(&scripts::REDRIVE, id);
             self.change(&call, [id]).await
         }
         .boxed()
@@ -271,20 +275,21 @@ impl JobStore for RedisStore {
 
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::JOB);
-            call.arg(&id.as_bytes()[..]);
-            let found: Option<(unpack::Fields, i64)> = self.link.run(&call).await?;
+            let found: Option<(unpack::Fields, i64)> =
+                self.link.run(&self.call_of(&scripts::JOB, id)).await?;
             let position = |at: i64| u64::try_from(at).ok();
             found.map(|(job, at)| unpack::job(id.as_bytes(), job, position(at))).transpose()
         }
         .boxed()
     }
 
+    fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+        async move { self.link.run(&self.call_of(&scripts::BODY, id)).await }.boxed()
+    }
+
     fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::RESULT);
-            call.arg(&id.as_bytes()[..]);
-            let found: Option<Vec<u8>> = self.link.run(&call).await?;
+            let found: Option<Vec<u8>> = self.link.run(&self.call_of(&scripts::RESULT, id)).await?;
             Ok(found.map(|body| StoredResult { body }))
         }
         .boxed()
@@ -292,9 +297,8 @@ impl JobStore for RedisStore {
 
     fn attempts(&self, id: JobId) -> BoxFuture<'_, Result<Vec<Attempt>, StoreError>> {
         async move {
-            let mut call = self.call(&scripts::ATTEMPTS);
-            call.arg(&id.as_bytes()[..]);
-            let found: Vec<unpack::AttemptAnswer> = self.link.run(&call).await?;
+            let found: Vec<unpack::AttemptAnswer> =
+                self.link.run(&self.call_of(&scripts::ATTEMPTS, id)).await?;
             Ok((1..).zip(found).map(unpack::attempt).collect())
         }
         .boxed()
@@ -315,6 +319,16 @@ impl JobStore for RedisStore {
                 page.next = rest.next;
             }
             Ok(page)
+        }
+        .boxed()
+    }
+
+    fn counts(&self, caller: Option<String>) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        async move {
+            let mut call = self.call(&scripts::COUNTS);
+            call.arg(caller.is_some()).arg(caller.unwrap_or_default());
+            let found: Vec<(String, u64)> = self.link.run(&call).await?;
+            Ok(Counts::of(found.iter().map(|(state, jobs)| (state.as_str(), *jobs))))
         }
         .boxed()
     }

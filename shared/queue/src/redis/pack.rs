@@ -101,12 +101,12 @@ pub(super) fn list(
     filter: &Filter,
     (from, limit, look_max): (Option<i64>, usize, usize),
 ) {
-    let Filter { caller, state, language, since, before } = filter;
+    let Filter { caller, state, language, queue, since, before } = filter;
     call.arg(limit).arg(look_max).arg(maybe(from));
     call.arg(caller.as_deref().unwrap_or_default()).arg(state.map_or("", |it| it.as_str()));
     call.arg(language.as_deref().map(lane::prefix).unwrap_or_default());
     call.arg(maybe(since.map(time))).arg(maybe(before.map(time)));
-    call.arg(caller.is_some());
+    call.arg(caller.is_some()).arg(queue.as_deref().unwrap_or_default());
 }
 
 pub(super) fn outcome(call: &mut Call, number: i64, outcome: &CallbackOutcome) {

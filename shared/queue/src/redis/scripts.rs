@@ -35,9 +35,11 @@ operations! {
     PURGE: " flags=allow-oom" "purge.lua";
     HELD: " flags=no-writes" "held.lua";
     JOB: " flags=no-writes" "job.lua";
+    BODY: " flags=no-writes" "body.lua";
     RESULT: " flags=no-writes" "result.lua";
     ATTEMPTS: " flags=no-writes" "attempts.lua";
     LIST: " flags=no-writes" "list.lua";
+    COUNTS: " flags=no-writes" "counts.lua";
     STATS: " flags=no-writes" "stats.lua";
     DUE_CALLBACKS: " flags=allow-oom" "due_callbacks.lua";
     NOTE_CALLBACK: " flags=allow-oom" "note_callback.lua";

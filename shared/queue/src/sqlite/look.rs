@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use super::Fault;
 use crate::lane;
 use crate::{
-    Attempt, Filter, Held, Job, JobId, Lane, LaneStats, Lease, Page, Priority, QueueStats, State,
-    StoredResult, Timestamp, Token,
+    Attempt, Counts, Filter, Held, Job, JobId, Lane, LaneStats, Lease, Page, Priority, QueueStats,
+    State, StoredResult, Timestamp, Token,
 };
 
 const COLUMNS: &str = "number, id, caller, language, state, reason, priority, attempt, \
@@ -73,6 +73,13 @@ fn position(connection: &Connection, id: JobId) -> Result<u64, Fault> {
     Ok(all.unwrap_or(before).max(before))
 }
 
+/// The body of a job.
+pub(super) fn body(connection: &Connection, id: JobId) -> Result<Option<Vec<u8>>, Fault> {
+    let mut find = connection
+        .prepare_cached("SELECT body FROM bodies JOIN jobs USING (number) WHERE id = ?")?;
+    Ok(find.query_row([id.as_bytes()], |row| row.get(0)).optional()?)
+}
+
 /// The result of a job.
 pub(super) fn result(connection: &Connection, id: JobId) -> Result<Option<StoredResult>, Fault> {
     let mut find = connection
@@ -126,14 +133,19 @@ pub(super) fn list(
     from: Option<i64>,
     limit: usize,
 ) -> Result<Page, Fault> {
-    let Filter { caller, state, language, since, before } = filter;
+    let Filter { caller, state, language, queue, since, before } = filter;
     let lanes = language.as_deref().map(lane::prefix);
-    let wanted: [(&str, Option<Value>); 6] = [
+    let wanted: [(&str, Option<Value>); 7] = [
         ("number < ?", from.map(Value::from)),
         ("caller = ?", caller.clone().map(Value::from)),
         ("state = ?", state.map(|it| Value::from(it.as_str().to_owned()))),
         // Those of the default queue, too.
         ("instr(language || char(31), ?) = 1", lanes.map(Value::from)),
+        (
+            "ifnull(nullif(substr(language, instr(language || char(31), char(31)) + 1), ''), \
+          'default') = ?",
+            queue.clone().map(Value::from),
+        ),
         ("created_at >= ?", since.map(|it| Value::from(it.0))),
         ("created_at < ?", before.map(|it| Value::from(it.0))),
     ];
@@ -153,6 +165,17 @@ pub(super) fn list(
     jobs.truncate(limit);
     let next = jobs.last().map(|(number, _)| *number).filter(|_| has_more);
     Ok(Page { jobs: jobs.into_iter().map(|(_, job)| job).collect(), next })
+}
+
+/// How many jobs there are in each state.
+pub(super) fn counts(connection: &Connection, caller: Option<&str>) -> Result<Counts, Fault> {
+    let mut count = connection.prepare_cached(match caller {
+        Some(_) => "SELECT state, jobs FROM counts WHERE caller = ?",
+        None => "SELECT state, sum(jobs) FROM totals GROUP BY state",
+    })?;
+    let found = count.query_map(params_from_iter(caller), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found: Vec<(String, u64)> = found.collect::<Result<_, _>>()?;
+    Ok(Counts::of(found.iter().map(|(state, jobs)| (state.as_str(), *jobs))))
 }
 
 /// What waits and what goes on.

@@ -27,10 +27,10 @@ use self::reserve::Reserve;
 use self::thread::Thread;
 use crate::store::CallbackOutcome;
 use crate::{
-    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Durability,
-    Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId, JobStore, Lane,
-    Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError, StoredResult, Swept,
-    Timestamp, Wakes,
+    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Counts,
+    Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId,
+    JobStore, Lane, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
+    StoredResult, Swept, Timestamp, Wakes,
 };
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
@@ -305,6 +305,10 @@ impl JobStore for SqliteStore {
         self.read(move |connection| look::job(connection, id))
     }
 
+    fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+        self.read(move |connection| look::body(connection, id))
+    }
+
     fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>> {
         self.read(move |connection| look::result(connection, id))
     }
@@ -320,6 +324,10 @@ impl JobStore for SqliteStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>> {
         self.read(move |connection| look::list(connection, &filter, from, limit))
+    }
+
+    fn counts(&self, caller: Option<String>) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        self.read(move |connection| look::counts(connection, caller.as_deref()))
     }
 
     fn stats(&self) -> BoxFuture<'_, Result<QueueStats, StoreError>> {

@@ -173,11 +173,15 @@ impl Pair {
         let [one, other] = &self.stores;
         let told = [one.store().stats().await.unwrap(), other.store().stats().await.unwrap()];
         assert_eq!(told[0].lanes, told[1].lanes);
+        for caller in [None, Some("1".to_owned()), Some("nobody".to_owned())] {
+            alike!(self, |it| it.store().counts(caller.clone()));
+        }
         let now = one.clock.now();
         let filters = [
             Filter::default(),
             Filter { caller: Some("1".to_owned()), ..Filter::default() },
             Filter { state: Some(State::Ready), ..Filter::default() },
+            Filter { queue: Some(DEFAULT_QUEUE.to_owned()), ..Filter::default() },
             Filter { since: Some(now), ..Filter::default() },
             Filter { before: Some(now), ..Filter::default() },
         ];

@@ -130,7 +130,8 @@ pub(crate) async fn a_position_counts_those_before(fixture: &Fixture) {
 pub(crate) async fn a_queue_is_for_its_own_workers(fixture: &Fixture) {
     let lane = Lane::new("alpha", "large");
     let large = fixture.enqueue(NewJob { lane: lane.clone(), ..job("a") }).await;
-    fixture.enqueue(NewJob { lane: Lane::new("alphabet", "large"), ..job("a") }).await;
+    let other = NewJob { lane: Lane::new("alphabet", "large"), ..job("a") };
+    let other = fixture.enqueue(other).await;
     assert_eq!(fixture.claim("w", 1).await, []);
     let small = fixture.enqueue(job("a")).await;
     assert_eq!(fixture.job(large).await.lane.queue(), "large");
@@ -138,6 +139,13 @@ pub(crate) async fn a_queue_is_for_its_own_workers(fixture: &Fixture) {
     let filter = Filter { language, ..Filter::default() };
     let listed = fixture.store().list(filter, None, 10).await.unwrap().jobs;
     assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), [small, large]);
+    for (queue, expected) in
+        [("large", vec![other, large]), (DEFAULT_QUEUE, vec![small]), ("large2", vec![])]
+    {
+        let filter = Filter { queue: Some(queue.to_owned()), ..Filter::default() };
+        let listed = fixture.store().list(filter, None, 10).await.unwrap().jobs;
+        assert_eq!(listed.iter().map(|it| it.id).collect::<Vec<_>>(), expected, "{queue}");
+    }
     let lanes = vec![lane.clone()];
     let granted = fixture.store().claim(Claim { lanes, ..claim("w", 3) }).await.unwrap();
     let granted: Vec<_> = granted.iter().map(|it| (it.lease.id, &it.lane)).collect();

@@ -14,10 +14,12 @@ pub(crate) async fn what_is_over_goes_after_its_time(fixture: &Fixture) {
     fixture.clock.pass(HOUR / 2);
     fixture.store().purge(100).await.unwrap();
     assert!(fixture.store().result(id).await.unwrap().is_some());
+    assert_eq!(fixture.store().body(id).await.unwrap(), Some(job("a").body));
     fixture.clock.pass(HOUR);
     assert!(fixture.store().purge(100).await.unwrap() > 0);
     assert_eq!(fixture.store().job(id).await.unwrap(), None);
     assert_eq!(fixture.store().result(id).await.unwrap(), None);
+    assert_eq!(fixture.store().body(id).await.unwrap(), None);
     assert_eq!(fixture.store().attempts(id).await.unwrap(), []);
     assert!(fixture.store().job(waits).await.unwrap().is_some());
 }
@@ -65,4 +67,15 @@ pub(crate) async fn counts_are_right_all_the_while(fixture: &Fixture) {
         average_run_ms: Some(100),
     };
     assert_eq!(stats.lanes, [expected]);
+    for (caller, expected) in [
+        (None, vec![("scheduled", 1), ("ready", 2), ("leased", 1), ("succeeded", 1)]),
+        (Some("a"), vec![("ready", 2), ("leased", 1), ("succeeded", 1)]),
+        (Some("b"), vec![("scheduled", 1)]),
+        (Some("c"), vec![]),
+    ] {
+        let counts = fixture.store().counts(caller.map(str::to_owned)).await.unwrap();
+        let some = counts.iter().filter(|(_, jobs)| *jobs > 0);
+        let some: Vec<_> = some.map(|(state, jobs)| (state.as_str(), jobs)).collect();
+        assert_eq!(some, expected, "{caller:?}");
+    }
 }

@@ -355,6 +355,37 @@ const scenarios = {
     nobody.end();
   },
 
+  async outage(fleet) {
+    const room = await fleet.room();
+    const here = await fleet.client(room, { name: "here" }).synced();
+    const there = await fleet.client(room, { name: "there", at: other }).synced();
+    const eve = await fleet.client(room, { name: "eve", at: other }).synced();
+    await here.sees("eve", "here", "there");
+    const typing = scribble([here, there], 150);
+    await pause(500);
+    await ask("kill redis");
+    // Nobody hears of her leaving.
+    eve.end();
+    await pause(1000);
+    await ask("start redis");
+    await typing;
+    await agree([here, there]);
+    await here.sees("here", "there");
+    await there.sees("here", "there");
+    // What was written in between is known soon, also if nobody writes anything later.
+    await ask("kill redis");
+    here.write("from here ", 0);
+    there.write(" from there");
+    there.provider.awareness.setLocalStateField("user", { name: "moved" });
+    await fleet.saved(room);
+    equal(here.text.toString() === there.text.toString(), false, "they are apart");
+    await ask("start redis");
+    const text = await agree([here, there]);
+    equal(/^from here .* from there$/s.test(text), true, "nothing is lost");
+    await here.sees("here", "moved");
+    await (await fleet.client(room, { at: other }).synced()).reads(text);
+  },
+
   async shared(fleet) {
     const room = await fleet.room();
     const here = await fleet.client(room, { name: "here" }).synced();

@@ -2,8 +2,8 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import { clock } from "../lib/format";
-import type { Polled, State } from "../lib/poll";
-import { announce } from "../shell/announce";
+import type { Polled, State } from "../lib/fresh";
+import { announce } from "./announce";
 
 const TEXTS: Record<State, string> = {
   connecting: "Connecting",
@@ -14,7 +14,7 @@ const TEXTS: Record<State, string> = {
   refused: "Needs a key",
 };
 
-export function Live<T>({ polled }: { polled: Polled<T> }) {
+export function Live<T>({ polled, what }: { polled: Polled<T>; what: string }) {
   const state = polled.state.value;
   const at = polled.at.value;
   const before = useRef(state);
@@ -22,7 +22,7 @@ export function Live<T>({ polled }: { polled: Polled<T> }) {
   const text = state === "stale" && at ? `Stale since ${clock(at)}` : TEXTS[state];
   useEffect(() => {
     const isNews = before.current !== state && (state === "stale" || (before.current === "stale" && state === "live"));
-    if (isNews) announce(state === "stale" ? "The fleet's state is stale: the gateway does not answer" : "The fleet's state is live again");
+    if (isNews) announce(state === "stale" ? `${what} is stale: the gateway does not answer` : `${what} is live again`);
     before.current = state;
   }, [state]);
   return (

@@ -1,0 +1,2 @@
+-- What is run. ARGV[3]: which job.
+return call('GET', of('body', ARGV[3]))

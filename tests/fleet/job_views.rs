@@ -1,0 +1,73 @@
+//! What is told of a job: to whom, and while it waits.
+
+use serde_json::{Value, json};
+use tests::client;
+
+use crate::faults::gateway;
+use crate::jobs::{keeper, program, submit, submitted};
+use crate::languages::start;
+use crate::target::whole;
+
+/// Two keys that submit, and an operator's.
+const SAM: &str = "sam-0123456789abcdef";
+const TOM: &str = "tom-0123456789abcdef";
+const ADA: &str = "ada-0123456789abcdef";
+
+#[tokio::test]
+async fn a_job_is_told_of_to_its_caller_and_to_operators() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let keys = format!("sam:{SAM},tom:{TOM},ada:{ADA} role=admin");
+    let settings = [("GATEWAY_KEYS", keys.as_str()), ("GATEWAY_STORE_URL", &store)];
+    let gateway = gateway(&[("python", &python)], &settings).await;
+    let ask =
+        async |path: &str, key: &str| whole(client().get(gateway.url(path)).bearer_auth(key)).await;
+    let job = submit(&gateway, &program("print(1)"), &[("x-api-key", SAM)]).await.body;
+    let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+    let submission = format!("{path}/submission");
+    for key in [SAM, ADA] {
+        assert_eq!(ask(&path, key).await.body["caller"], "sam");
+        assert_eq!(ask(&submission, key).await.body, program("print(1)"));
+    }
+    ask(&submission, TOM).await.is_problem(404, "no_job").unwrap();
+
+    let count = async |query: &str, key: &str| {
+        let list = ask(&format!("/v1/jobs?counts=true&{query}"), key).await.body;
+        let counts = list["counts"].as_object().unwrap().values();
+        counts.map(|it| it.as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((count("", SAM).await, count("", TOM).await), (1, 0));
+    assert_eq!((count("caller=sam", ADA).await, count("caller=*", ADA).await), (1, 1));
+    assert_eq!((count("caller=tom", ADA).await, count("state=dead", SAM).await), (0, 1));
+    ask("/v1/jobs?counts=true&caller=*", TOM).await.is_problem(403, "forbidden").unwrap();
+    assert_eq!(ask("/v1/jobs", SAM).await.body["counts"], json!(null), "it was not asked for");
+}
+
+#[tokio::test]
+async fn who_follows_a_job_that_waits_hears_how_it_comes_up() {
+    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = keeper(&[("python", &python)], &directory).await;
+    let mut last = String::new();
+    for _ in 0..3 {
+        last = submitted(&gateway, &program("import time\ntime.sleep(4)")).await;
+    }
+    let events = client().get(gateway.url(&format!("/v1/jobs/{last}/events"))).send().await;
+    let events = events.unwrap().text().await.unwrap();
+    let events = events.lines().filter_map(|it| it.strip_prefix("data: "));
+    let events = events.map(|it| serde_json::from_str::<Value>(it).unwrap());
+    let mut told: Vec<(String, Option<u64>)> = events
+        .map(|it| (it["state"].as_str().unwrap().to_owned(), it["position"].as_u64()))
+        .collect();
+    told.dedup();
+    let state = |state: &str, place| (state.to_owned(), place);
+    let expected = [
+        state("ready", Some(1)),
+        state("ready", Some(0)),
+        state("leased", None),
+        state("succeeded", None),
+    ];
+    // It may have been heard of before the first one was started.
+    assert!(told.ends_with(&expected), "{told:?}");
+}
