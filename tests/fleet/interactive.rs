@@ -11,9 +11,9 @@ use crate::checks::{Checks, eventually, same, short};
 use crate::connections::{is_gone, is_there, slots_are_free, word};
 use crate::faults::gateway;
 use crate::languages::start;
-use crate::run_access;
 use crate::target::whole;
 use crate::viewer::{Viewer, begin, bytes_of, get, interactive, join, place, post, report};
+use crate::{run_access, run_stats};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -59,13 +59,6 @@ for number in range(300):
     print(number, 'ä€😀' * 8, flush=True)
     time.sleep(0.004)";
 
-/// Keeps a processor busy and memory taken, and has a child.
-const SPENDS: &str = "import os, time
-taken = bytearray(b'x') * (40 << 20)
-if os.fork() == 0: time.sleep(60)
-print('ready', flush=True)
-while True: sum(range(1000))";
-
 /// Prints more than any connection holds by itself, escaped.
 const FLOODS: &str = "import os
 for stream in (1, 2):
@@ -95,7 +88,7 @@ async fn people_take_part_in_runs() {
     checks.add("viewers see the same, and those who look cannot type", viewers(&server));
     checks.add("a viewer that does not read is cut off and comes back", slow(&server));
     checks.add("events end, and say when to stay away", events(&server));
-    checks.add("what a run spends is told while it does", spends(&server));
+    checks.add("what a run spends is told while it does", run_stats::told(&server));
     checks.add("a run that nobody looks at is stopped", abandoned(&server));
     checks.add("a run is stopped by its caller", stopped(&server));
     checks.add("a key gives the same run, and a wait its report", keys(&server));
@@ -332,44 +325,6 @@ async fn events(server: &Server) -> Result<()> {
     same("the status for who knows all", &known.status().as_u16(), &204)?;
     let since = get(server, &format!("{path}&since={last}")).await;
     same("the same by the address", &since.status, &204)
-}
-
-async fn spends(server: &Server) -> Result<()> {
-    let run = begin(server, &interactive(SPENDS)).await?;
-    let streamed = client().get(server.url(&place(&run, "events", "viewTicket"))).send().await?;
-    let streamed = tokio::spawn(streamed.text());
-    let mut viewer = join(server, &run).await?;
-    viewer.until_printed("ready").await?;
-    let number = |stats: &Value, name: &str| stats[name].as_f64().unwrap_or_default();
-    let mut before = viewer.until("stats").await?;
-    // A busy machine gives it little time.
-    while number(&before, "cpuTime") < 0.3 {
-        let stats = viewer.until("stats").await?;
-        for name in ["executionTime", "cpuTime", "memoryUsed"] {
-            ensure!(number(&stats, name) >= number(&before, name), "{before} and then {stats}");
-        }
-        ensure!(number(&stats, "executionTime") > number(&before, "executionTime"), "{stats}");
-        before = stats;
-    }
-    ensure!(number(&before, "memoryUsed") > f64::from(40 << 20), "{before}");
-    same("the processes", &before["processes"], &json!(2))?;
-    ensure!(before["seq"].is_null(), "{before} is in the log");
-    // Whoever comes back is told of it, and of no event twice; whoever is new, of each once.
-    let (last, path) = (viewer.last(), place(&run, "ws", "ticket"));
-    let shown = get(server, &place(&run, "self", "ticket")).await.body;
-    same("the last event", &shown["lastSeq"], &json!(last))?;
-    let mut back = Viewer::open(server, &format!("{path}&since={last}")).await?;
-    same("what comes first", &back.next().await?.unwrap_or_default()["t"], &json!("stats"))?;
-    same("the events", &back.events, &Vec::new())?;
-    back.say(json!({"t": "signal", "name": "KILL"})).await?;
-    let report = report(&mut back).await?;
-    for name in ["executionTime", "cpuTime", "memoryUsed"] {
-        ensure!(number(&report, name) >= number(&before, name), "{before} and then {report}");
-    }
-    let streamed = streamed.await??;
-    ensure!(streamed.contains("\n\nevent: stats\ndata: {\"t\":\"stats\","), "{streamed}");
-    let numbered = u64::try_from(streamed.matches("\nid: ").count())?;
-    same("the numbered events", &numbered, &back.last())
 }
 
 async fn abandoned(server: &Server) -> Result<()> {

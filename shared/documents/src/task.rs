@@ -1,6 +1,8 @@
 //! The task of one room: it does what connections order one after another, and has what changes
 //! written. It ends when nobody has been there for a while and everything is written.
 
+mod others;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::awareness::Speaker;
 use crate::bus::{Bus, ServerId, Word};
-use crate::document::{Document, NOTHING, Refused};
+use crate::document::{Document, Refused};
 use crate::limits::{Close, Limits};
 use crate::order::{Order, RoomState};
 use crate::room::{Room, Taken};
@@ -192,28 +194,6 @@ impl Task {
         self.saver.add(news.updates, Instant::now());
     }
 
-    /// Tells other servers of clients here, each by itself: a word has a bound.
-    fn say_clients(&self, clients: &[u64]) {
-        for client in clients {
-            let said = self.room.awareness().tell_of(&[*client]);
-            self.say(Word::Awareness(said.into()));
-        }
-    }
-
-    /// Asks other servers for what is not here.
-    fn ask(&self) {
-        self.say(Word::WhoIsThere);
-        if let Ok(state) = self.room.document().state_vector() {
-            self.say(Word::Step1(state.into()));
-        }
-    }
-
-    fn say(&self, word: Word) {
-        if let Some(bus) = &self.means.bus {
-            bus.say(&self.id, word);
-        }
-    }
-
     async fn act(&mut self, order: Order) -> Option<End> {
         let now = Instant::now();
         match order {
@@ -264,53 +244,6 @@ impl Task {
             _ => self.idle_since = None,
         }
         None
-    }
-
-    async fn hear(&mut self, server: ServerId, word: &Word) -> Result<(), Close> {
-        match word {
-            Word::Written(number) if *number > self.number => self.note_behind(),
-            Word::Written(_) => {}
-            Word::Update(update) => {
-                self.tellers.insert(server);
-                if self.room.merge(update) == Err(Refused::Broken) {
-                    return self.mend().await;
-                }
-            }
-            Word::Step1(state) => {
-                if let Ok(Some(update)) = self.room.document().news_to(state) {
-                    self.say(Word::Update(update.into()));
-                }
-            }
-            Word::Awareness(said) => self.room.hear_there(server.0, said),
-            Word::WhoIsThere => self.say_clients(&self.room.awareness().all_here()),
-            Word::ServerLeft => {
-                self.room.end_of(Speaker::There(server.0));
-                if self.tellers.remove(&server) {
-                    self.keep_hearsay().await;
-                }
-            }
-            Word::Deleted => return Err(Close::Deleted),
-        }
-        Ok(())
-    }
-
-    /// Has written what the store has not, if anything: a server told of it, and is gone.
-    async fn keep_hearsay(&mut self) {
-        let loaded = self.means.store.load(self.id.clone(), 0, Timestamp::now()).await;
-        let kept = loaded.ok().flatten().and_then(|it| {
-            let updates: Vec<Bytes> = it.snapshot.into_iter().chain(it.updates).collect();
-            Document::load(&updates).ok()?.0.state_vector().ok()
-        });
-        // All of it, if that cannot be known.
-        let kept = kept.unwrap_or_else(|| NOTHING.to_vec());
-        if let Ok(Some(update)) = self.room.document().news_to(&kept) {
-            self.saver.add(vec![update.into()], Instant::now());
-        }
-    }
-
-    /// Others may have written what is not here.
-    fn note_behind(&mut self) {
-        self.behind_at.get_or_insert_with(Instant::now);
     }
 
     /// Makes the document anew of what is written and what waits to be.

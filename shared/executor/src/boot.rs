@@ -49,13 +49,10 @@ pub(crate) fn prepare_host(
     let isolation = isolation_report(&probe, &spec, settings)?;
     let admission = admission(settings, &mut spec, &isolation.guarantees)?;
     let user_switch = mechanisms.user_switch;
-    let search = search(&spec, settings, &state, user_switch)?;
+    let prepared_dir = prepared_dir(settings, &state, user_switch)?;
+    let search = search(&spec, settings, &state, user_switch.then(|| prepared_dir.clone()))?;
     lay_out_support(&language, &spec, &state.join("support"))?;
     let readable = toolchain::matching(&spec.toolchain.readable)?;
-    let prepared_dir = prepared_dir(settings, &state, user_switch);
-    if !spec.prepare.is_empty() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(&prepared_dir)?;
-    }
     let roots = search.toolchains.iter().map(|it| it.root.clone());
     let metrics = Metrics::new(isolation.level);
     let cache = Arc::new(open_cache(settings, &state, &mechanisms, &metrics)?);
@@ -106,6 +103,7 @@ pub(crate) fn prepare_host(
         standing: Standing::default(),
         notes: [admission.notes, search.notes].concat(),
         house_rules: HouseRules::new(spec.modules.as_ref(), &settings.refused_modules)?,
+        _mirrors: search.mirrors,
         spec,
     })
 }
@@ -122,19 +120,16 @@ fn search(
     spec: &RuntimeSpec,
     settings: &Settings,
     state: &StateDir,
-    user_switch: bool,
+    mirror: Option<PathBuf>,
 ) -> anyhow::Result<Search> {
-    if user_switch && !is_public(&state.join("work")) {
+    if mirror.is_some() && !is_public(&state.join("work")) {
         anyhow::bail!(
             "{} is below a private directory, where the users of slots cannot go; set \
              EXECUTOR_STATE_DIR",
             state_parent(settings).display()
         );
     }
-    let places = SearchPlaces {
-        path: search_path(settings),
-        mirror: user_switch.then(|| state.join("mirror")),
-    };
+    let places = SearchPlaces { path: search_path(settings), mirror, name: spec.name.clone() };
     let search = toolchain::search(&spec.toolchain, &places)?;
     anyhow::ensure!(
         !search.toolchains.is_empty(),
@@ -149,7 +144,7 @@ fn search(
 /// What of the host runs see, where they see nothing else: what programs need of a system, `more`,
 /// and what this executor keeps for them.
 fn foundation(state: &StateDir, more: impl Iterator<Item = PathBuf>) -> Foundation {
-    let own = ["cache", "mirror", "support"].map(|name| state.join(name));
+    let own = ["cache", "support"].map(|name| state.join(name));
     Foundation { root: state.join("root"), readable: world::shown(more.chain(own)) }
 }
 
@@ -300,14 +295,26 @@ pub(crate) fn state_parent(settings: &Settings) -> PathBuf {
     host::state_directory()
 }
 
-/// Where prepared toolchains are kept: as the operator wishes, if runs can go there.
-fn prepared_dir(settings: &Settings, state: &StateDir, user_switch: bool) -> PathBuf {
+/// Makes the directory where prepared toolchains are kept: where the operator wishes, if that can be
+/// and runs can go there.
+fn prepared_dir(
+    settings: &Settings,
+    state: &StateDir,
+    user_switch: bool,
+) -> std::io::Result<PathBuf> {
+    let make = |path: &Path| fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
     let wished = &settings.prepared_dir;
-    let unreachable = user_switch && wished.exists() && !is_public(wished);
-    if wished.as_os_str().is_empty() || unreachable {
-        return state.join("prepared");
+    if !wished.as_os_str().is_empty() {
+        match make(wished) {
+            Ok(()) if !user_switch || is_public(wished) => return Ok(wished.clone()),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(directory = %wished.display(), %error, "nothing is kept across starts");
+            }
+        }
     }
-    wished.clone()
+    let own = state.join("prepared");
+    make(&own).map(|()| own)
 }
 
 /// Processors that a run may use at a time.

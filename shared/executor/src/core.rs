@@ -15,6 +15,7 @@ use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
 use crate::messages::Messages;
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::outcome::patterns;
 use crate::pool::Pool;
 use crate::process::OutputBounds;
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) notes: Vec<String>,
     /// What clients' programs are not to import.
     pub(crate) house_rules: HouseRules,
+    /// Toolchains that are laid out again, which stay where they are for as long as this does.
+    pub(crate) _mirrors: Vec<Mirror>,
 }
 
 /// The shortcuts of a language.

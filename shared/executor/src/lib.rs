@@ -81,7 +81,7 @@ fn start(language: Language) -> anyhow::Result<()> {
             let listener = serve::listen(&settings, spec.port)?;
             let core = boot::prepare_host(language, spec, &settings)?;
             actix_web::rt::System::new().block_on(async move {
-                let core = boot::prove_runtimes(core).await?;
+                let core = Box::pin(boot::prove_runtimes(core)).await?;
                 let core = core.prove_warmth(settings.warm).await?;
                 let makers = Makers::start(&core);
                 selftest::at_boot(&core).await?;

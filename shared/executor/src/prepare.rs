@@ -36,7 +36,7 @@ const FILES_BYTES: u64 = 2 << 30;
 const DEPTH_MAX: usize = 32;
 
 /// Marks a directory as finished.
-const COMPLETE: &str = ".complete";
+pub(crate) const COMPLETE: &str = ".complete";
 
 /// What a trusted command printed.
 struct Told {
@@ -217,7 +217,7 @@ impl Core {
 
 /// Whether the directory was finished, by us or by somebody whom we need not distrust. One that
 /// was not, such as after a killed start, is made again.
-fn is_finished(directory: &Path) -> io::Result<bool> {
+pub(crate) fn is_finished(directory: &Path) -> io::Result<bool> {
     let metadata = match fs::symlink_metadata(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata?,

@@ -13,7 +13,7 @@ use regex::Regex;
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::Key;
-use crate::mirror;
+use crate::mirror::{self, Mirror};
 use crate::spec::ToolchainSpec;
 use crate::template::Values;
 
@@ -60,7 +60,9 @@ impl Toolchain {
 pub(crate) struct Search {
     /// The toolchains, the default one first.
     pub(crate) toolchains: Vec<Toolchain>,
-    /// Where copies were made.
+    /// Those that were laid out again, for as long as they are used.
+    pub(crate) mirrors: Vec<Mirror>,
+    /// Where that was done.
     pub(crate) notes: Vec<String>,
     /// Why candidates were passed over.
     pub(crate) passed_over: Vec<String>,
@@ -74,6 +76,8 @@ pub(crate) struct SearchPlaces {
     /// Where a toolchain is laid out again that the users of slots cannot reach; none if runs
     /// have our own user.
     pub(crate) mirror: Option<PathBuf>,
+    /// What directories there begin with.
+    pub(crate) name: String,
 }
 
 /// Searches the toolchains of `spec`.
@@ -82,9 +86,15 @@ pub(crate) fn search(spec: &ToolchainSpec, places: &SearchPlaces) -> anyhow::Res
     let mut seen = BTreeSet::new();
     for candidate in candidates(spec, &places.path)? {
         match inspect(spec, &candidate, places) {
-            Ok((toolchain, note)) => {
-                if seen.insert(toolchain.version.clone()) {
-                    search.notes.extend(note);
+            Ok((toolchain, mirror)) => {
+                let version = &toolchain.version;
+                if seen.insert(version.clone()) {
+                    let note = format!(
+                        "version {version} is below a private directory and was laid out again \
+                         for the users of slots"
+                    );
+                    search.notes.extend(mirror.is_some().then_some(note));
+                    search.mirrors.extend(mirror);
                     search.toolchains.push(toolchain);
                 }
             }
@@ -127,7 +137,7 @@ fn inspect(
     spec: &ToolchainSpec,
     candidate: &Path,
     places: &SearchPlaces,
-) -> anyhow::Result<(Toolchain, Option<String>)> {
+) -> anyhow::Result<(Toolchain, Option<Mirror>)> {
     let told = ask(spec, candidate)?;
     let version = first_group(&spec.version, &told)?
         .ok_or_else(|| anyhow::anyhow!("it does not tell its version"))?;
@@ -230,7 +240,7 @@ fn reachable(
     root: PathBuf,
     executable: PathBuf,
     places: &SearchPlaces,
-) -> anyhow::Result<(PathBuf, PathBuf, Option<String>)> {
+) -> anyhow::Result<(PathBuf, PathBuf, Option<Mirror>)> {
     let Some(mirror_dir) = &places.mirror else { return Ok((root, executable, None)) };
     // A program outside is a shim, and the language says where the real ones are.
     let inside = executable.strip_prefix(&root).map(Path::to_owned).ok();
@@ -238,14 +248,10 @@ fn reachable(
         return Ok((root, executable, None));
     }
     anyhow::ensure!(!spec.mirror.is_empty(), "it is below a private directory");
-    let target = mirror_dir.join(version);
-    mirror::lay_out(&root, &target, &spec.mirror)?;
-    let note = format!(
-        "version {version} is below a private directory and was laid out again for the users of \
-         slots"
-    );
-    let executable = inside.map_or(executable, |inside| target.join(inside));
-    Ok((target, executable, Some(note)))
+    let name = format!("{}-{version}", places.name);
+    let mirror = mirror::lay_out(&root, mirror_dir, &name, &spec.mirror)?;
+    let executable = inside.map_or(executable, |inside| mirror.path.join(inside));
+    Ok((mirror.path.clone(), executable, Some(mirror)))
 }
 
 /// Whether every user can reach `path`.

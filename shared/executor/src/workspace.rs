@@ -38,7 +38,7 @@ impl StateDir {
         fs::set_permissions(path.join("lock"), fs::Permissions::from_mode(0o600))?;
         // Entered by name, never listed: the names of runs are secrets of their own.
         let work = tree::make_directory(directory.as_fd(), "work", 0o711)?;
-        for shared in ["mirror", "root", "support"] {
+        for shared in ["root", "support"] {
             tree::make_directory(directory.as_fd(), shared, 0o755)?;
         }
         // Whoever does not know what a program was compiled from does not know its name in here.

@@ -3,7 +3,8 @@
  *
  *   node tests/browser/pictures.mjs URL FOLDER
  *
- * Run it against a fleet that has done something, and that keeps rooms, and jobs of which one at least has a result.
+ * Run it against a fleet that has done something, and that keeps rooms and jobs, of which one at least has a
+ * result.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
