@@ -92,7 +92,7 @@ impl Foundation {
         let apart = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", apart)?;
         memory_file_system(&self.root, "mode=755,size=1m,nr_inodes=4k")?;
-        for path in self.from_the_top() {
+        for path in self.top_down() {
             self.show(path)?;
         }
         for directory in [WORK, TEMPORARY, OUT, "/dev", SHARED_MEMORY, FILES, "/proc"] {
@@ -108,7 +108,7 @@ impl Foundation {
     }
 
     /// What the tree holds, in an order in which what lies below something else is there already.
-    fn from_the_top(&self) -> Vec<&Path> {
+    fn top_down(&self) -> Vec<&Path> {
         let mut paths: Vec<&Path> = self.readable.iter().map(PathBuf::as_path).collect();
         paths.sort_by_key(|path| path.components().count());
         paths
@@ -133,7 +133,7 @@ impl Foundation {
     fn show_what_is_covered(&self) -> io::Result<()> {
         let own = [WORK, TEMPORARY, OUT, SHARED_MEMORY];
         let is_covered = |path: &&Path| own.iter().any(|place| path.starts_with(place));
-        self.from_the_top().into_iter().filter(is_covered).try_for_each(|path| self.show(path))
+        self.top_down().into_iter().filter(is_covered).try_for_each(|path| self.show(path))
     }
 
     /// As [`Self::show`], up to the first link: makes that, and returns where the rest of the path
