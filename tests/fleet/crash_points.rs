@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Rounds at the same time.
 const AT_ONCE: usize = 3;
 
+/// Where a gateway keeps things. One whose rooms are new is killed at those first.
+const FILES: [&str; 4] = ["jobs.db", "jobs.db-wal", "jobs.db.rooms", "jobs.db.rooms-wal"];
+
 /// The gateway of a directory's store.
 fn gateway_of(directory: &Path) -> ServerBuilder {
     lonely(directory, &[("GATEWAY_WORKERS", "1")])
@@ -68,7 +71,7 @@ impl Stage {
     /// A directory of a round's own.
     fn directory(&self, is_new: bool) -> Result<tempfile::TempDir> {
         let directory = tempfile::tempdir()?;
-        for name in ["jobs.db", "jobs.db-wal"].into_iter().filter(|_| !is_new) {
+        for name in FILES.into_iter().filter(|_| !is_new) {
             let from = self.empty.path().join(name);
             if from.exists() {
                 std::fs::copy(from, directory.path().join(name))?;

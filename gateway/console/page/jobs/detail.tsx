@@ -107,7 +107,7 @@ function Contents({ job, toldAt, follow }: { job: Shown; toldAt: number; follow:
   const other = new URLSearchParams(place.value.search).get("again") ?? undefined;
   return (
     <>
-      <section class="card standing" aria-label="Where it stands">
+      <section class="card job-standing" aria-label="Where it stands">
         <Standing job={job} now={now} toldAt={toldAt} />
         <Actions job={job} submission={submission} entry={entry} follow={follow} />
         <dl class="job-facts">

@@ -98,11 +98,12 @@ async function reads(page, expected, what = "the text") {
 
 /** Presses a key until a text is as it should be: what is typed with a pause takes more than one to undo. */
 async function press(page, keys, expected) {
-  for (let times = 0; times < 20 && (await text(page)) !== expected; times += 1) {
+  for (let found = await text(page); found !== expected; ) {
     await page.keyboard.press(keys);
-    await page.waitForTimeout(100);
+    // Whoever presses again before the last one is seen takes back too much.
+    const before = found;
+    found = await reads(page, (it) => it !== before);
   }
-  await reads(page, expected);
 }
 
 /** Makes a link for a role, as an owner does. */
