@@ -329,7 +329,7 @@ test("a worker is drained and resumed", () =>
     await dialog(page).waitFor({ state: "hidden" });
     await card.getByRole("button", { name: "Drain" }).click();
     await page.getByRole("button", { name: "Drain it" }).click();
-    await card.getByText(/^Drains/).waitFor();
+    await card.getByText(/^Drains:/).waitFor();
     const { workers } = await ask("/v1/workers");
     assert.equal(workers.find((it) => it.id.endsWith(`:${worker}`)).state, "draining");
     await card.getByRole("button", { name: "Resume" }).click();

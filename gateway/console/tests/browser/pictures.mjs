@@ -3,8 +3,7 @@
  *
  *   node tests/browser/pictures.mjs URL FOLDER
  *
- * Run it against a fleet that has done something, and that keeps rooms and jobs, of which one at least has a
- * result.
+ * Run it against a fleet that `seed.mjs` had do something.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -15,24 +14,9 @@ import { launch, NARROW, visit, WIDE } from "./support.mjs";
 const [url = "http://127.0.0.1:8000", folder = "pictures"] = process.argv.slice(2);
 
 const PLACES = [
-  { name: "fleet", path: "/", ready: async (page) => page.locator(".executor").first().waitFor() },
-  {
-    name: "fleet-open",
-    path: "/",
-    ready: async (page) => {
-      await page.locator(".executor .disclose").first().click();
-      await page.locator(".more").waitFor();
-    },
-  },
+  { name: "fleet", path: "/?window=10m", ready: async (page) => page.locator(".executor").first().waitFor() },
   {
     name: "play",
-    path: "/play",
-    ready: async (page) => {
-      await page.locator(".cm-content").waitFor();
-    },
-  },
-  {
-    name: "play-ran",
     path: "/play",
     ready: async (page) => {
       await page.locator(".cm-content").waitFor();
@@ -40,29 +24,17 @@ const PLACES = [
       await page.locator(".results").waitFor();
     },
   },
-  { name: "jobs", path: "/jobs", ready: async (page) => page.locator(".job-table, .notice").first().waitFor() },
-  { name: "jobs-dead", path: "/jobs?state=dead", ready: async (page) => page.locator(".job-table, .notice").first().waitFor() },
+  { name: "jobs", path: "/jobs", ready: async (page) => page.locator(".job-table").waitFor() },
   {
     name: "job",
     path: "/jobs?state=succeeded",
     ready: async (page) => {
-      await page.locator(".cell-job a").first().click();
+      await page.locator(".cell-job a").last().click();
       await page.locator(".result-facts").waitFor();
       await page.locator(".code-text").waitFor();
     },
   },
-  {
-    name: "job-again",
-    path: "/jobs?state=succeeded",
-    ready: async (page) => {
-      await page.locator(".cell-job a").first().click();
-      await page.getByRole("button", { name: "Run it again exactly" }).click();
-      await page.locator(".again-facts").waitFor();
-    },
-  },
-  { name: "workers", path: "/jobs/workers", ready: async (page) => page.locator(".worker, .notice").first().waitFor() },
-  { name: "callbacks", path: "/jobs/callbacks", ready: async (page) => page.locator(".callbacks, .notice").first().waitFor() },
-  { name: "nowhere", path: "/no/such/place", ready: async (page) => page.locator("h1").waitFor() },
+  { name: "workers", path: "/jobs/workers", ready: async (page) => page.locator(".worker").first().waitFor() },
 ];
 
 mkdirSync(folder, { recursive: true });
