@@ -342,7 +342,7 @@ pub(crate) fn state_directory(server: &Server) -> PathBuf {
 fn possessions(server: &Server) -> Vec<(PathBuf, u32)> {
     use std::os::unix::fs::PermissionsExt as _;
     let state = state_directory(server);
-    let names = [".", "work", "cache", "mirror", "support", "lock"].map(|it| state.join(it));
+    let names = [".", "work", "cache", "support", "lock"].map(|it| state.join(it));
     let found = names.into_iter().filter_map(|path| {
         let mode = path.metadata().ok()?.permissions().mode();
         Some((path, mode))

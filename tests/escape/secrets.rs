@@ -102,7 +102,7 @@ for path in ("main.py", "secret.txt"):
     attempt(path, lambda: read(os.path.join(VICTIM_DIR, path)))
 attempt("its directory", lambda: os.listdir(VICTIM_DIR))
 attempt("its directory by descriptor", lambda: os.listdir(os.open(VICTIM_DIR, os.O_PATH)))
-for path in (".", "work", "cache", "mirror", "lock"):
+for path in (".", "work", "cache", "lock"):
     full = os.path.join(STATE, path)
     attempt(full, lambda: os.listdir(full) if os.path.isdir(full) else read(full))
 attempt("the directory of runs", lambda: os.listdir("../.."))

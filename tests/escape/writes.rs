@@ -15,7 +15,7 @@ pub(crate) static TABLE: Table = Table {
             r#"
 OWN = ("/tmp", "/dev/shm") if NAMESPACED else ()
 NEW = [os.path.join(place, "flotilla-escape") for place in (
-    DROP, STATE, STATE + "/work", STATE + "/cache", STATE + "/support", STATE + "/mirror", PREPARED, VICTIM_DIR,
+    DROP, STATE, STATE + "/work", STATE + "/cache", STATE + "/support", PREPARED, VICTIM_DIR,
     "..", "../..", "/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run", "/run/lock", "/etc", "/usr/bin",
     "/usr/lib", "/var/lib", "/", "/proc", "/sys/fs/cgroup", "/root", "/home", "/opt") if place not in OWN]
 for path in NEW:
