@@ -85,19 +85,19 @@ pub(crate) fn search(spec: &ToolchainSpec, places: &SearchPlaces) -> anyhow::Res
     let mut search = Search::default();
     let mut seen = BTreeSet::new();
     for candidate in candidates(spec, &places.path)? {
-        match inspect(spec, &candidate, places) {
-            Ok((toolchain, mirror)) => {
+        match inspect(spec, &candidate, places, &seen) {
+            Ok(Some((toolchain, mirror))) => {
                 let version = &toolchain.version;
-                if seen.insert(version.clone()) {
-                    let note = format!(
-                        "version {version} is below a private directory and was laid out again \
-                         for the users of slots"
-                    );
-                    search.notes.extend(mirror.is_some().then_some(note));
-                    search.mirrors.extend(mirror);
-                    search.toolchains.push(toolchain);
-                }
+                seen.insert(version.clone());
+                let note = format!(
+                    "version {version} is below a private directory and was laid out again for \
+                     the users of slots"
+                );
+                search.notes.extend(mirror.is_some().then_some(note));
+                search.mirrors.extend(mirror);
+                search.toolchains.push(toolchain);
             }
+            Ok(None) => {}
             Err(error) => {
                 let name = candidate.file_name().unwrap_or_default().to_string_lossy();
                 tracing::info!(candidate = %candidate.display(), %error, "passed over a toolchain");
@@ -133,15 +133,21 @@ fn candidates(spec: &ToolchainSpec, path: &[PathBuf]) -> anyhow::Result<Vec<Path
     Ok(found)
 }
 
+/// What a candidate is, unless its version is one of those `seen`: the first one wins, and no other is
+/// laid out.
 fn inspect(
     spec: &ToolchainSpec,
     candidate: &Path,
     places: &SearchPlaces,
-) -> anyhow::Result<(Toolchain, Option<Mirror>)> {
+    seen: &BTreeSet<String>,
+) -> anyhow::Result<Option<(Toolchain, Option<Mirror>)>> {
     let told = ask(spec, candidate)?;
     let version = first_group(&spec.version, &told)?
         .ok_or_else(|| anyhow::anyhow!("it does not tell its version"))?;
     check_minimum(spec, &version)?;
+    if seen.contains(&version) {
+        return Ok(None);
+    }
     let executable = match &spec.executable {
         Some(pattern) => PathBuf::from(
             first_group(pattern, &told)?
@@ -158,7 +164,7 @@ fn inspect(
         None => executable.ancestors().nth(2).unwrap_or(Path::new("/")).to_owned(),
     };
     let root = root.canonicalize()?;
-    let (root, executable, note) = reachable(spec, &version, root, executable, places)?;
+    let (root, executable, mirror) = reachable(spec, &version, root, executable, places)?;
     let mut values = Values::default();
     values.set("root", root.to_string_lossy());
     values.set("executable", executable.to_string_lossy());
@@ -176,7 +182,7 @@ fn inspect(
         programs.insert(name.clone(), program);
     }
     let identity = identity(&told, &programs)?;
-    Ok((Toolchain { version, root, programs, found, identity }, note))
+    Ok(Some((Toolchain { version, root, programs, found, identity }, mirror)))
 }
 
 /// A digest of all that a toolchain tells of itself, of its programs, and of the release of the

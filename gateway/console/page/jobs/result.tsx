@@ -4,16 +4,16 @@ import { useEffect, useRef } from "preact/hooks";
 import { bytes, duration } from "../lib/format";
 import { ending, titleOf, toneOf } from "../run/standing";
 import { Log } from "../run/log";
-import { BroughtBack } from "../run/results";
+import { Facts, type Named } from "../run/results";
 import type { CaseReport, Result } from "./report";
 
 export function ResultPane({ result }: { result: Result }) {
   const { compile } = result;
-  const facts: [string, string][] = [
+  const facts: Named[] = [
     ["Run", duration(result.executionTime * 1000)],
     ["Processor", duration(result.cpuTime * 1000)],
     ["Memory", bytes(result.memoryUsed)],
-    ...(compile ? ([["Compile", compile.cached ? "cached" : duration(compile.time * 1000)]] as [string, string][]) : []),
+    ...(compile ? ([["Compile", compile.cached ? "cached" : duration(compile.time * 1000)]] as Named[]) : []),
     ["Start", result.warm ? "warm" : "cold"],
     ["Isolation", result.isolation],
   ];
@@ -28,18 +28,7 @@ export function ResultPane({ result }: { result: Result }) {
       <Output result={result} />
       {result.cases && result.cases.length > 0 ? <Cases cases={result.cases} /> : null}
       <div class="pad result-end">
-        <dl class="result-facts number">
-          {facts.map(([name, value]) => (
-            <div key={name}>
-              <dt class="muted">{name}</dt>
-              <dd>{value}</dd>
-            </div>
-          ))}
-        </dl>
-        {result.outputTruncated || result.errorTruncated ? (
-          <p class="small warn-text">More was written than is kept of a stream; this is its beginning.</p>
-        ) : null}
-        {result.files && result.files.length > 0 ? <BroughtBack files={result.files} /> : null}
+        <Facts facts={facts} report={result} />
       </div>
     </>
   );

@@ -8,7 +8,7 @@ import type { OutputFile, Report } from "./run";
 /** `tookMs` is what whoever began it waited; others did not. */
 export function Results({ report, tookMs }: { report: Report; tookMs?: number | undefined }) {
   const { timings, compile } = report;
-  const facts: [string, string, string?][] = [
+  const facts: Named[] = [
     ["Run", duration(report.executionTime * 1000), "wall clock of the program"],
     ["Processor", duration(report.cpuTime * 1000), "of all its processes"],
     ["Memory", bytes(report.memoryUsed), "at its peak"],
@@ -20,6 +20,17 @@ export function Results({ report, tookMs }: { report: Report; tookMs?: number | 
   return (
     <div class="results">
       <Timeline report={report} />
+      <Facts facts={facts} report={report} />
+    </div>
+  );
+}
+
+export type Named = [name: string, value: string, title?: string];
+
+/** What is told of a run in few words, what is missing of its output, and the files that it left. */
+export function Facts({ facts, report }: { facts: Named[]; report: Pick<Report, "outputTruncated" | "errorTruncated" | "files"> }) {
+  return (
+    <>
       <dl class="result-facts number">
         {facts.map(([name, value, title]) => (
           <div key={name} title={title}>
@@ -32,7 +43,7 @@ export function Results({ report, tookMs }: { report: Report; tookMs?: number | 
         <p class="small warn-text">More was written than is kept of a stream; this is its beginning.</p>
       ) : null}
       {report.files && report.files.length > 0 ? <BroughtBack files={report.files} /> : null}
-    </div>
+    </>
   );
 }
 
@@ -64,7 +75,7 @@ const PICTURES: Record<string, string> = {
   svg: "image/svg+xml",
 };
 
-export function BroughtBack({ files }: { files: OutputFile[] }) {
+function BroughtBack({ files }: { files: OutputFile[] }) {
   return (
     <section aria-label="Files that the program left">
       <h3>Files</h3>
