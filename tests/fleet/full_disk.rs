@@ -15,7 +15,7 @@ use crate::languages::start;
 use crate::player::Player;
 use crate::resources::{SmallDisk, fill};
 use crate::target::{get, whole};
-use crate::workers::{seen, worker};
+use crate::workers::{registered, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What every store says that is full.
@@ -219,8 +219,7 @@ async fn a_full_disk_below_a_worker_s_results_costs_none_of_them() {
     let is_told = async || worker.log().contains("a result is in memory only");
     eventually("the result cannot be kept", PATIENCE, is_told).await.unwrap();
     let gateway = answering(lonely(place, &[]).at(port)).await;
-    let is_back = async || seen(&gateway, "w").await.is_some();
-    eventually("the worker is back", PATIENCE, is_back).await.unwrap();
+    registered(&gateway, "w").await.unwrap();
     let job = ended(&gateway, &id).await;
     assert_eq!((&job["state"], &job["result"]["output"]), (&json!("succeeded"), &json!("done\n")));
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "it ran once: {job}");

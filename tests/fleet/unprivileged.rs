@@ -17,6 +17,7 @@ use crate::queues::{API, KEYS, VM};
 use crate::socket::{PATIENCE, Socket};
 use crate::target::{get, whole};
 use crate::viewer::{begin, interactive, join};
+use crate::workers::registered;
 
 /// A user that is in no list.
 const USER: u32 = 69_999;
@@ -56,7 +57,9 @@ async fn worker(gateway: &Server, directory: &Path) -> Server {
         .set("EXECUTOR_PULL_URL", &gateway.url(""))
         .set("EXECUTOR_WORKER_NAME", "w")
         .set("EXECUTOR_SPOOL_DIR", &directory.join("spool").to_string_lossy());
-    ordinary(builder).start().await
+    let worker = ordinary(builder).start().await;
+    registered(gateway, "w").await.unwrap();
+    worker
 }
 
 /// Whether a server has no more rights than its user.
@@ -102,6 +105,7 @@ async fn jobs_outlive_whoever_is_killed() {
     let job = ended(&second, &id).await;
     assert_eq!((&job["state"], &job["result"]["output"]), (&json!("succeeded"), &json!("done\n")));
 
+    registered(&second, "w").await.unwrap();
     let id = submitted(&second, &slow).await;
     started(&second, &id).await;
     first_worker.signal(Signal::KILL);

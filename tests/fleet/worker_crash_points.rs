@@ -17,7 +17,7 @@ use crate::languages::start;
 use crate::processes::{kill, spawner_and_reapers, with_word};
 use crate::stopped::{Fate, at_call, can_trace};
 use crate::target::get;
-use crate::workers::{seen, worker};
+use crate::workers::{registered, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -60,11 +60,6 @@ async fn ends_once(gateway: &Server, id: &str, spool: &Path) -> Result<Value> {
     Ok(job)
 }
 
-/// Waits until the worker is known, or its language is not.
-async fn is_seen(gateway: &Server) -> Result<()> {
-    eventually("it registers", PATIENCE, async || seen(gateway, "w").await.is_some()).await
-}
-
 fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect()
@@ -91,7 +86,7 @@ async fn what_a_worker_says_or_hears_may_be_lost() {
         for when in [When::Before, When::After] {
             let (gateway, between, spool) = (&gateway, &between, &spool);
             checks.add(format!("a `{name}` that is lost ({when:?}) costs nothing"), async move {
-                is_seen(gateway).await?;
+                registered(gateway, "w").await?;
                 between.plan(moment(name, when, Deed::Cut));
                 // The poll that is open gives the first, and the one that is lost the second.
                 for _ in 0..2 {
@@ -159,7 +154,7 @@ async fn a_worker_killed_while_it_keeps_a_result_costs_no_job() {
             let words = at_call(call, number, Fate::Killed);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             let victim = caller(between.port(), spool).wrapped(&words).spawn();
-            is_seen(&gateway).await?;
+            registered(&gateway, "w").await?;
             between.plan(moment("complete", When::Before, Deed::Cut));
             let id = submitted(&gateway, &chance()).await;
             between.done().await;

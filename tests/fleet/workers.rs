@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{Server, answering, client, lonely};
 
+use crate::checks::eventually;
 use crate::jobs::{ended, program, started, submitted};
 use crate::languages::start;
 use crate::target::{get, whole};
@@ -22,12 +24,14 @@ pub(crate) async fn worker(
     let url = gateway.url("");
     let own = [("EXECUTOR_PULL_URL", url.as_str()), ("EXECUTOR_WORKER_NAME", name)];
     let worker = start("python", &[&own, settings].concat()).await?;
-    let deadline = Instant::now() + PATIENCE;
-    while seen(gateway, name).await.is_none() {
-        assert!(Instant::now() < deadline, "it does not register:\n{}", worker.log());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    registered(gateway, name).await.unwrap_or_else(|error| panic!("{error}:\n{}", worker.log()));
     Some(worker)
+}
+
+/// Waits until a gateway has heard of a worker. One that started anew may have been told the result
+/// of a job by a worker before that.
+pub(crate) async fn registered(gateway: &Server, name: &str) -> Result<()> {
+    eventually("it registers", PATIENCE, async || seen(gateway, name).await.is_some()).await
 }
 
 /// Two workers, each for one job at a time.
@@ -179,6 +183,7 @@ async fn a_worker_outlives_its_gateway_s_restart() {
     assert_eq!((&job["state"], &job["result"]["output"]), (&json!("succeeded"), &json!("done\n")));
     // What it hands back since the answer to its first beat is lost was not started.
     assert_eq!(job["attempt"], 1, "it ran once: {job}");
+    registered(&second, "w").await.unwrap();
     let next = submitted(&second, &program("print('next')")).await;
     assert_eq!(ended(&second, &next).await["result"]["output"], "next\n");
 }
