@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
 use super::place::{Bytes, Fault, count, id, limit, millis, token, token_bytes};
-use crate::{Claim, Grant, JobId, Lane, Lease, Timestamp, Token};
+use crate::{Claim, Grant, JobId, Lane, Lease, State, Timestamp, Token};
 
 /// One claim in so many takes the lowest priority first: nobody waits for ever.
 const LOWEST_FIRST_EVERY: u64 = 10;
@@ -298,14 +298,14 @@ impl<'a> Claims<'a> {
              $6::text[], $7::bigint[]) \
              AS c (chosen_number, place, new_token, new_worker, new_poll, lease_ms) \
              JOIN jobs ON jobs.number = c.chosen_number \
-             WHERE jobs.number = ANY($2) AND jobs.state = 'ready' FOR UPDATE OF jobs SKIP LOCKED), \
+             WHERE jobs.number = ANY($2) AND jobs.state = $8 FOR UPDATE OF jobs SKIP LOCKED), \
              leased AS (UPDATE jobs SET state = 'leased', token = new_token, leases = leases + 1, \
              attempt = attempt + 1, lease_until = $1 + least(lease_ms, attempt_ms_max), \
              attempt_until = $1 + attempt_ms_max, is_accepted = FALSE, worker = new_worker, \
              poll = new_poll, started_at = $1, start_by = NULL, ready_at = NULL, reason = NULL, \
              version = version + 1 FROM chosen WHERE jobs.number = ANY($2) \
-             AND jobs.number = chosen.number AND jobs.state = 'ready' RETURNING chosen.place, jobs.number, id, token, caller, \
-             language, attempt, attempt_ms_max, leases), \
+             AND jobs.number = chosen.number AND jobs.state = $8 RETURNING chosen.place, \
+             jobs.number, id, token, caller, language, attempt, attempt_ms_max, leases), \
              noted AS (INSERT INTO attempts (number, lease, worker, started_at) \
              SELECT number, leases, new_worker, $1 FROM leased JOIN chosen USING (number)) \
              SELECT leased.*, body FROM leased CROSS JOIN LATERAL \
@@ -318,7 +318,9 @@ impl<'a> Claims<'a> {
             .bind(column!(|it| token_bytes(it.token)))
             .bind(column!(|it| claim(it).map(|it| it.worker.as_str())))
             .bind(column!(|it| claim(it).and_then(|it| it.poll.as_deref())))
-            .bind(column!(|it| claim(it).map(|it| millis(it.lease))));
+            .bind(column!(|it| claim(it).map(|it| millis(it.lease))))
+            // Written there, it would be found by going through an index of all that are ready.
+            .bind(State::Ready.as_str());
         Ok(lease.fetch_all(connection).await?)
     }
 }

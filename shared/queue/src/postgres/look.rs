@@ -60,8 +60,9 @@ async fn position(pool: &PgPool, id: JobId) -> Result<u64, Fault> {
     let find = sqlx::query(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs AS other WHERE other.state = 'ready' \
          AND other.language = own.language \
-         AND (other.rank, other.turn, other.number) < (own.rank, own.turn, own.number) LIMIT $2) \
-         AS before), (SELECT coalesce(sum(jobs), 1)::bigint - 1 FROM totals \
+         AND (other.rank, other.turn, other.number) < (own.rank, own.turn, own.number) \
+         ORDER BY other.rank, other.turn, other.number LIMIT $2) AS before), \
+         (SELECT coalesce(sum(jobs), 1)::bigint - 1 FROM totals \
          WHERE totals.language = own.language AND totals.state = 'ready') \
          FROM jobs AS own WHERE id = $1",
     );

@@ -224,6 +224,45 @@ async fn what_is_acknowledged_outlives_kills_amid_the_work() {
 }
 
 #[tokio::test]
+async fn what_is_done_with_one_job_looks_at_few_others() {
+    const JOBS: i64 = 1_000;
+    const CLAIMS: usize = 200;
+    let url = database().await;
+    let store = open(&url).await;
+    let do_one = async || {
+        for grant in store.claim(claim("w", 1)).await.unwrap() {
+            store.complete(vec![completion(&grant, "{}")]).await.unwrap();
+        }
+        store.sweep(10).await.unwrap();
+        store.purge(10).await.unwrap();
+        store.stats().await.unwrap();
+        let new = job("a");
+        let id = new.id;
+        store.enqueue(vec![new]).await.unwrap();
+        assert!(store.job(id).await.unwrap().unwrap().position.is_some());
+    };
+    // How to find things is settled for good while there is hardly anything.
+    do_one().await;
+    store.enqueue((0..JOBS).map(|_| job("a")).collect()).await.unwrap();
+    for _ in 0..CLAIMS {
+        do_one().await;
+    }
+    drop(store);
+    // What a session has looked at is counted once it has ended.
+    until_some("a session does not end", async || {
+        let others = "SELECT count(*) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        (number(&url, others).await == 0).then_some(())
+    })
+    .await;
+    let looks = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'jobs' \
+                 AND indexrelname <> 'jobs_ready')::bigint \
+                 + (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'jobs')";
+    let looks = number(&url, looks).await;
+    assert!(looks < 50 * JOBS, "{looks} entries were looked at for {CLAIMS} of {JOBS} jobs");
+}
+
+#[tokio::test]
 async fn leases_get_grace_only_when_nobody_swept() {
     for (is_swept, ended) in [(false, 0), (true, 1)] {
         let fixture = Fixture::postgres().await;
