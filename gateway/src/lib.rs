@@ -24,6 +24,7 @@ mod jobs;
 mod listen;
 mod metrics;
 mod openapi;
+mod origin;
 mod rate_limit;
 mod rooms;
 mod routes;

@@ -1,5 +1,5 @@
-//! Whether a page may enter rooms. A browser sends what it has of us with whatever page asks it to,
-//! and other than a request, a WebSocket is not held back by the browser itself.
+//! Whether a page may open a socket here. A browser sends what it has of us with whatever page asks it
+//! to, and other than a request, a WebSocket is not held back by the browser itself.
 
 use actix_web::http::header::{self, HeaderMap};
 
@@ -19,7 +19,7 @@ pub(crate) fn may_call(headers: &HeaderMap, allowed: &[String]) -> bool {
     };
     let is_ours = |host: &str| {
         let bare = |it: &str| it.strip_suffix(port).unwrap_or(it).to_ascii_lowercase();
-        bare(host) == bare(authority)
+        !host.is_empty() && bare(host) == bare(authority)
     };
     host.is_some_and(is_ours)
 }
@@ -42,14 +42,17 @@ mod tests {
     }
 
     #[test]
-    fn only_our_pages_and_those_that_are_named_may_enter() {
+    fn only_our_pages_and_those_that_are_named_may_call() {
         check(None, &[], true);
         check(Some("http://fleet.example:8000"), &[], true);
         check(Some("https://FLEET.example:8000"), &[], true);
         check(Some("http://fleet.example"), &[], false);
         check(Some("https://evil.example"), &[], false);
         check(Some("https://fleet.example:8000.evil.example"), &[], false);
+        check(Some("https://fleet.example:8000"), &[], true);
         check(Some("null"), &[], false);
+        check(Some("null"), &["*"], true);
+        check(Some("https://a.example"), &["https://b.example"], false);
         check(Some("https://other.example"), &["https://other.example"], true);
         check(Some("https://other.example"), &["*"], true);
     }

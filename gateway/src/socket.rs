@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix_http::ws::{self, CloseCode, CloseReason, OpCode, Parser};
 use actix_web::body::{BodyStream, MessageBody as _};
-use actix_web::http::header::{HOST, HeaderMap, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use actix_web::http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::StreamExt as _;
@@ -129,18 +129,6 @@ pub(crate) fn accept(
 fn is_offered(headers: &HeaderMap, protocol: &str) -> bool {
     let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|it| it.to_str().ok());
     offers.flat_map(|it| it.split(',')).any(|it| it.trim() == protocol)
-}
-
-/// Refuses pages that may not call us: to sockets browsers do not apply CORS, and where there are no
-/// keys any page could have its visitors' machines run programs. Who is no browser names no origin.
-pub(crate) fn check_origin(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
-    let Some(origin) = headers.get(ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or_default();
-    let host = headers.get(HOST).and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let named = origin.split_once("://").map_or("", |(_, host)| host);
-    let is_own = !host.is_empty() && named.eq_ignore_ascii_case(host);
-    let is_allowed = allowed.iter().any(|it| it == "*" || it == origin);
-    if is_own || is_allowed { Ok(()) } else { Err(ApiError::ForeignOrigin) }
 }
 
 /// The half that hears.
@@ -331,7 +319,6 @@ mod tests {
     use actix_web::FromRequest as _;
     use actix_web::dev::Payload;
     use actix_web::error::PayloadError;
-    use actix_web::http::header::HeaderValue;
     use actix_web::test::TestRequest;
     use futures::FutureExt as _;
 
@@ -449,27 +436,5 @@ mod tests {
         drop(queue);
         writer.gone().await;
         assert_eq!(writer.send("").await, Err(Lost::Gone));
-    }
-
-    #[test]
-    fn pages_of_other_origins_get_no_socket() {
-        let check = |origin: Option<&'static str>, allowed: &[&str], is_right: bool| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, HeaderValue::from_static("gateway.example:8000"));
-            if let Some(origin) = origin {
-                headers.insert(ORIGIN, HeaderValue::from_static(origin));
-            }
-            let allowed: Vec<String> = allowed.iter().map(|it| (*it).to_owned()).collect();
-            assert_eq!(check_origin(&headers, &allowed).is_ok(), is_right, "{origin:?}");
-        };
-        check(None, &[], true);
-        check(Some("http://gateway.example:8000"), &[], true);
-        check(Some("https://Gateway.example:8000"), &[], true);
-        check(Some("http://gateway.example"), &[], false);
-        check(Some("http://gateway.example:8000.evil"), &[], false);
-        check(Some("https://evil.example"), &["https://a.example"], false);
-        check(Some("https://a.example"), &["https://a.example"], true);
-        check(Some("null"), &[], false);
-        check(Some("null"), &["*"], true);
     }
 }

@@ -24,6 +24,7 @@ use tokio::time::{interval, timeout};
 
 use crate::auth::{Caller, Role};
 use crate::error::ApiError;
+use crate::origin::may_call;
 use crate::rate_limit::{self, Subject};
 use crate::rooms::{self, Presence, RoomError};
 use crate::shared::Shared;
@@ -93,7 +94,7 @@ async fn admit(
     shared: &Shared,
 ) -> Result<(Member, rooms::Present), Close> {
     let headers = request.headers();
-    if !rooms::may_call(headers, &shared.settings.cors_origins) {
+    if !may_call(headers, &shared.settings.cors_origins) {
         return Err(Close::Forbidden);
     }
     let address = address(request, shared);

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 use actix_web::web;
 use actix_web::{HttpRequest, HttpResponse};
 use actix_ws::{
@@ -15,6 +14,7 @@ use actix_ws::{
 
 use super::runs::{Asked, find};
 use crate::error::ApiError;
+use crate::origin::may_call;
 use crate::runs::inlet::BYTES_MAX;
 use crate::runs::log::{Entry, Event};
 use crate::runs::message::{self, Said};
@@ -125,7 +125,7 @@ fn let_in(
     asked: &Asked,
     shared: &Shared,
 ) -> Result<(Arc<Run>, Access, Viewer), End> {
-    if !is_own_origin(request.headers(), &shared.settings.cors_origins) {
+    if !may_call(request.headers(), &shared.settings.cors_origins) {
         return Err(End::WrongOrigin);
     }
     let (run, access) = find(request, id, asked, shared).map_err(|error| match error {
@@ -134,17 +134,6 @@ fn let_in(
     })?;
     let viewer = run.attach().ok_or(End::TooMany)?;
     Ok((run, access, viewer))
-}
-
-/// Whether a page of ours, or one that settings name, opens the connection. Browsers let any page
-/// do that and always tell which; others need not.
-fn is_own_origin(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    let host = headers.get(HOST).and_then(|it| it.to_str().ok());
-    let authority = origin.split_once("://").map(|(_, authority)| authority);
-    let is_ours = authority.is_some() && authority == host;
-    is_ours || allowed.iter().any(|it| it == "*" || it == origin)
 }
 
 /// A name that can be shown to others.
@@ -359,33 +348,7 @@ fn ping(mut session: Session) {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
-
     use super::*;
-
-    #[track_caller]
-    fn check(origin: Option<&'static str>, allowed: &[&str], is_own: bool) {
-        let allowed: Vec<String> = allowed.iter().map(|it| (*it).to_owned()).collect();
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_static("fleet.example:8000"));
-        if let Some(origin) = origin {
-            headers.insert(ORIGIN, HeaderValue::from_static(origin));
-        }
-        assert_eq!(is_own_origin(&headers, &allowed), is_own, "{origin:?}");
-    }
-
-    #[test]
-    fn only_pages_of_ours_and_named_ones_may_connect() {
-        check(None, &[], true);
-        check(Some("http://fleet.example:8000"), &[], true);
-        check(Some("https://fleet.example:8000"), &[], true);
-        check(Some("http://fleet.example"), &[], false);
-        check(Some("http://fleet.example:8000.evil"), &[], false);
-        check(Some("null"), &[], false);
-        check(Some("https://a.example"), &["https://a.example"], true);
-        check(Some("https://b.example"), &["https://a.example"], false);
-        check(Some("https://b.example"), &["*"], true);
-    }
 
     #[test]
     fn a_viewer_may_say_so_much_in_a_second() {

@@ -1,6 +1,5 @@
 //! Rooms, as the gateway has them: where they are kept, who may enter, and from where.
 
-mod origin;
 mod presence;
 mod visitor;
 
@@ -10,7 +9,6 @@ use documents::{Bounds, Close, Limits, Role, RoomId, Rooms, StoreError, Terms};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 
-pub(crate) use origin::may_call;
 pub(crate) use presence::{Presence, Present};
 pub(crate) use visitor::{Visitor, brings_invitation, role_of};
 

@@ -32,10 +32,11 @@ use crate::gate;
 use crate::handlers::execute::body_bytes_max;
 use crate::handlers::worker::key;
 use crate::jobs::Jobs;
+use crate::origin::may_call;
 use crate::rate_limit::{self, Subject};
 use crate::settings::seconds;
 use crate::shared::Shared;
-use crate::socket::{Bounds, Fault, Incoming, Lost, Memory, Reader, Writer, accept, check_origin};
+use crate::socket::{Bounds, Fault, Incoming, Lost, Memory, Reader, Writer, accept};
 
 /// What is spoken here.
 const PROTOCOL: &str = "flotilla.queue.v1";
@@ -126,7 +127,9 @@ pub(crate) async fn open(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (queue, _) = parts(&shared)?;
-    check_origin(request.headers(), &shared.settings.cors_origins)?;
+    if !may_call(request.headers(), &shared.settings.cors_origins) {
+        return Err(ApiError::ForeignOrigin);
+    }
     let caller = request.extensions().get::<Caller>().cloned().ok_or(ApiError::Internal)?;
     let key = key(&request);
     // Whoever brings results may bring large ones.
