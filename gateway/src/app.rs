@@ -21,6 +21,7 @@ use crate::fleet::{Fleet, InvalidFleet, Prober, watch};
 use crate::jobs::{Jobs, Work};
 use crate::listen::{self, ListenError};
 use crate::metrics::Metrics;
+use crate::peers;
 use crate::routes;
 use crate::settings::{Executors, InvalidSettings, Settings, seconds};
 use crate::shared::Shared;
@@ -108,7 +109,9 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     }
     let listener = listen::listen(address)?;
     let address = listener.local_addr().map_err(Reason::Serve)?;
-    let clients = Clients::new(workers(&settings), fleet.needs_tls()).map_err(Reason::Tls)?;
+    let is_far = settings.self_url.as_ref().is_some_and(|it| it.starts_with("https:"));
+    let needs_tls = fleet.needs_tls() || is_far;
+    let clients = Clients::new(workers(&settings), needs_tls).map_err(Reason::Tls)?;
     let jobs = Jobs::open(&settings).await?;
     let rooms = crate::rooms::open(&settings).await?;
     let kept = (jobs, rooms);
@@ -141,6 +144,7 @@ fn look_after(shared: &Arc<Shared>, client: Client) -> JoinSet<()> {
         tasks.spawn(async move {
             tokio::select! {
                 () = rooms.keep_clean() => {}
+                () = peers::announce(&rooms, &shared.own_name, &shared.settings) => {}
                 // Requests are waited for, and people in a room would stay.
                 () = shared.drain.begun() => rooms.drain().await,
             }
@@ -251,6 +255,7 @@ impl Gateway {
             work.end().await;
         }
         if let Some(rooms) = &self.shared.rooms {
+            peers::leave(rooms, &self.shared.own_name, &self.shared.settings).await;
             rooms.drain().await;
         }
         self.tasks.shutdown().await;

@@ -57,6 +57,9 @@ pub(crate) enum ApiError {
     /// There is no such run, or it is somebody else's.
     #[error("there is no such run; it may have been kept for long enough, or a gateway have ended")]
     NoRun,
+    /// The gateway that it is in does not answer.
+    #[error("the gateway that this run is in cannot be reached; try again")]
+    RunOutOfReach,
     /// The ticket is not one of the run's.
     #[error("the ticket is not one of this run's; the answer to `POST /v1/runs` has them")]
     WrongTicket,
@@ -201,6 +204,7 @@ impl ApiError {
             Self::NoStore => (S::SERVICE_UNAVAILABLE, "no_store"),
             Self::NoJob => (S::NOT_FOUND, "no_job"),
             Self::NoRun => (S::NOT_FOUND, "no_run"),
+            Self::RunOutOfReach => (S::BAD_GATEWAY, "run_out_of_reach"),
             Self::WrongTicket => (S::UNAUTHORIZED, "wrong_ticket"),
             Self::ReadOnly => (S::FORBIDDEN, "read_only"),
             Self::RunStopped => (S::CONFLICT, "stopped"),
@@ -304,6 +308,7 @@ impl ApiError {
             | Self::TooManyRuns
             | Self::TooManyViewers
             | Self::Ending
+            | Self::RunOutOfReach
             | Self::Dispatch(DispatchError::Unreachable) => Some(RETRY_SECONDS),
             Self::Room(error) if error.may_pass() => Some(RETRY_SECONDS),
             _ => None,

@@ -25,6 +25,7 @@ mod listen;
 mod metrics;
 mod openapi;
 mod origin;
+mod peers;
 mod rate_limit;
 mod rooms;
 mod routes;

@@ -146,9 +146,17 @@ pub(crate) fn subject(
     if let Caller::Named(holder) = caller {
         return Subject::Key(holder.name.clone());
     }
-    let forwarded = trusts_forwarded.then(|| forwarded(headers)).flatten();
-    let address = forwarded.or(peer).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    Subject::Address(network(address))
+    let address = address(peer, headers, trusts_forwarded);
+    Subject::Address(network(address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED))))
+}
+
+/// Where a request comes from.
+pub(crate) fn address(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    trusts_forwarded: bool,
+) -> Option<IpAddr> {
+    trusts_forwarded.then(|| forwarded(headers)).flatten().or(peer)
 }
 
 fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {

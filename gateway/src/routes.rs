@@ -15,6 +15,7 @@ use crate::handlers::{
     microservices, queue, room_runs, rooms, run_socket, runs, snippets, worker, workers,
 };
 use crate::openapi;
+use crate::peers;
 
 /// Registers every path. What is neither here nor allowed is told as a problem.
 pub(crate) fn configure(app: &mut ServiceConfig) {
@@ -114,13 +115,19 @@ fn run_paths(app: &mut ServiceConfig) {
                     .route(web::route().guard(Any(Get()).or(Head())).to(runs::one))
                     .route(web::delete().to(runs::stop))
                     .default_service(web::route().to(|| method("GET, HEAD, DELETE")))
+                    .wrap(from_fn(peers::to_the_run))
                     .wrap(from_fn(gate::for_viewers)),
             )
-            .service(get("/{id}/events", runs::follow).wrap(from_fn(gate::for_viewers)))
+            .service(
+                get("/{id}/events", runs::follow)
+                    .wrap(from_fn(peers::to_the_run))
+                    .wrap(from_fn(gate::for_viewers)),
+            )
             .service(
                 web::resource("/{id}/ws")
                     .route(web::get().to(run_socket::open))
                     .default_service(web::route().to(|| method("GET")))
+                    .wrap(from_fn(peers::to_the_run))
                     .wrap(from_fn(gate::for_viewers)),
             )
             .default_service(web::route().to(not_found)),
@@ -146,7 +153,11 @@ fn room_paths(app: &mut ServiceConfig) {
             .service(get("/{id}/languages", languages::of_room).wrap(from_fn(gate::for_guests)))
             .service(post("/{id}/tickets", rooms::ticket).wrap(from_fn(gate::for_guests)))
             .service(post("/{id}/runs", room_runs::start).wrap(from_fn(gate::for_guests)))
-            .service(get("/{id}/runs/{runId}", room_runs::one).wrap(from_fn(gate::for_guests)))
+            .service(
+                get("/{id}/runs/{runId}", room_runs::one)
+                    .wrap(from_fn(peers::to_the_run))
+                    .wrap(from_fn(gate::for_guests)),
+            )
             .service(
                 web::resource("/{id}/invitations")
                     .route(web::route().guard(Any(Get()).or(Head())).to(invitations::list))

@@ -89,6 +89,9 @@ pub struct Settings {
     /// or tables of their own.
     #[serde(skip_serializing)]
     pub rooms_url: Option<SecretString>,
+    /// Where other gateways of the same PostgreSQL reach this one, as `http://10.0.0.5:8000`, so that
+    /// its runs are seen from them, too.
+    pub self_url: Option<String>,
     /// Where several gateways tell each other of rooms: `redis://…`. Without it, in the Redis that
     /// keeps jobs, or else in the PostgreSQL that keeps rooms.
     #[serde(skip_serializing)]
@@ -174,6 +177,7 @@ impl Default for Settings {
             callback_private: false,
             console_public: false,
             rooms_url: None,
+            self_url: None,
             rooms_bus_url: None,
             rooms_max: 10_000,
             rooms_mb: 1024,

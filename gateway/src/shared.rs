@@ -19,6 +19,7 @@ use crate::error::ApiError;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
+use crate::peers::OwnName;
 use crate::rate_limit::RateLimit;
 use crate::rooms::{Presence, RoomError};
 use crate::routing::{Remembered, Snapshot};
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub started: Timestamp,
     /// What the operator set.
     pub settings: Settings,
+    /// What other gateways know this one as.
+    pub own_name: OwnName,
     /// The executors.
     pub fleet: Arc<Fleet>,
     /// Who may come in.
@@ -107,13 +110,15 @@ impl Shared {
             token: settings.executor_token.clone(),
             answer_bytes_max: settings.answer_mb << 20,
         };
+        let own_name = OwnName::random();
         Self {
             started: Timestamp::now(),
+            runs: Arc::new(Runs::new(&settings, own_name.clone())),
+            own_name,
             fleet,
             keys: Arc::new(keys),
             audit,
             running: Running::default(),
-            runs: Arc::new(Runs::new(&settings)),
             rate_limit: Arc::new(RateLimit::new(settings.rate_per_minute, settings.rate_burst)),
             metrics,
             bodies: Budget::new(settings.bodies_mb),

@@ -81,6 +81,11 @@ impl ServerBuilder {
         Self { port, ..self }
     }
 
+    /// Where a path of it will be.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
     /// Puts words before the program.
     #[must_use]
     pub fn wrapped(mut self, wrapper: &[&str]) -> Self {

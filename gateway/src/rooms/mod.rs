@@ -83,7 +83,11 @@ impl RoomError {
 
 /// Opens the rooms that settings want, if any.
 pub(crate) async fn open(settings: &Settings) -> Result<Option<Arc<Rooms>>, StoreError> {
-    let Some(url) = url(settings) else { return Ok(None) };
+    let url = url(settings);
+    if settings.self_url.is_some() && url.as_ref().is_none_or(|it| it.starts_with("sqlite:")) {
+        tracing::warn!("GATEWAY_SELF_URL tells nobody anything: no other gateway has these rooms");
+    }
+    let Some(url) = url else { return Ok(None) };
     let bounds = Bounds {
         rooms_max: settings.rooms_max,
         bytes_max: settings.rooms_mb << 20,

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use documents::RoomId;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::error::ApiError;
+use crate::peers::OwnName;
 use crate::settings::{Settings, seconds};
 
 pub(crate) use driver::{Begun, drive};
@@ -40,6 +40,8 @@ struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Runs {
     bounds: Bounds,
+    /// Whose they are.
+    gateway: OwnName,
     state: Mutex<State>,
 }
 
@@ -65,13 +67,13 @@ pub(crate) enum Created {
 
 impl Runs {
     /// No run yet.
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, gateway: OwnName) -> Self {
         let bounds = Bounds {
             runs: settings.runs_kept_max,
             bytes: settings.runs_mb << 20,
             age: seconds(settings.runs_kept_seconds),
         };
-        Self { bounds, state: Mutex::default() }
+        Self { bounds, gateway, state: Mutex::default() }
     }
 
     /// Makes a run known, if there is room.
@@ -86,7 +88,7 @@ impl Runs {
             return if is_same { Ok(Created::Known(known)) } else { Err(ApiError::KeyConflict) };
         }
         state.make_room(self.bounds, now)?;
-        let id = format!("run_{}", Uuid::now_v7().simple());
+        let id = self.gateway.run();
         let (run, controls) = Run::new(id.clone(), new, secrets, now);
         let run = Arc::new(run);
         state.runs.insert(id.clone(), Arc::clone(&run));
@@ -191,7 +193,7 @@ mod tests {
 
     fn runs(most: usize) -> Runs {
         let settings = Settings { runs_kept_max: most, ..Settings::default() };
-        Runs::new(&settings)
+        Runs::new(&settings, OwnName::random())
     }
 
     fn new(key: Option<(&str, u8)>) -> NewRun {

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::{InvalidSettings, Settings};
+use crate::peers::is_base_url;
 
 /// Hours that a task of the message queue waits, and its result is kept, at most.
 pub(super) const TASK_AGE_HOURS_MAX: u64 = 168;
@@ -97,8 +98,13 @@ impl Settings {
         ]
     }
 
-    fn room_rows(&self) -> [Row; 7] {
+    fn room_rows(&self) -> [Row; 8] {
         [
+            (
+                "SELF_URL",
+                self.self_url.as_deref().is_none_or(is_base_url),
+                "give scheme, host and port alone, as `http://10.0.0.5:8000`",
+            ),
             ("ROOMS_MAX", self.rooms_max > 0, "must be 1 or more"),
             ("ROOMS_MB", (1..=1 << 20).contains(&self.rooms_mb), "must be from 1 to 1048576"),
             (

@@ -2,6 +2,7 @@
 
 mod cleaning;
 mod guests;
+mod servers;
 mod snippets;
 
 use std::collections::HashMap;

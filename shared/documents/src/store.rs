@@ -29,6 +29,7 @@ use crate::{PostgresStore, SqliteStore};
 /// 4. A ticket is taken once, and not after its time. An invitation is told of until its time is over.
 /// 5. There are no more rooms or snippets, nor more bytes in them, than [`Bounds`] say; but for what
 ///    several write at the same moment.
+/// 6. A server is told of as it announced itself last, by the store's own clock, until it leaves.
 pub trait DocumentStore: Send + Sync + std::fmt::Debug {
     /// Keeps a new room. False if there are too many.
     fn create(&self, room: RoomRecord) -> BoxFuture<'_, Result<bool, StoreError>>;
@@ -132,6 +133,20 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
         before: Timestamp,
         limit: usize,
     ) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// Tells other servers at which URL the server of this name is reached from now on. Does nothing
+    /// where there cannot be any.
+    fn announce(&self, name: String, url: String) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The URL of the server of this name, if it has announced itself within `age`.
+    fn server(
+        &self,
+        name: String,
+        age: Duration,
+    ) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+
+    /// Forgets the server of this name.
+    fn leave(&self, name: String) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Starts to hear other servers by this store, and returns what tells them; none where there
     /// cannot be any.

@@ -7,6 +7,7 @@ mod invitations;
 mod place;
 mod rooms;
 mod schema;
+mod servers;
 mod snippets;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -189,6 +190,22 @@ impl DocumentStore for PostgresStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<usize, StoreError>> {
         within(async move { snippets::purge(&self.pool, before, limit).await })
+    }
+
+    fn announce(&self, name: String, url: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        within(async move { servers::announce(&self.pool, &name, &url).await })
+    }
+
+    fn server(
+        &self,
+        name: String,
+        age: Duration,
+    ) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        within(async move { servers::one(&self.pool, &name, age).await })
+    }
+
+    fn leave(&self, name: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        within(async move { servers::leave(&self.pool, &name).await })
     }
 
     fn hear(&self, heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

@@ -8,6 +8,7 @@ mod snippets;
 mod thread;
 
 use std::fs::{File, TryLockError};
+use std::future::ready;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -235,6 +236,22 @@ impl DocumentStore for SqliteStore {
             Ok(purged)
         }
         .boxed()
+    }
+
+    fn announce(&self, _name: String, _url: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn server(
+        &self,
+        _name: String,
+        _age: Duration,
+    ) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn leave(&self, _name: String) -> BoxFuture<'_, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
     }
 
     fn hear(&self, _heard: mpsc::Sender<Heard>) -> Option<Arc<dyn Bus>> {

@@ -6,6 +6,7 @@ use documents::{Appended, DocumentStore as _, SqliteStore, StoreError, open};
 use rusqlite::Connection;
 use tempfile::tempdir;
 
+use crate::servers::a_server_is_told_of_until_it_leaves;
 use crate::{
     BOUNDS, Store, append, everything, load, old_rows, room, what_was_kept_before_is_there,
 };
@@ -19,6 +20,7 @@ async fn a_file_keeps_rooms() {
     let directory = tempdir().unwrap();
     let store: Store = open(&url(&directory.path().join("rooms")), BOUNDS).await.unwrap();
     everything(&store).await;
+    a_server_is_told_of_until_it_leaves(&store, false).await;
 }
 
 #[tokio::test]

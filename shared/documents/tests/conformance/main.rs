@@ -13,6 +13,7 @@ mod invitations;
 mod postgres;
 mod redis;
 mod rooms;
+mod servers;
 mod snippets;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use tests::stores::PostgresServer;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::servers::a_server_is_told_of_until_it_leaves;
 use crate::{BOUNDS, Store, everything, old_rows, room, what_was_kept_before_is_there};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ async fn postgresql_keeps_rooms() {
     let url = server.url("postgres");
     let store: Store = open(&url, BOUNDS).await.unwrap();
     everything(&store).await;
+    a_server_is_told_of_until_it_leaves(&store, true).await;
     // Jobs may be kept in the same database.
     let other: Store = open(&url, BOUNDS).await.unwrap();
     servers_hear_each_other(&store, &other).await;
@@ -55,8 +57,9 @@ async fn what_version_1_wrote_in_postgresql_is_kept_and_gets_what_is_new() {
     let store: Store = open(&url, BOUNDS).await.unwrap();
     what_was_kept_before_is_there(&store).await;
     everything(&store).await;
+    a_server_is_told_of_until_it_leaves(&store, true).await;
     let version = sqlx::query_scalar::<_, i64>("SELECT version FROM flotilla_rooms.about");
-    assert_eq!(version.fetch_one(&mut old).await.unwrap(), 2);
+    assert_eq!(version.fetch_one(&mut old).await.unwrap(), 3);
 }
 
 async fn servers_hear_each_other(store: &Store, other: &Store) {

@@ -1,0 +1,5 @@
+CREATE TABLE server (
+    name TEXT PRIMARY KEY,
+    url TEXT NOT NULL,
+    seen_at TIMESTAMPTZ NOT NULL
+);
