@@ -259,7 +259,7 @@ impl ApiError {
             Self::Method(allowed) => {
                 response.insert_header((header::ALLOW, HeaderValue::from_static(allowed)));
             }
-            Self::NoHandshake(_) => {
+            Self::NoHandshake(_) | Self::NotWebSocket | Self::Room(RoomError::NotWebSocket) => {
                 response.insert_header((header::UPGRADE, "websocket"));
                 response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
             }
@@ -270,9 +270,6 @@ impl ApiError {
                 response.insert_header(("ratelimit-limit", limited.limit));
                 response.insert_header(("ratelimit-remaining", "0"));
                 response.insert_header(("ratelimit-reset", limited.retry_seconds));
-            }
-            Self::Room(RoomError::NotWebSocket) => {
-                response.insert_header((header::UPGRADE, "websocket"));
             }
             // The rest of a body that did not come in time must not be taken for a request.
             Self::Admission(AdmissionError::BodyTimeout(_) | AdmissionError::BodyBroken) => {

@@ -3,6 +3,8 @@
 
 use actix_web::http::header::{self, HeaderMap};
 
+use crate::error::ApiError;
+
 /// Whether whoever sends these headers is no page, is a page of ours, or one that settings name.
 pub(crate) fn may_call(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
@@ -24,6 +26,11 @@ pub(crate) fn may_call(headers: &HeaderMap, allowed: &[String]) -> bool {
     host.is_some_and(is_ours)
 }
 
+/// The same as what whoever may not is told.
+pub(crate) fn check(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
+    may_call(headers, allowed).then_some(()).ok_or(ApiError::ForeignOrigin)
+}
+
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::HeaderValue;
@@ -31,7 +38,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(origin: Option<&'static str>, allowed: &[&str], may: bool) {
+    fn check_page(origin: Option<&'static str>, allowed: &[&str], may: bool) {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("fleet.example:8000"));
         if let Some(origin) = origin {
@@ -43,17 +50,17 @@ mod tests {
 
     #[test]
     fn only_our_pages_and_those_that_are_named_may_call() {
-        check(None, &[], true);
-        check(Some("http://fleet.example:8000"), &[], true);
-        check(Some("https://FLEET.example:8000"), &[], true);
-        check(Some("http://fleet.example"), &[], false);
-        check(Some("https://evil.example"), &[], false);
-        check(Some("https://fleet.example:8000.evil.example"), &[], false);
-        check(Some("https://fleet.example:8000"), &[], true);
-        check(Some("null"), &[], false);
-        check(Some("null"), &["*"], true);
-        check(Some("https://a.example"), &["https://b.example"], false);
-        check(Some("https://other.example"), &["https://other.example"], true);
-        check(Some("https://other.example"), &["*"], true);
+        check_page(None, &[], true);
+        check_page(Some("http://fleet.example:8000"), &[], true);
+        check_page(Some("https://FLEET.example:8000"), &[], true);
+        check_page(Some("http://fleet.example"), &[], false);
+        check_page(Some("https://evil.example"), &[], false);
+        check_page(Some("https://fleet.example:8000.evil.example"), &[], false);
+        check_page(Some("https://fleet.example:8000"), &[], true);
+        check_page(Some("null"), &[], false);
+        check_page(Some("null"), &["*"], true);
+        check_page(Some("https://a.example"), &["https://b.example"], false);
+        check_page(Some("https://other.example"), &["https://other.example"], true);
+        check_page(Some("https://other.example"), &["*"], true);
     }
 }

@@ -6,7 +6,6 @@ use std::io;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{self, Bytes, BytesMut};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -43,6 +42,8 @@ const ANSWERED: [&str; 7] = [
     "sec-websocket-protocol",
     "sec-websocket-extensions",
 ];
+/// The status of an answer behind which a web socket begins.
+const SWITCHED: u16 = 101;
 /// How long the other gateway has to begin its answer, beside what the request waits for.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(75);
 /// A socket that is silent for so long has ended: gateways ask all the time whether somebody is there.
@@ -62,7 +63,7 @@ pub(super) async fn pass_on(
     let answer = timeout(HEAD_TIME_MAX, asked).await.map_err(out_of_reach)?;
     let answer = answer.map_err(out_of_reach)?;
     let mut response = begun(&answer)?;
-    if answer.status() != reqwest::StatusCode::SWITCHING_PROTOCOLS {
+    if answer.status().as_u16() != SWITCHED {
         let shared = shared.clone();
         let ends = async move { shared.drain.begun().await };
         return Ok(response.streaming(answer.bytes_stream().take_until(Box::pin(ends))));
@@ -111,7 +112,7 @@ fn asked(
 
 /// An answer as far as its head.
 fn begun(answer: &Response) -> Result<HttpResponseBuilder, ApiError> {
-    let status = StatusCode::from_u16(answer.status().as_u16());
+    let status = answer.status().as_u16().try_into();
     let mut response = HttpResponse::build(status.map_err(out_of_reach)?);
     for name in ANSWERED {
         for value in answer.headers().get_all(name) {

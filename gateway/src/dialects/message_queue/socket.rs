@@ -32,7 +32,6 @@ use crate::gate;
 use crate::handlers::execute::body_bytes_max;
 use crate::handlers::worker::key;
 use crate::jobs::Jobs;
-use crate::origin::may_call;
 use crate::rate_limit::{self, Subject};
 use crate::settings::seconds;
 use crate::shared::Shared;
@@ -127,9 +126,7 @@ pub(crate) async fn open(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (queue, _) = parts(&shared)?;
-    if !may_call(request.headers(), &shared.settings.cors_origins) {
-        return Err(ApiError::ForeignOrigin);
-    }
+    crate::origin::check(request.headers(), &shared.settings.cors_origins)?;
     let caller = request.extensions().get::<Caller>().cloned().ok_or(ApiError::Internal)?;
     let key = key(&request);
     // Whoever brings results may bring large ones.
