@@ -83,6 +83,7 @@ async fn people_take_part_in_runs() {
     checks.add("a program has a terminal with a size", terminal(&server));
     checks.add("a program that reads nothing is full, and can be killed", full(&server));
     checks.add("what is sent twice is typed once", offsets(&server));
+    checks.add("those who type by names are counted apart", typists(&server));
     checks.add("a lost connection is taken up without losing a byte", resumes(&server));
     checks.add("bytes that are no text come whole", bytes(&server));
     checks.add("viewers see the same, and those who look cannot type", viewers(&server));
@@ -203,6 +204,30 @@ async fn offsets(server: &Server) -> Result<()> {
     viewer.say(json!({"t": "eof"})).await?;
     let expected = "ready\ngot one\ngot two\nend\n";
     same("the output", &report(&mut viewer).await?["output"], &json!(expected))
+}
+
+/// What two type who have names of their own comes once, whatever they say again.
+async fn typists(server: &Server) -> Result<()> {
+    let run = begin(server, &interactive(ECHO[0].1)).await?;
+    let path = format!("{}&name=ann", place(&run, "ws", "ticket"));
+    let (mut ann, mut ben) = (Viewer::open(server, &path).await?, join(server, &run).await?);
+    let typed = |data: &str, typist: &str, from: u64| json!({"t": "stdin", "data": data, "typist": typist, "from": from});
+    for (viewer, said, taken) in [
+        (&mut ann, typed("ab", "ann", 0), 2),
+        (&mut ben, typed("c\n", "ben", 0), 2),
+        (&mut ann, typed("abd\n", "ann", 0), 4),
+        (&mut ben, typed("c\n", "ben", 0), 2),
+        (&mut ann, typed("d\n", "ann", 2), 4),
+    ] {
+        viewer.say(said).await?;
+        same("what was taken", &viewer.until("accepted").await?["bytes"], &json!(taken))?;
+    }
+    ann.say(typed("x", "", 0)).await?;
+    same("no name", &ann.until("error").await?["code"], &json!("bad_message"))?;
+    ben.say(json!({"t": "eof"})).await?;
+    let expected = "ready\ngot abc\ngot d\nend\n";
+    same("the output", &report(&mut ben).await?["output"], &json!(expected))?;
+    same("what is shown of it", &ben.printed("stdin"), &"abd\n".to_owned())
 }
 
 async fn resumes(server: &Server) -> Result<()> {

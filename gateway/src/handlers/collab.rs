@@ -43,7 +43,7 @@ const MARK_BYTES: usize = 256 << 10;
 const REFUSED_BYTES_MAX: usize = 16 << 20;
 /// How long that may take, and how long after the last of it.
 const REFUSED_TIME_MAX: Duration = Duration::from_secs(5);
-const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What may stand behind the path. Clients add parameters of their own.
 #[derive(Debug, Deserialize)]

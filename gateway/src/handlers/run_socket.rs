@@ -15,7 +15,7 @@ use actix_ws::{
 use super::runs::{Asked, find};
 use crate::error::ApiError;
 use crate::origin::may_call;
-use crate::runs::inlet::BYTES_MAX;
+use crate::runs::inlet::{BYTES_MAX, NotTaken};
 use crate::runs::log::{Entry, Event};
 use crate::runs::message::{self, Said};
 use crate::runs::{Access, Run, Viewer};
@@ -104,6 +104,7 @@ pub(crate) async fn open(
                     name,
                     seen,
                     told: 0,
+                    typist: None,
                     wants_room: false,
                     pace: Pace::new(),
                 };
@@ -173,6 +174,8 @@ struct Line {
     seen: u64,
     /// How often it was told what the run has spent.
     told: u64,
+    /// By which name it typed last.
+    typist: Option<String>,
     /// Whether the viewer was told to wait before it types more.
     wants_room: bool,
     pace: Pace,
@@ -302,15 +305,16 @@ impl Line {
                 "begin the run with `interactive` to type into it",
             ),
             Said::Eof => message::answer(self.run.inlet.end()),
-            Said::Stdin { bytes, from } => {
-                let before = self.run.inlet.accepted();
-                let taken = self.run.inlet.type_in(from, &bytes);
-                let is_taken = taken.is_ok_and(|it| it > before);
-                if let (true, Some(name)) = (is_taken, &self.name) {
-                    self.run.add(&Event::Stdin(bytes, name.clone()));
+            Said::Stdin { bytes, who, from } => {
+                let taken = self.run.inlet.type_in(who.as_deref(), from, &bytes);
+                let fresh = taken.map_or(0, |it| it.fresh);
+                if let (1.., Some(name)) = (fresh, &self.name) {
+                    let fresh = bytes.get(bytes.len() - fresh..).unwrap_or_default();
+                    self.run.add(&Event::Stdin(fresh.to_vec(), name.clone()));
                 }
-                self.wants_room |= matches!(taken, Err(crate::runs::inlet::NotTaken::Full(_)));
-                message::answer(taken)
+                self.wants_room |= matches!(taken, Err(NotTaken::Full(_)));
+                self.typist = who;
+                message::answer(taken.map(|it| it.bytes))
             }
         }
     }
@@ -321,7 +325,8 @@ impl Line {
             return None;
         }
         self.wants_room = false;
-        said(session.text(message::room(self.run.inlet.accepted())).await.is_ok())
+        let bytes = self.run.inlet.taken_of(self.typist.as_deref());
+        said(session.text(message::room(bytes)).await.is_ok())
     }
 }
 

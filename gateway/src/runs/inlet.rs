@@ -1,6 +1,6 @@
 //! What was typed into a run and is not read by its program yet. Everything is counted in bytes from
-//! the run's beginning, so that whoever lost a connection knows what got through, and what comes
-//! twice counts once.
+//! the run's beginning, and what those typed who have a name by itself, so that whoever lost a
+//! connection knows what got through, and what comes twice counts once.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,18 @@ const PIECE_BYTES_MAX: usize = 32 << 10;
 
 /// Ends of a terminal's input that may wait.
 const ENDS_MAX: usize = 64;
+
+/// Named ones whose bytes are counted; whoever typed longest ago is forgotten.
+const TYPISTS_MAX: usize = 64;
+
+/// What was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// How much in all: of whoever typed, if that has a name, and otherwise of everybody.
+    pub(crate) bytes: u64,
+    /// How much of what was typed had not come before.
+    pub(crate) fresh: usize,
+}
 
 /// Why something that was typed is not taken. With each of them: how much was taken in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +72,8 @@ struct State {
     is_terminal: bool,
     /// Bytes that were taken in all.
     accepted: u64,
+    /// Bytes that were taken of each who has a name; the last to type comes last.
+    typists: VecDeque<(String, u64)>,
     /// Bytes that were written in all.
     written: u64,
     waiting: VecDeque<u8>,
@@ -76,32 +90,40 @@ impl Inlet {
         Self { state, changes: watch::Sender::new(()) }
     }
 
-    /// Takes what was typed, and returns how much was in all. With `from`, only what lies behind
-    /// the bytes that were taken before.
-    pub(crate) fn type_in(&self, from: Option<u64>, bytes: &[u8]) -> Result<u64, NotTaken> {
+    /// Takes what was typed. With `from`, only what lies behind the bytes that were taken before.
+    pub(crate) fn type_in(
+        &self,
+        who: Option<&str>,
+        from: Option<u64>,
+        bytes: &[u8],
+    ) -> Result<Taken, NotTaken> {
         let mut state = self.lock();
-        let accepted = state.accepted;
-        let from = from.unwrap_or(accepted);
-        if from > accepted {
-            return Err(NotTaken::Gap(accepted));
+        // Whoever is not known, or not any more, knows best.
+        let before = state.taken_of(who).or(from).unwrap_or(0);
+        let from = from.unwrap_or(before);
+        if from > before {
+            return Err(NotTaken::Gap(before));
         }
-        let known = usize::try_from(accepted - from).unwrap_or(usize::MAX);
+        let known = usize::try_from(before - from).unwrap_or(usize::MAX);
         let fresh = bytes.get(known..).unwrap_or_default();
         if fresh.is_empty() {
-            return Ok(accepted);
+            return Ok(Taken { bytes: before, fresh: 0 });
         }
         if state.is_closed || (!state.is_terminal && !state.ends.is_empty()) {
-            return Err(NotTaken::Closed(accepted));
+            return Err(NotTaken::Closed(before));
         }
         if state.waiting.len() + fresh.len() > BYTES_MAX {
-            return Err(NotTaken::Full(accepted));
+            return Err(NotTaken::Full(before));
         }
         state.waiting.extend(fresh);
+        let taken = Taken { bytes: before + fresh.len() as u64, fresh: fresh.len() };
         state.accepted += fresh.len() as u64;
-        let accepted = state.accepted;
+        if let Some(who) = who {
+            state.note_typist(who, taken.bytes);
+        }
         drop(state);
         self.changes.send_replace(());
-        Ok(accepted)
+        Ok(taken)
     }
 
     /// Ends the input behind what was typed.
@@ -146,9 +168,9 @@ impl Inlet {
         self.lock().waiting.len() <= BYTES_MAX / 2
     }
 
-    /// How much was taken in all.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.lock().accepted
+    /// How much was taken in all: of whoever has this name, or of everybody.
+    pub(crate) fn taken_of(&self, who: Option<&str>) -> u64 {
+        self.lock().taken_of(who).unwrap_or(0)
     }
 
     /// Learns of changes.
@@ -162,6 +184,20 @@ impl Inlet {
 }
 
 impl State {
+    /// None for a name that is not known.
+    fn taken_of(&self, who: Option<&str>) -> Option<u64> {
+        let Some(who) = who else { return Some(self.accepted) };
+        self.typists.iter().find(|(name, _)| name == who).map(|(_, bytes)| *bytes)
+    }
+
+    fn note_typist(&mut self, who: &str, bytes: u64) {
+        self.typists.retain(|(name, _)| name != who);
+        if self.typists.len() >= TYPISTS_MAX {
+            self.typists.pop_front();
+        }
+        self.typists.push_back((who.to_owned(), bytes));
+    }
+
     fn next(&self) -> Option<Piece> {
         if self.is_closed {
             return None;
@@ -202,23 +238,52 @@ mod tests {
         Written { bytes, ends, is_closed: false }
     }
 
+    fn taken(bytes: u64, fresh: usize) -> Taken {
+        Taken { bytes, fresh }
+    }
+
     #[test]
     fn what_comes_twice_counts_once() {
         let inlet = Inlet::new(false);
-        assert_eq!(inlet.type_in(Some(0), b"abc"), Ok(3));
-        assert_eq!(inlet.type_in(Some(0), b"abc"), Ok(3));
-        assert_eq!(inlet.type_in(Some(1), b"bcd"), Ok(4));
-        assert_eq!(inlet.type_in(Some(9), b"x"), Err(NotTaken::Gap(4)));
-        assert_eq!(inlet.type_in(None, b"e"), Ok(5));
+        assert_eq!(inlet.type_in(None, Some(0), b"abc"), Ok(taken(3, 3)));
+        assert_eq!(inlet.type_in(None, Some(0), b"abc"), Ok(taken(3, 0)));
+        assert_eq!(inlet.type_in(None, Some(1), b"bcd"), Ok(taken(4, 1)));
+        assert_eq!(inlet.type_in(None, Some(9), b"x"), Err(NotTaken::Gap(4)));
+        assert_eq!(inlet.type_in(None, None, b"e"), Ok(taken(5, 1)));
         assert_eq!(inlet.lock().next().unwrap().bytes, "abcde");
+    }
+
+    #[test]
+    fn those_who_have_names_are_counted_apart() {
+        let inlet = Inlet::new(false);
+        let (ann, ben) = (Some("ann"), Some("ben"));
+        assert_eq!(inlet.type_in(ann, Some(0), b"ab"), Ok(taken(2, 2)));
+        assert_eq!(inlet.type_in(ben, Some(0), b"xyz"), Ok(taken(3, 3)));
+        assert_eq!(inlet.type_in(ann, Some(0), b"ab"), Ok(taken(2, 0)), "that came before");
+        assert_eq!(inlet.type_in(ann, Some(2), b"c"), Ok(taken(3, 1)));
+        assert_eq!(inlet.type_in(ann, Some(4), b"d"), Err(NotTaken::Gap(3)));
+        assert_eq!(inlet.type_in(None, Some(6), b"!"), Ok(taken(7, 1)), "all of it");
+        assert_eq!((inlet.taken_of(ann), inlet.taken_of(None)), (3, 7));
+        assert_eq!(inlet.lock().next().unwrap().bytes, "abxyzc!");
+    }
+
+    #[test]
+    fn whoever_was_forgotten_goes_on_where_they_are() {
+        let inlet = Inlet::new(false);
+        for number in 0..=TYPISTS_MAX {
+            inlet.type_in(Some(&number.to_string()), Some(0), b"x").unwrap();
+        }
+        assert_eq!(inlet.lock().typists.len(), TYPISTS_MAX);
+        assert_eq!(inlet.type_in(Some("1"), Some(0), b"x"), Ok(taken(1, 0)), "it is known");
+        assert_eq!(inlet.type_in(Some("0"), Some(1), b"y"), Ok(taken(2, 1)), "it was forgotten");
     }
 
     #[test]
     fn a_program_that_does_not_read_fills_it() {
         let inlet = Inlet::new(false);
         let much = vec![b'x'; BYTES_MAX];
-        assert_eq!(inlet.type_in(None, &much), Ok(65_536));
-        assert_eq!(inlet.type_in(None, b"x"), Err(NotTaken::Full(65_536)));
+        assert_eq!(inlet.type_in(None, None, &much), Ok(taken(65_536, 65_536)));
+        assert_eq!(inlet.type_in(None, None, b"x"), Err(NotTaken::Full(65_536)));
         let piece = inlet.lock().next().unwrap();
         assert_eq!(piece.bytes.len(), PIECE_BYTES_MAX);
         inlet.note(written(40_000, 0));
@@ -229,9 +294,9 @@ mod tests {
     #[test]
     fn the_end_of_a_pipe_comes_last_and_once() {
         let inlet = Inlet::new(false);
-        inlet.type_in(None, b"ab").unwrap();
+        inlet.type_in(None, None, b"ab").unwrap();
         assert_eq!((inlet.end(), inlet.end()), (Ok(2), Ok(2)));
-        assert_eq!(inlet.type_in(None, b"c"), Err(NotTaken::Closed(2)));
+        assert_eq!(inlet.type_in(None, None, b"c"), Err(NotTaken::Closed(2)));
         let piece = Piece { from: 0, bytes: Bytes::from_static(b"ab"), ends: 1 };
         assert_eq!(inlet.lock().next(), Some(piece));
         inlet.note(written(2, 0));
@@ -239,15 +304,15 @@ mod tests {
         assert_eq!(inlet.lock().next(), Some(end));
         inlet.note(Written { is_closed: true, ..written(2, 1) });
         assert_eq!(inlet.lock().next(), None);
-        assert_eq!(inlet.type_in(None, b"c"), Err(NotTaken::Closed(2)));
+        assert_eq!(inlet.type_in(None, None, b"c"), Err(NotTaken::Closed(2)));
     }
 
     #[test]
     fn a_terminal_goes_on_behind_an_end() {
         let inlet = Inlet::new(true);
-        inlet.type_in(None, b"a").unwrap();
+        inlet.type_in(None, None, b"a").unwrap();
         inlet.end().unwrap();
-        assert_eq!(inlet.type_in(None, b"b"), Ok(2));
+        assert_eq!(inlet.type_in(None, None, b"b"), Ok(taken(2, 1)));
         let first = inlet.lock().next().unwrap();
         assert_eq!((first.bytes.as_ref(), first.ends), (&b"a"[..], 1));
         inlet.note(written(1, 1));

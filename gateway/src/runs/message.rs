@@ -8,13 +8,18 @@ use serde_json::json;
 
 use super::inlet::NotTaken;
 
+/// Longest name of whoever types, in bytes.
+const TYPIST_BYTES_MAX: usize = 64;
+
 /// What a viewer wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     /// The program is to read this.
     Stdin {
         bytes: Vec<u8>,
-        /// Bytes of all that was typed before it, if the viewer counts.
+        /// A name by which what whoever types it says is counted by itself.
+        who: Option<String>,
+        /// Bytes that were typed before it, by that one or by everybody, if the viewer counts.
         from: Option<u64>,
     },
     /// The program is to read the end of its input.
@@ -45,7 +50,7 @@ pub(crate) enum Signal {
 #[derive(Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case", deny_unknown_fields)]
 enum Wire {
-    Stdin { data: Option<String>, b64: Option<String>, from: Option<u64> },
+    Stdin { data: Option<String>, b64: Option<String>, typist: Option<String>, from: Option<u64> },
     Eof,
     Signal { name: Signal },
     Resize { cols: u16, rows: u16 },
@@ -56,12 +61,15 @@ enum Wire {
 pub(crate) fn parse(text: &str) -> Result<Said, String> {
     let wire: Wire = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(match wire {
-        Wire::Stdin { data: Some(text), b64: None, from } => {
-            Said::Stdin { bytes: text.into_bytes(), from }
+        Wire::Stdin { typist: Some(who), .. } if !(1..=TYPIST_BYTES_MAX).contains(&who.len()) => {
+            return Err(format!("`typist` has 1 to {TYPIST_BYTES_MAX} bytes"));
         }
-        Wire::Stdin { data: None, b64: Some(text), from } => {
+        Wire::Stdin { data: Some(text), b64: None, typist, from } => {
+            Said::Stdin { bytes: text.into_bytes(), who: typist, from }
+        }
+        Wire::Stdin { data: None, b64: Some(text), typist, from } => {
             let bytes = STANDARD.decode(text).map_err(|error| format!("`b64`: {error}"))?;
-            Said::Stdin { bytes, from }
+            Said::Stdin { bytes, who: typist, from }
         }
         Wire::Stdin { .. } => return Err("`stdin` takes one of `data` and `b64`".to_owned()),
         Wire::Eof => Said::Eof,
@@ -111,10 +119,15 @@ mod tests {
 
     #[test]
     fn every_message_is_understood() {
-        let stdin = |bytes: &[u8], from| Said::Stdin { bytes: bytes.to_vec(), from };
+        let stdin = |bytes: &[u8], who: Option<&str>, from| Said::Stdin {
+            bytes: bytes.to_vec(),
+            who: who.map(str::to_owned),
+            from,
+        };
         for (text, said) in [
-            (r#"{"t":"stdin","data":"a\n"}"#, stdin(b"a\n", None)),
-            (r#"{"t":"stdin","b64":"AP8=","from":7}"#, stdin(&[0, 255], Some(7))),
+            (r#"{"t":"stdin","data":"a\n"}"#, stdin(b"a\n", None, None)),
+            (r#"{"t":"stdin","b64":"AP8=","from":7}"#, stdin(&[0, 255], None, Some(7))),
+            (r#"{"t":"stdin","data":"a","typist":"x","from":0}"#, stdin(b"a", Some("x"), Some(0))),
             (r#"{"t":"eof"}"#, Said::Eof),
             (r#"{"t":"signal","name":"INT"}"#, Said::Control(Control::Signal(Signal::Int))),
             (
@@ -136,6 +149,8 @@ mod tests {
             r#"{"t":"stdin"}"#,
             r#"{"t":"stdin","data":"a","b64":"AA=="}"#,
             r#"{"t":"stdin","b64":"%"}"#,
+            r#"{"t":"stdin","data":"a","typist":""}"#,
+            &format!(r#"{{"t":"stdin","data":"a","typist":"{}"}}"#, "x".repeat(65)),
             r#"{"t":"signal","name":"HUP"}"#,
             r#"{"t":"resize","cols":0,"rows":24}"#,
             r#"{"t":"resize","cols":80,"rows":501}"#,

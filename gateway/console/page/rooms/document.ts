@@ -5,6 +5,7 @@
  */
 import * as Y from "yjs";
 
+import { randomId } from "../lib/random";
 import { type Draft, draftOf, type Language } from "../play/program";
 
 /** The file that a room begins with. Two who begin at the same time make the same one. */
@@ -91,8 +92,7 @@ export function begin(doc: Y.Doc, language: Language): void {
 }
 
 export function addFile(doc: Y.Doc, path: string): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(8));
-  const id = Array.from(bytes, (it) => it.toString(16).padStart(2, "0")).join("");
+  const id = randomId();
   doc.transact(() => write(doc, id, path, ""));
   return id;
 }

@@ -72,7 +72,7 @@ export class Runs {
     const path = `/v1/rooms/${room.id}/runs?${new URLSearchParams({ name })}`;
     const body = runOf(requestOf(language, meta.version, draftIn(room.doc), LIMITS), LIMITS);
     announce("Running");
-    const run = watch((tell) => start(body, tell, { path, headers: headersFor(room.id), name, isShared: true }));
+    const run = watch((tell) => start(body, tell, { path, headers: headersFor(room.id), name }));
     this.#show({ id: undefined, run, fault: undefined, isOwn: true });
     const stop = effect(() => {
       const isOver = run.outcome.value !== undefined;
@@ -97,7 +97,7 @@ export class Runs {
       const response = await send(`/v1/rooms/${this.room.id}/runs/${id}`, { headers: headersFor(this.room.id), signal: this.#gone.signal });
       const { ticket, viewTicket, createdAt } = (await response.json()) as { ticket?: string; viewTicket: string; createdAt: string };
       if (!isCurrent()) return;
-      const to = { id, ticket: ticket ?? viewTicket, name: this.room.presence.name.value, isShared: true };
+      const to = { id, ticket: ticket ?? viewTicket, name: this.room.presence.name.value };
       const run = watch((tell) => attach(to, tell), Date.parse(createdAt));
       this.#show({ id, run, fault: undefined, isOwn: false });
     } catch (error) {

@@ -39,8 +39,6 @@ export interface Running {
 export interface Part {
   /** What is typed is shown to all as typed by this name; without one it is not shown. */
   name?: string;
-  /** Whether others may type as well. */
-  isShared?: boolean;
   /** Tests have sockets of their own. */
   open?: Open;
 }
@@ -102,7 +100,7 @@ class Participation implements Running {
 
   constructor(onEvent: OnEvent, part: Part, since: number, begin: (signal: AbortSignal) => Promise<Begun>) {
     this.#onEvent = onEvent;
-    this.#typing = new Typing((message) => this.#line?.say(message), part.isShared ?? false);
+    this.#typing = new Typing((message) => this.#line?.say(message));
     begin(this.#gone.signal).then(
       (begun) => this.#enter(begun, part, since),
       (error: unknown) => this.#tell(this.#isStopping ? { type: "stopped" } : { type: "fault", problem: problemOf(error) }),
@@ -166,8 +164,7 @@ class Participation implements Running {
   #catchUp(): void {
     if (this.#size) this.#line?.say({ t: "resize", ...this.#size });
     for (const name of this.#signals.splice(0)) this.#line?.say({ t: "signal", name });
-    const unsure = this.#typing.again();
-    if (unsure) this.#tell(unsure);
+    this.#typing.again();
   }
 
   #hear(answer: Answer): void {

@@ -1,9 +1,9 @@
 /**
- * What is typed into a run, on its way there. One message is under way at a time. Where nobody else types, it
- * says how much was typed before it: sent again after a lost connection, it still counts once. Where others
- * type as well, nobody knows whether it arrived, and whoever typed it is told.
+ * What is typed into a run, on its way there. One message is under way at a time; it says who types and how much
+ * they have typed before it. Sent again after a lost connection it still counts once, whoever else types meanwhile.
  */
-import type { Answer, RunEvent } from "./event";
+import { randomId } from "../lib/random";
+import type { Answer } from "./event";
 
 /** What is sent at a time, in characters: at most 64 KiB of UTF-8. */
 const PIECE_MAX = 16 << 10;
@@ -19,23 +19,19 @@ interface UnderWay {
 
 type Say = (message: Record<string, unknown>) => void;
 
-const UNSURE = "The connection broke off while you typed. See whether it arrived before you type it again.";
-
 export class Typing {
   #waiting = "";
   #hasEnded = false;
   #isEndSent = false;
   #underWay: UnderWay | undefined;
-  #isAsked = false;
   #isFull = false;
-  /** Bytes that the gateway took in all; not known before it says so. */
-  #taken: number | undefined;
-  readonly #isShared: boolean;
+  /** Bytes that the gateway took. */
+  #taken = 0;
+  readonly #typist = randomId();
   readonly #say: Say;
 
-  constructor(say: Say, isShared: boolean) {
+  constructor(say: Say) {
     this.#say = say;
-    this.#isShared = isShared;
   }
 
   /** False if so much waits that this is not taken. */
@@ -56,10 +52,9 @@ export class Typing {
   next(): void {
     if (this.#underWay || this.#isFull) return;
     if (this.#waiting) {
-      if (this.#taken === undefined && !this.#isShared) return this.#ask();
       const text = head(this.#waiting);
       this.#waiting = this.#waiting.slice(text.length);
-      this.#underWay = { text, from: this.#taken ?? 0, bytes: new TextEncoder().encode(text).length };
+      this.#underWay = { text, from: this.#taken, bytes: new TextEncoder().encode(text).length };
       this.#send();
     } else if (this.#hasEnded && !this.#isEndSent) {
       this.#isEndSent = true;
@@ -67,17 +62,13 @@ export class Typing {
     }
   }
 
-  /** A connection is there again: says once more what may not have arrived, or tells that nobody knows. */
-  again(): RunEvent | undefined {
-    const lost = this.#isShared ? this.#underWay : undefined;
-    if (lost) this.#underWay = undefined;
-    this.#isAsked = false;
+  /** A connection is there again: says once more what may not have arrived. */
+  again(): void {
     this.#isFull = false;
     // An input ends once, however often that is said.
     this.#isEndSent = false;
     if (this.#underWay) this.#send();
     else this.next();
-    return lost && { type: "refused", code: "unsure", detail: UNSURE };
   }
 
   hear(answer: Answer): void {
@@ -90,23 +81,18 @@ export class Typing {
       return;
     }
     this.#isFull = answer.type === "full";
-    this.#taken = answer.bytes;
     const sent = this.#underWay;
     if (sent && answer.type === "ready") return this.#send();
-    if (sent && answer.type === "accepted" && (this.#isShared || answer.bytes >= sent.from + sent.bytes)) this.#underWay = undefined;
+    if (sent && answer.type === "accepted") {
+      this.#taken = sent.from + sent.bytes;
+      this.#underWay = undefined;
+    }
     this.next();
-  }
-
-  /** How much was typed so far is told in answer to nothing. */
-  #ask(): void {
-    if (this.#isAsked) return;
-    this.#isAsked = true;
-    this.#say({ t: "stdin", data: "", from: 0 });
   }
 
   #send(): void {
     const sent = this.#underWay;
-    if (sent) this.#say({ t: "stdin", data: sent.text, ...(this.#isShared ? {} : { from: sent.from }) });
+    if (sent) this.#say({ t: "stdin", data: sent.text, typist: this.#typist, from: sent.from });
   }
 }
 

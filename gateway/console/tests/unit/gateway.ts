@@ -2,6 +2,7 @@
 interface Said {
   t: string;
   data?: string;
+  typist?: string;
   from?: number;
   name?: string;
   cols?: number;
@@ -17,6 +18,8 @@ export class Gateway {
   readonly sizes: string[] = [];
   /** What was typed, in order. */
   typed = "";
+  /** Bytes of each who typed. */
+  readonly #taken = new Map<string, number>();
   ends = 0;
   isOnline = true;
   /** Whether what is typed is refused for want of room. */
@@ -47,33 +50,31 @@ export class Gateway {
 
   makeRoom(): void {
     this.isFull = false;
-    this.socket.tell({ t: "stdin_ready", bytes: this.bytes });
-  }
-
-  get bytes(): number {
-    return new TextEncoder().encode(this.typed).length;
+    this.socket.tell({ t: "stdin_ready", bytes: 0 });
   }
 
   hear(said: Said): Record<string, unknown> | undefined {
     if (said.t === "eof") {
       this.ends += 1;
-      return { t: "accepted", bytes: this.bytes };
+      return { t: "accepted", bytes: 0 };
     }
     if (said.t === "signal") this.signals.push(said.name ?? "");
     else if (said.t === "resize") this.sizes.push(`${said.cols}x${said.rows}`);
     else if (said.t === "ping") return { t: "pong" };
-    else return this.#take(new TextEncoder().encode(said.data), said.from ?? this.bytes);
+    else return this.#take(new TextEncoder().encode(said.data), said);
     return undefined;
   }
 
-  #take(bytes: Uint8Array, from: number): Record<string, unknown> {
-    if (from > this.bytes) return { t: "error", code: "gap", detail: "" };
-    const fresh = bytes.slice(this.bytes - from);
-    if (fresh.length === 0) return { t: "accepted", bytes: this.bytes };
+  #take(bytes: Uint8Array, { typist = "", from = 0 }: Said): Record<string, unknown> {
+    const before = this.#taken.get(typist) ?? from;
+    if (from > before) return { t: "error", code: "gap", detail: "" };
+    const fresh = bytes.slice(before - from);
+    if (fresh.length === 0) return { t: "accepted", bytes: before };
     if (this.ends > 0) return { t: "error", code: "stdin_closed", detail: "the program's input has ended" };
-    if (this.isFull) return { t: "stdin_full", bytes: this.bytes };
+    if (this.isFull) return { t: "stdin_full", bytes: before };
     this.typed += new TextDecoder().decode(fresh);
-    return { t: "accepted", bytes: this.bytes };
+    this.#taken.set(typist, before + fresh.length);
+    return { t: "accepted", bytes: before + fresh.length };
   }
 }
 

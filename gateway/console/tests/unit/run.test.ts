@@ -237,19 +237,23 @@ it("tells what was there before, and marks it", async () => {
   expect(events.flatMap((it) => (it.type === "stdout" ? it.isPast : []))).toEqual([true, true, false]);
 });
 
-it("tells whoever shares the typing that nobody knows whether it arrived", async () => {
-  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN });
-  running = start({}, tell, { open: gateway.open, isShared: true, name: "ann" });
+it("types once beside others who type, whatever becomes of the connection", async () => {
+  const run = await begin();
+  answers.push({ method: "GET", path: "/v1/runs/run_1?ticket=t", status: 200, body: BEGUN });
+  const other = attach({ id: "run_1", ticket: "t", name: "ann", open: gateway.open }, () => {});
   await pass(50);
-  gateway.typed = "of somebody else ";
-  running.input("mine");
-  await pass(50);
-  expect(gateway.typed).toBe("of somebody else mine");
-  running.input("more");
-  gateway.cut();
-  await pass(1000);
-  expect(events.at(-1)).toMatchObject({ type: "refused", code: "unsure" });
-  expect(gateway.socket.address.searchParams.get("name")).toBe("ann");
+  for (let round = 0; round < 10; round += 1) {
+    run.input(`a${round} `);
+    other.input(`b${round} `);
+    await pass(15);
+    gateway.cut();
+    await pass(2000);
+  }
+  const words = (of: string) => gateway.typed.split(" ").filter((it) => it.startsWith(of)).join(" ");
+  const all = (of: string) => Array.from({ length: 10 }, (_, round) => `${of}${round}`).join(" ");
+  expect([words("a"), words("b")]).toEqual([all("a"), all("b")]);
+  expect(gateway.sockets.some((it) => it.address.searchParams.get("name") === "ann")).toBe(true);
+  other.detach();
 });
 
 it("keeps nothing for an input that has ended", async () => {
