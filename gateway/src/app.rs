@@ -21,7 +21,7 @@ use crate::fleet::{Fleet, InvalidFleet, Prober, watch};
 use crate::jobs::{Jobs, Work};
 use crate::listen::{self, ListenError};
 use crate::metrics::Metrics;
-use crate::peers;
+use crate::peers::{self, Identity};
 use crate::routes;
 use crate::settings::{Executors, InvalidSettings, Settings, seconds};
 use crate::shared::Shared;
@@ -67,6 +67,8 @@ enum Reason {
     Store(#[from] queue::StoreError),
     #[error("GATEWAY_ROOMS_URL, GATEWAY_ROOMS_BUS_URL, or GATEWAY_STORE_URL: {0}")]
     Rooms(#[from] documents::StoreError),
+    #[error("there are no random numbers: {0}")]
+    Chance(getrandom::Error),
     #[error("cannot start serving: {0}")]
     Serve(#[source] io::Error),
 }
@@ -114,8 +116,9 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     let clients = Clients::new(workers(&settings), needs_tls).map_err(Reason::Tls)?;
     let jobs = Jobs::open(&settings).await?;
     let rooms = crate::rooms::open(&settings).await?;
+    let identity = Identity::random().map_err(Reason::Chance)?;
     let kept = (jobs, rooms);
-    let shared = Arc::new(Shared::new(settings, (keys, audit), metrics, fleet, kept));
+    let shared = Arc::new(Shared::new(settings, (identity, keys, audit), metrics, fleet, kept));
     let own = || client(shared.fleet.needs_tls()).map_err(Reason::Tls);
     let tasks = look_after(&shared, own()?);
     let runner = own()?;
@@ -144,7 +147,7 @@ fn look_after(shared: &Arc<Shared>, client: Client) -> JoinSet<()> {
         tasks.spawn(async move {
             tokio::select! {
                 () = rooms.keep_clean() => {}
-                () = peers::announce(&rooms, &shared.own_name, &shared.settings) => {}
+                () = peers::announce(&rooms, &shared.identity, &shared.settings) => {}
                 // Requests are waited for, and people in a room would stay.
                 () = shared.drain.begun() => rooms.drain().await,
             }
@@ -255,7 +258,7 @@ impl Gateway {
             work.end().await;
         }
         if let Some(rooms) = &self.shared.rooms {
-            peers::leave(rooms, &self.shared.own_name, &self.shared.settings).await;
+            peers::leave(rooms, &self.shared.identity, &self.shared.settings).await;
             rooms.drain().await;
         }
         self.tasks.shutdown().await;

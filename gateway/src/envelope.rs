@@ -203,6 +203,7 @@ mod tests {
     use crate::auth::Keys;
     use crate::fleet::Fleet;
     use crate::metrics::Metrics;
+    use crate::peers::Identity;
     use crate::settings::Settings;
 
     async fn panics() -> HttpResponse {
@@ -216,7 +217,7 @@ mod tests {
         let keys = Keys::open(None, None).unwrap();
         let shared = Shared::new(
             Settings::default(),
-            (keys, Audit::default()),
+            (Identity::random().unwrap(), keys, Audit::default()),
             metrics,
             fleet,
             (None, None),

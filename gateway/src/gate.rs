@@ -145,7 +145,7 @@ async fn gate(
         Err(error) => return Ok(request.error_response(error)),
     };
     let audited = caller.holder().is_some_and(|it| it.may(Role::Work) || it.may(Role::Admin));
-    let peer = address(&request);
+    let peer = address(&shared, &request);
     let answered = let_in(roles, &shared, caller.clone(), request, next).await;
     if let (true, Ok(response)) = (audited, &answered) {
         shared.audit.note(&caller, peer, response);
@@ -203,7 +203,7 @@ fn allowance(
     request: &ServiceRequest,
 ) -> Result<Allowance, ApiError> {
     let trusts = shared.settings.trust_forwarded_for;
-    let subject = rate_limit::subject(caller, address(request), request.headers(), trusts);
+    let subject = rate_limit::subject(caller, address(shared, request), request.headers(), trusts);
     take(shared, caller, &subject)
 }
 
@@ -229,6 +229,9 @@ fn rate_of_workers(is_worker: bool) -> Option<u32> {
     is_worker.then_some(PER_MINUTE)
 }
 
-fn address(request: &ServiceRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|it| it.ip())
+/// Where a request comes from. Other gateways say for whom they pass one on.
+fn address(shared: &Shared, request: &ServiceRequest) -> Option<IpAddr> {
+    let peer = request.peer_addr().map(|it| it.ip());
+    let is_passed_on = shared.identity.is_passed_on(request.headers());
+    rate_limit::address(peer, request.headers(), is_passed_on)
 }

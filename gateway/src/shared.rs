@@ -19,7 +19,7 @@ use crate::error::ApiError;
 use crate::fleet::Fleet;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
-use crate::peers::OwnName;
+use crate::peers::Identity;
 use crate::rate_limit::RateLimit;
 use crate::rooms::{Presence, RoomError};
 use crate::routing::{Remembered, Snapshot};
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     /// What the operator set.
     pub settings: Settings,
     /// What other gateways know this one as.
-    pub own_name: OwnName,
+    pub identity: Identity,
     /// The executors.
     pub fleet: Arc<Fleet>,
     /// Who may come in.
@@ -100,7 +100,7 @@ impl Shared {
     /// Everything as settings want it.
     pub(crate) fn new(
         settings: Settings,
-        (keys, audit): (Keys, Audit),
+        (identity, keys, audit): (Identity, Keys, Audit),
         metrics: Metrics,
         fleet: Arc<Fleet>,
         (jobs, rooms): (Option<Jobs>, Option<Arc<Rooms>>),
@@ -110,11 +110,10 @@ impl Shared {
             token: settings.executor_token.clone(),
             answer_bytes_max: settings.answer_mb << 20,
         };
-        let own_name = OwnName::random();
         Self {
             started: Timestamp::now(),
-            runs: Arc::new(Runs::new(&settings, own_name.clone())),
-            own_name,
+            runs: Arc::new(Runs::new(&settings, identity.name.clone())),
+            identity,
             fleet,
             keys: Arc::new(keys),
             audit,

@@ -212,14 +212,15 @@ async fn typists(server: &Server) -> Result<()> {
     let path = format!("{}&name=ann", place(&run, "ws", "ticket"));
     let (mut ann, mut ben) = (Viewer::open(server, &path).await?, join(server, &run).await?);
     let typed = |data: &str, typist: &str, from: u64| json!({"t": "stdin", "data": data, "typist": typist, "from": from});
-    for (viewer, said, taken) in [
-        (&mut ann, typed("ab", "ann", 0), 2),
-        (&mut ben, typed("c\n", "ben", 0), 2),
-        (&mut ann, typed("abd\n", "ann", 0), 4),
-        (&mut ben, typed("c\n", "ben", 0), 2),
-        (&mut ann, typed("d\n", "ann", 2), 4),
+    for (is_ann, data, from, taken) in [
+        (true, "ab", 0, 2),
+        (false, "c\n", 0, 2),
+        (true, "abd\n", 0, 4),
+        (false, "c\n", 0, 2),
+        (true, "d\n", 2, 4),
     ] {
-        viewer.say(said).await?;
+        let (viewer, who) = if is_ann { (&mut ann, "ann") } else { (&mut ben, "ben") };
+        viewer.say(typed(data, who, from)).await?;
         same("what was taken", &viewer.until("accepted").await?["bytes"], &json!(taken))?;
     }
     ann.say(typed("x", "", 0)).await?;

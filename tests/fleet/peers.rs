@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::stores::PostgresServer;
 use tests::{Server, client, lonely};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::checks::eventually;
 use crate::languages::start;
+use crate::raw;
 use crate::socket::PATIENCE;
 use crate::target::{Answer, whole};
 use crate::viewer::{Viewer, interactive, join, place, post};
@@ -144,6 +146,103 @@ async fn a_socket_that_is_passed_on_is_held_to_the_same() {
     assert_eq!(viewer.events, here.events);
 }
 
+/// What comes over one connection for these requests, each with its own words behind the path.
+async fn in_a_row(gateway: &Server, asked: &[(&str, &str, &str)]) -> String {
+    let mut connection = raw::connect(gateway).await.unwrap();
+    for (index, (method, path, headers)) in asked.iter().enumerate() {
+        let end = if index + 1 == asked.len() { "connection: close\r\n" } else { "" };
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}{end}\r\n");
+        connection.write_all(head.as_bytes()).await.unwrap();
+    }
+    raw::read_to_end(&mut connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_passed_on_end_where_they_end() {
+    let Some(pair) = Pair::start().await else { return };
+    let other = &pair.other;
+    let over = json!({"language": "python", "code": "print('x' * 100_000)"});
+    let over = begin(&pair.one, "/v1/runs?wait=30", &over).await;
+    let last = over["lastSeq"].as_u64().unwrap();
+    let goes_on = begin(&pair.one, "/v1/runs", &interactive(ECHO)).await;
+    let since = format!("{}&since={last}", place(&over, "events", "ticket"));
+    let whole = place(&over, "self", "viewTicket");
+    let endless = place(&goes_on, "events", "viewTicket");
+    let asked =
+        [("GET", &*since, ""), ("HEAD", &endless, ""), ("HEAD", &whole, ""), ("GET", &whole, "")];
+    let answers = in_a_row(other, &asked).await;
+    let heads: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|it| &it[..3]).collect();
+    assert_eq!(heads, ["204", "200", "200", "200"], "{}", &answers[..answers.len().min(3000)]);
+    let (empty, rest) = answers.split_once("HTTP/1.1 200").unwrap();
+    assert!(empty.ends_with("\r\n\r\n") && !empty.contains("0\r\n\r\n"), "{empty}");
+    let body = rest.rsplit("\r\n\r\n").next().unwrap();
+    let report: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(report["report"]["output"].as_str().unwrap().len(), 100_001);
+
+    // A socket is begun by those only who ask for one.
+    let key = "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n";
+    let socket = place(&goes_on, "ws", "ticket");
+    let asked = in_a_row(other, &[("GET", &socket, key), ("GET", &whole, key)]).await;
+    assert!(asked.starts_with("HTTP/1.1 426") && asked.contains("HTTP/1.1 200"), "{asked}");
+    assert!(asked.contains("upgrade: websocket\r\n"), "{asked}");
+    let wants = format!("{key}connection: upgrade\r\nupgrade: websocket\r\n");
+    let wrong = in_a_row(other, &[("GET", &format!("{socket}&x=1"), &wants)]).await;
+    let (head, body) = wrong.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 422") || head.starts_with("HTTP/1.1 400"), "{head}");
+    serde_json::from_str::<Value>(body).unwrap();
+
+    // Nothing is passed on to another path than it came to.
+    let name = goes_on["id"].as_str().unwrap();
+    for path in [format!("/v1/rooms/%2e%2e/runs/{name}"), format!("/v1/runs/x\\..\\{name}")] {
+        let asked = in_a_row(other, &[("GET", &path, &format!("{}: {}\r\n", ANN.0, ANN.1))]).await;
+        let status = asked.get(9..12).unwrap_or_default();
+        assert!(["400", "404"].contains(&status), "{path}: {asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guests_that_are_passed_on_are_counted_each_for_themselves() {
+    let Some(pair) = Pair::start().await else { return };
+    let store = pair.store.url("postgres");
+    let start = async |burst: &str| {
+        let settings = [
+            ("GATEWAY_STORE_URL", store.as_str()),
+            ("GATEWAY_KEYS", KEYS),
+            ("GATEWAY_RATE_PER_MINUTE", "1"),
+            ("GATEWAY_RATE_BURST", burst),
+            ("GATEWAY_TRUST_FORWARDED_FOR", if burst == "3" { "false" } else { "true" }),
+            ("PYTHON_EXECUTOR_URL", &pair.python.url("")),
+        ];
+        let builder = lonely(pair.directory.path(), &settings);
+        let own = builder.url("");
+        builder.set("GATEWAY_SELF_URL", &own).start().await
+    };
+    let (strict, lax) = (start("3").await, start("100").await);
+    let run = begin(&strict, "/v1/runs", &interactive(ECHO)).await;
+    let look = async |address: &str| {
+        let request = client().get(lax.url(&place(&run, "self", "viewTicket")));
+        whole(request.header("x-forwarded-for", address)).await.status
+    };
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        let mut statuses = Vec::new();
+        for _ in 0..4 {
+            statuses.push(look(address).await);
+        }
+        assert_eq!(statuses, [200, 200, 200, 429], "{address}");
+    }
+    // Whoever is no gateway is not believed.
+    let request = client().get(strict.url(&place(&run, "self", "viewTicket")));
+    let request = request.header("x-passed-on", "1").header("x-forwarded-for", "10.0.0.3");
+    assert_eq!(whole(request).await.status, 200);
+    let mut last = 0;
+    for number in 0..4 {
+        let request = client().get(strict.url(&place(&run, "self", "viewTicket")));
+        let request = request.header("x-passed-on", "1");
+        last = whole(request.header("x-forwarded-for", format!("10.0.1.{number}"))).await.status;
+    }
+    assert_eq!(last, 429);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_of_a_room_is_seen_from_every_gateway() {
     let Some(pair) = Pair::start().await else { return };
@@ -182,9 +281,12 @@ async fn a_run_that_is_nowhere_is_not_found() {
     pair.one.signal(Signal::KILL);
     pair.one.abandon();
     assert_eq!(viewer.rest().await.unwrap(), None, "the connection is cut");
+    whole(client().get(pair.other.url(&place(&run, "self", "ticket")))).await;
     let lost = get_as(&pair.other, &path, ANN).await;
     lost.is_problem(502, "run_out_of_reach").unwrap();
     assert_eq!(lost.header("retry-after"), "2");
+    let ticket = run["ticket"].as_str().unwrap();
+    assert!(!pair.other.log().contains(ticket), "a ticket is logged:\n{}", pair.other.log());
 
     // One that ends says so, and one that passes something on does not wait for its end.
     let third = gateway(&pair.python, &pair.store, &pair.directory, true).await;

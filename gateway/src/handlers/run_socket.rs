@@ -304,7 +304,11 @@ impl Line {
                 "not_interactive",
                 "begin the run with `interactive` to type into it",
             ),
-            Said::Eof => message::answer(self.run.inlet.end()),
+            Said::Eof => {
+                let ended = self.run.inlet.end();
+                self.wants_room |= matches!(ended, Err(NotTaken::Full(_)));
+                message::answer(ended)
+            }
             Said::Stdin { bytes, who, from } => {
                 let taken = self.run.inlet.type_in(who.as_deref(), from, &bytes);
                 let fresh = taken.map_or(0, |it| it.fresh);

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use reqwest::Client;
@@ -132,6 +132,10 @@ pub(crate) async fn follow(
     if run.is_over() && seen >= run.read(crate::runs::log::Log::last) {
         return Ok(HttpResponse::NoContent().finish());
     }
+    // Of a stream that nobody reads nobody would see the end.
+    if request.method() == Method::HEAD {
+        return Ok(events::response().finish());
+    }
     let viewer = run.attach().ok_or(ApiError::TooManyViewers)?;
     let begin = Following { run, _viewer: viewer, seen, told: 0, head: Some(RETRY) };
     let lines = futures::stream::unfold(begin, |mut following| async move {
@@ -191,14 +195,14 @@ pub(crate) fn find(
     asked: &Asked,
     shared: &Shared,
 ) -> Result<(Arc<Run>, Access), ApiError> {
+    let Some(caller) = request.extensions().get::<Caller>().cloned() else {
+        return Err(ApiError::WrongTicket);
+    };
     let run = shared.runs.find(id).ok_or(ApiError::NoRun)?;
     if let Some(ticket) = &asked.ticket {
         let access = run.access(ticket).ok_or(ApiError::WrongTicket)?;
         return Ok((run, access));
     }
-    let Some(caller) = request.extensions().get::<Caller>().cloned() else {
-        return Err(ApiError::WrongTicket);
-    };
     if caller.id() == run.new.caller { Ok((run, Access::Full)) } else { Err(ApiError::NoRun) }
 }
 

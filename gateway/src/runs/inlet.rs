@@ -165,7 +165,8 @@ impl Inlet {
 
     /// Whether there is room for at least half of what may wait.
     pub(crate) fn has_room(&self) -> bool {
-        self.lock().waiting.len() <= BYTES_MAX / 2
+        let state = self.lock();
+        state.waiting.len() <= BYTES_MAX / 2 && state.ends.len() <= ENDS_MAX / 2
     }
 
     /// How much was taken in all: of whoever has this name, or of everybody.

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::inlet::NotTaken;
 
+/// The most that anybody says was typed before: no reader of JSON counts further.
+const FROM_MAX: u64 = 1 << 53;
 /// Longest name of whoever types, in bytes.
 const TYPIST_BYTES_MAX: usize = 64;
 
@@ -64,6 +66,9 @@ pub(crate) fn parse(text: &str) -> Result<Said, String> {
         Wire::Stdin { typist: Some(who), .. } if !(1..=TYPIST_BYTES_MAX).contains(&who.len()) => {
             return Err(format!("`typist` has 1 to {TYPIST_BYTES_MAX} bytes"));
         }
+        Wire::Stdin { from: Some(from), .. } if from > FROM_MAX => {
+            return Err(format!("`from` is at most {FROM_MAX}"));
+        }
         Wire::Stdin { data: Some(text), b64: None, typist, from } => {
             Said::Stdin { bytes: text.into_bytes(), who: typist, from }
         }
@@ -92,7 +97,7 @@ pub(crate) fn answer(taken: Result<u64, NotTaken>) -> String {
         Err(NotTaken::Full(bytes)) => json!({ "t": "stdin_full", "bytes": bytes }).to_string(),
         Err(NotTaken::Gap(bytes)) => {
             let detail = format!("{bytes} bytes were taken so far; go on from there");
-            error("gap", &detail)
+            json!({ "t": "error", "code": "gap", "detail": detail, "bytes": bytes }).to_string()
         }
         Err(NotTaken::Closed(_)) => error("stdin_closed", "the program's input has ended"),
     }
@@ -150,6 +155,7 @@ mod tests {
             r#"{"t":"stdin","data":"a","b64":"AA=="}"#,
             r#"{"t":"stdin","b64":"%"}"#,
             r#"{"t":"stdin","data":"a","typist":""}"#,
+            r#"{"t":"stdin","data":"a","typist":"x","from":18446744073709551615}"#,
             &format!(r#"{{"t":"stdin","data":"a","typist":"{}"}}"#, "x".repeat(65)),
             r#"{"t":"signal","name":"HUP"}"#,
             r#"{"t":"resize","cols":0,"rows":24}"#,

@@ -190,10 +190,11 @@ mod tests {
     use protocol::Problem;
 
     use super::*;
+    use crate::peers::Identity;
 
     fn runs(most: usize) -> Runs {
         let settings = Settings { runs_kept_max: most, ..Settings::default() };
-        Runs::new(&settings, OwnName::random())
+        Runs::new(&settings, Identity::random().unwrap().name)
     }
 
     fn new(key: Option<(&str, u8)>) -> NewRun {

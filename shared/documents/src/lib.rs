@@ -61,6 +61,6 @@ pub use rooms::{NewInvitation, NewTicket, Rooms, Terms};
 pub use secret::SecretDigest;
 pub use snippet::SnippetId;
 pub use sqlite::SqliteStore;
-pub use store::{Appended, Bounds, DocumentStore, Loaded, StoreError, open};
+pub use store::{Appended, Bounds, DocumentStore, Loaded, ServerPlace, StoreError, open};
 pub use wire::Malformed;
 pub use words::{InvalidRoomId, Role, RoomId, RoomRecord, Ticket, Visibility};

@@ -134,16 +134,16 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> BoxFuture<'_, Result<usize, StoreError>>;
 
-    /// Tells other servers at which URL the server of this name is reached from now on. Does nothing
-    /// where there cannot be any.
-    fn announce(&self, name: String, url: String) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Tells other servers where the server of this name is from now on. Does nothing where there
+    /// cannot be any.
+    fn announce(&self, name: String, place: ServerPlace) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The URL of the server of this name, if it has announced itself within `age`.
+    /// Where the server of this name is, if it has announced itself within `age`.
     fn server(
         &self,
         name: String,
         age: Duration,
-    ) -> BoxFuture<'_, Result<Option<String>, StoreError>>;
+    ) -> BoxFuture<'_, Result<Option<ServerPlace>, StoreError>>;
 
     /// Forgets the server of this name.
     fn leave(&self, name: String) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -187,6 +187,15 @@ impl Default for Bounds {
             patience: Duration::from_secs(10),
         }
     }
+}
+
+/// Where a server is, for others that share its store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerPlace {
+    /// Scheme, host and port.
+    pub url: String,
+    /// What shows it that another server asks: a secret of those that read the store.
+    pub token: String,
 }
 
 /// What was written of a document.

@@ -28,7 +28,7 @@ use crate::bus::{Bus, Heard};
 use crate::invitation::{Invitation, InvitationId};
 use crate::secret::SecretDigest;
 use crate::snippet::SnippetId;
-use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
+use crate::store::{Appended, Bounds, DocumentStore, Loaded, ServerPlace, StoreError};
 use crate::words::{RoomId, RoomRecord, Ticket};
 
 /// How long anybody waits for anything.
@@ -192,15 +192,15 @@ impl DocumentStore for PostgresStore {
         within(async move { snippets::purge(&self.pool, before, limit).await })
     }
 
-    fn announce(&self, name: String, url: String) -> BoxFuture<'_, Result<(), StoreError>> {
-        within(async move { servers::announce(&self.pool, &name, &url).await })
+    fn announce(&self, name: String, place: ServerPlace) -> BoxFuture<'_, Result<(), StoreError>> {
+        within(async move { servers::announce(&self.pool, &name, &place).await })
     }
 
     fn server(
         &self,
         name: String,
         age: Duration,
-    ) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Option<ServerPlace>, StoreError>> {
         within(async move { servers::one(&self.pool, &name, age).await })
     }
 

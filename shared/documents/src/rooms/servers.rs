@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Rooms;
-use crate::store::StoreError;
+use crate::store::{ServerPlace, StoreError};
 
 /// A server is announced this often.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -11,18 +11,18 @@ const PERIOD: Duration = Duration::from_secs(15);
 const AGE_MAX: Duration = Duration::from_mins(1);
 
 impl Rooms {
-    /// Tells other servers at which URL the server of this name is reached, until it is dropped.
-    pub async fn announce(&self, name: &str, url: &str) {
+    /// Tells other servers where the server of this name is, until it is dropped.
+    pub async fn announce(&self, name: &str, place: &ServerPlace) {
         loop {
-            if let Err(error) = self.means.store.announce(name.to_owned(), url.to_owned()).await {
+            if let Err(error) = self.means.store.announce(name.to_owned(), place.clone()).await {
                 tracing::warn!("other gateways cannot be told where this one is: {error}");
             }
             tokio::time::sleep(PERIOD).await;
         }
     }
 
-    /// Where the server of this name is reached, if it is another one that goes on.
-    pub async fn server(&self, name: &str) -> Result<Option<String>, StoreError> {
+    /// Where the server of this name is, if it is one that goes on.
+    pub async fn server(&self, name: &str) -> Result<Option<ServerPlace>, StoreError> {
         self.means.store.server(name.to_owned(), AGE_MAX).await
     }
 

@@ -27,7 +27,7 @@ use crate::bus::{Bus, Heard};
 use crate::invitation::{Invitation, InvitationId};
 use crate::secret::SecretDigest;
 use crate::snippet::SnippetId;
-use crate::store::{Appended, Bounds, DocumentStore, Loaded, StoreError};
+use crate::store::{Appended, Bounds, DocumentStore, Loaded, ServerPlace, StoreError};
 use crate::words::{RoomId, RoomRecord, Ticket};
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
@@ -238,7 +238,11 @@ impl DocumentStore for SqliteStore {
         .boxed()
     }
 
-    fn announce(&self, _name: String, _url: String) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn announce(
+        &self,
+        _name: String,
+        _place: ServerPlace,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
         ready(Ok(())).boxed()
     }
 
@@ -246,7 +250,7 @@ impl DocumentStore for SqliteStore {
         &self,
         _name: String,
         _age: Duration,
-    ) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+    ) -> BoxFuture<'_, Result<Option<ServerPlace>, StoreError>> {
         ready(Ok(None)).boxed()
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use documents::ServerPlace;
+
 use crate::Store;
 
 const AGE: Duration = Duration::from_mins(1);
@@ -9,10 +11,11 @@ const AGE: Duration = Duration::from_mins(1);
 /// Stores that one server uses alone tell of none.
 pub(crate) async fn a_server_is_told_of_until_it_leaves(store: &Store, is_shared: bool) {
     let found = async |name: &str, age| store.server(name.to_owned(), age).await.unwrap();
+    let place = |url: &str| ServerPlace { url: url.to_owned(), token: format!("token of {url}") };
     let announce = async |name: &str, url: &str| {
-        store.announce(name.to_owned(), url.to_owned()).await.unwrap();
+        store.announce(name.to_owned(), place(url)).await.unwrap();
     };
-    let expected = |url: &str| is_shared.then(|| url.to_owned());
+    let expected = |url: &str| is_shared.then(|| place(url));
     announce("here", "http://a").await;
     announce("there", "https://b").await;
     assert_eq!(found("here", AGE).await, expected("http://a"));
