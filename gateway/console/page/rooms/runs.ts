@@ -5,6 +5,7 @@
 import { effect, signal, untracked } from "@preact/signals";
 
 import { Problem, send } from "../lib/api";
+import { here } from "../lib/time";
 import { LIMITS, requestOf, runOf } from "../play/program";
 import { attach, start } from "../run/run";
 import { watch, type Watched } from "../run/watch";
@@ -99,7 +100,7 @@ export class Runs {
       const { ticket, viewTicket, createdAt } = (await response.json()) as { ticket?: string; viewTicket: string; createdAt: string };
       if (!isCurrent()) return;
       const to = { id, ticket: ticket ?? viewTicket, name: this.room.presence.name.value };
-      const run = watch((tell) => attach(to, tell), Date.parse(createdAt));
+      const run = watch((tell) => attach(to, tell), here(Date.parse(createdAt)));
       this.#show({ id, run, fault: undefined, isOwn: false });
     } catch (error) {
       if (!isCurrent()) return;
