@@ -78,6 +78,7 @@ export class Connection {
     this.#provider.on("sync", (isSynced: boolean) => {
       if (!isSynced) return;
       if (!this.isStoreFull.value) this.#live();
+      this.#settleLater();
       listener.onSync();
     });
     const { messageHandlers } = this.#provider;
@@ -142,14 +143,18 @@ export class Connection {
       });
     } else if (kind === "step2") {
       this.#answers += 1;
-      if (this.#answers === 2) this.#settling = setTimeout(() => this.#settle(), SETTLED_AFTER_MS);
+      if (this.#answers === 2) this.#settleLater();
     }
   }
 
-  #settle(): void {
-    this.isStoreFull.value = false;
-    this.#live();
-    this.listener.onSettled();
+  #settleLater(): void {
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => {
+      this.isStoreFull.value = false;
+      this.#live();
+      // Whoever only looks is never told what the gateway has.
+      if (this.#answers >= 2) this.listener.onSettled();
+    }, SETTLED_AFTER_MS);
   }
 
   #live(): void {

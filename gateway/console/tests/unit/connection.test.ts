@@ -139,6 +139,17 @@ describe("the way into a room", () => {
     expect([connection.isStoreFull.value, connection.state.value, told.at(-1)]).toEqual([false, "live", "settled"]);
   });
 
+  it("is live again after a full store also for whoever only looks", async () => {
+    last().open();
+    last().end(4507);
+    await pass(1000);
+    last().open();
+    await pass(5000);
+    expect(connection.state.value).toBe("reconnecting");
+    await pass(10_000);
+    expect([connection.isStoreFull.value, connection.state.value, told]).toEqual([false, "live", ["sync", "sync"]]);
+  });
+
   it.each([1006, 4500, 4503, 4529, 4531])("is taken again after %s, each time with another ticket", async (code) => {
     last().open();
     last().end(code);
