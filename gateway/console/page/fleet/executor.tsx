@@ -1,7 +1,7 @@
 /** One executor: at a glance, and behind a click everything that is known of it. */
 import { useState } from "preact/hooks";
 
-import { age, count, duration, moment, percent, plural, words } from "../lib/format";
+import { age, count, duration, moment, percent, plural, sentence, words } from "../lib/format";
 import { Icon } from "../shell/icon";
 import { Latency } from "./latency";
 import type { Executor, Fleet, Guarantee, Isolation } from "./report";
@@ -84,8 +84,6 @@ export function ExecutorCard({ executor, fleet, now, long }: CardProps) {
     </li>
   );
 }
-
-const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 function Number({ name, value }: { name: string; value: string }) {
   return (

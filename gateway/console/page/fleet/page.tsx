@@ -1,35 +1,36 @@
 /** The fleet, as its gateway sees it: how well it is, how fast, and how strongly its runs are isolated. */
 import { useEffect, useMemo, useRef } from "preact/hooks";
 
-import { age, clock, count, durability, duration, moment, plural } from "../lib/format";
+import { age, clock, count, durability, duration, moment, plural, sentence } from "../lib/format";
 import type { Polled } from "../lib/fresh";
 import { poll } from "../lib/poll";
 import { announce } from "../shell/announce";
+import { DataLink } from "../shell/data";
 import { Live, useNow } from "../shell/live";
 import { note, place } from "../shell/router";
 import { Tile } from "../shell/tile";
 import { ExecutorCard } from "./executor";
-import { type Fleet, news, WINDOWS, withPoints } from "./report";
+import { Asked, type Fleet, news, WINDOWS, withPoints } from "./report";
 
-/** The state comes every two seconds, and every fifth time with the points of its history, which are many. */
 const PERIOD_MS = 2000;
-const POINTS_EVERY = 5;
 
 export default function FleetPage() {
   const wanted = new URLSearchParams(place.value.search).get("window");
   const window = WINDOWS.find((it) => it.id === wanted)?.id ?? "1h";
   const polled = useMemo(() => {
-    const asked = { window: window as string, turn: 0 };
-    const path = () => `/v1/fleet?window=${asked.window}${asked.turn++ % POINTS_EVERY === 0 ? "&points=true" : ""}`;
-    return Object.assign(poll<Fleet>(path, PERIOD_MS), { asked });
+    const asked = new Asked(window);
+    const polled = poll<Fleet>(() => asked.path(), PERIOD_MS);
+    polled.data.subscribe((it) => it && asked.take(it));
+    return Object.assign(polled, { asked });
   }, []);
   useEffect(() => polled.stop, [polled]);
   const choose = (id: (typeof WINDOWS)[number]["id"]) => {
     note({ window: id === "1h" ? undefined : id });
-    Object.assign(polled.asked, { window: id, turn: 0 });
+    polled.asked.look(id);
     polled.again();
   };
-  const told = polled.data.value;
+  // Whoever has no key any more is not shown what there was with it.
+  const told = polled.state.value === "refused" ? undefined : polled.data.value;
   const before = useRef<Fleet | undefined>(undefined);
   const fleet = useMemo(() => told && withPoints(told, before.current), [told]);
   useEffect(() => {
@@ -133,8 +134,9 @@ function Contents({ fleet, isStale }: { fleet: Fleet; isStale: boolean }) {
       <p class="muted small foot">
         Times are of {long}, from the gateway&rsquo;s request to the executor&rsquo;s answer. The history is kept in the gateway&rsquo;s
         memory: 10 s by 10 s for an hour, then coarser, for a week at most, and not beyond its start at{" "}
-        <span class="number">{clock(Date.parse(fleet.gateway.startedAt))}</span>. The same as data: <a href="/v1/fleet">/v1/fleet</a>,{" "}
-        <a href="/metrics">/metrics</a>, <a href="/health">/health</a>.
+        <span class="number">{clock(Date.parse(fleet.gateway.startedAt))}</span>. The same as data:{" "}
+        <DataLink href="/v1/fleet">/v1/fleet</DataLink>, <DataLink href="/metrics">/metrics</DataLink>,{" "}
+        <DataLink href="/health">/health</DataLink>.
       </p>
     </div>
   );
@@ -153,6 +155,7 @@ function Gateway({ fleet, now }: { fleet: Fleet; now: number }) {
         Gateway <span class="muted small number">{gateway.version}</span>
         {gateway.draining ? <span class="badge badge-warn">drains</span> : null}
       </h2>
+      {gateway.output && gateway.status !== "pass" ? <p class={`gateway-output ${gateway.status}`}>{sentence(gateway.output)}</p> : null}
       <dl class="tiles">
         <Tile
           name="Up for"

@@ -125,6 +125,34 @@ export function withPoints(fleet: Fleet, before: Fleet | undefined): Fleet {
   return { ...fleet, executors };
 }
 
+/** What is asked for: the points of the history are many, so they come with every fifth answer; until they came, with each. */
+export class Asked {
+  #window: string;
+  /** How often was asked since the window's points came. */
+  #since: number | undefined;
+
+  constructor(window: string) {
+    this.#window = window;
+  }
+
+  path(): string {
+    const wantsPoints = this.#since === undefined || this.#since + 1 >= POINTS_EVERY;
+    if (this.#since !== undefined) this.#since += 1;
+    return `/v1/fleet?window=${this.#window}${wantsPoints ? "&points=true" : ""}`;
+  }
+
+  /** Looks that far back from now on. */
+  look(window: string): void {
+    this.#window = window;
+    this.#since = undefined;
+  }
+
+  /** Takes note of an answer. */
+  take(fleet: Fleet): void {
+    if (fleet.window === this.#window && fleet.executors.every((it) => it.history.points)) this.#since = 0;
+  }
+}
+
 /** What became of executors since the report before, in words. */
 export function news(fleet: Fleet, before: Fleet | undefined): string[] {
   const known = new Map(before?.executors.map((it) => [it.label, it.status]));
@@ -135,6 +163,7 @@ export function news(fleet: Fleet, before: Fleet | undefined): string[] {
   });
 }
 
+const POINTS_EVERY = 5;
 const COUNTS: Record<string, number> = { "10m": 60, "1h": 60, "24h": 96, "7d": 84 };
 
 export const WINDOWS = [

@@ -4,6 +4,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { age, plural } from "../lib/format";
 import { key } from "../lib/key";
 import { poll } from "../lib/poll";
+import { DataLink } from "../shell/data";
 import { Link } from "../shell/link";
 import { useNow } from "../shell/live";
 import { capital, Command, Head, Id, useExample, Waiting } from "./parts";
@@ -58,7 +59,7 @@ export default function CallbacksPage() {
         </ul>
       )}
       <p class="muted small foot">
-        Those of your own jobs, the newest first. The same as data: <a href="/v1/callbacks">/v1/callbacks</a>.
+        Those of your own jobs, the newest first. The same as data: <DataLink href="/v1/callbacks">/v1/callbacks</DataLink>.
       </p>
     </div>
   );

@@ -4,8 +4,10 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { get, Problem } from "../lib/api";
 import { age, moment, plural } from "../lib/format";
 import { follow } from "../lib/follow";
+import { now as timeNow } from "../lib/time";
 import { ending, titleOf } from "../run/standing";
 import { announce } from "../shell/announce";
+import { DataLink } from "../shell/data";
 import { Link } from "../shell/link";
 import { Live, useNow } from "../shell/live";
 import { place, type PlaceProps } from "../shell/router";
@@ -29,7 +31,7 @@ function Followed({ id }: { id: string }) {
   useEffect(() => polled.stop, [polled]);
   useEffect(() => () => void (told.value = undefined), []);
   const job = polled.data.value;
-  const toldAt = useMemo(() => Date.now(), [job]);
+  const toldAt = useMemo(timeNow, [job]);
   const before = useRef<Shown>(undefined);
   useEffect(() => {
     if (job && before.current && job.state !== before.current.state) announce(said(job));
@@ -151,8 +153,9 @@ function Contents({ job, toldAt, follow }: { job: Shown; toldAt: number; follow:
         )}
       </div>
       <p class="muted small foot">
-        The same as data: <a href={`/v1/jobs/${job.id}`}>/v1/jobs/{job.id}</a>, <a href={`/v1/jobs/${job.id}/submission`}>its submission</a>,{" "}
-        <a href={`/v1/jobs/${job.id}/events`}>its events</a>.
+        The same as data: <DataLink href={`/v1/jobs/${job.id}`}>/v1/jobs/{job.id}</DataLink>,{" "}
+        <DataLink href={`/v1/jobs/${job.id}/submission`}>its submission</DataLink>,{" "}
+        <DataLink href={`/v1/jobs/${job.id}/events`}>its events</DataLink>.
       </p>
     </>
   );

@@ -3,7 +3,9 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { plural } from "../lib/format";
 import { poll } from "../lib/poll";
+import { now } from "../lib/time";
 import { announce } from "../shell/announce";
+import { DataLink } from "../shell/data";
 import { openMenus } from "../shell/menu";
 import { place } from "../shell/router";
 import { Choices, Tabs } from "./choices";
@@ -22,7 +24,7 @@ export default function JobsPage() {
   const polled = useMemo(() => {
     const path = () => {
       asking.current = location.search;
-      return asked(read(location.search), Date.now());
+      return asked(read(location.search), now());
     };
     return poll<Listing>(path, PERIOD_MS, () => openMenus.value > 0 || isSelecting(list.current));
   }, []);
@@ -65,7 +67,7 @@ export default function JobsPage() {
         <Waiting polled={polled} what="The jobs" />
       )}
       <p class="muted small foot">
-        The same as data: <a href={asked(filters, Date.now())}>/v1/jobs</a>, <a href="/v1/queue">/v1/queue</a>.{" "}
+        The same as data: <DataLink href={asked(filters, now())}>/v1/jobs</DataLink>, <DataLink href="/v1/queue">/v1/queue</DataLink>.{" "}
         {isNarrowed(filters) ? "The numbers beside the states are of all languages, queues and times." : ""}
       </p>
     </div>

@@ -3,6 +3,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 
 import { age, bytes, moment, plural } from "../lib/format";
 import { poll } from "../lib/poll";
+import { DataLink } from "../shell/data";
 import { Icon } from "../shell/icon";
 import { Link } from "../shell/link";
 import { useNow } from "../shell/live";
@@ -35,7 +36,7 @@ export default function WorkersPage() {
       )}
       <p class="muted small foot">
         Executors that the gateway reaches itself are on the <Link href="/">fleet page</Link>. The same as data:{" "}
-        <a href="/v1/workers">/v1/workers</a>.
+        <DataLink href="/v1/workers">/v1/workers</DataLink>.
       </p>
     </div>
   );

@@ -80,16 +80,28 @@ export class Ansi {
 
   #style(text: string): void {
     if (!/^[\d;:]*$/.test(text)) return;
-    const codes = text.split(/[;:]/).map(Number);
-    for (let at = 0; at < codes.length; at += 1) {
-      const code = codes[at] ?? 0;
-      if (code === 38 || code === 48) {
-        const [colour, used] = extended(codes.slice(at + 1));
-        if (colour !== undefined) this.#look[code === 38 ? "colour" : "ground"] = colour;
+    const parameters = text.split(";").map((it) => it.split(":").map(Number));
+    for (let at = 0; at < parameters.length; at += 1) {
+      // What belongs to a code stands behind it with colons, or for colours as parameters of their own.
+      const [code = 0, ...parts] = parameters[at] ?? [];
+      if (isColoured(code)) {
+        const [colour, used] = parts.length > 0 ? [divided(parts), 0] : extended(parameters.slice(at + 1).map(([it = 0]) => it));
+        if (colour !== undefined && code !== 58) this.#look[code === 38 ? "colour" : "ground"] = colour;
         at += used;
-      } else this.#look = styled(this.#look, code);
+      } else if (parts.length === 0) this.#look = styled(this.#look, code);
+      // How a line is drawn is not shown, but whether.
+      else if (code === 4) this.#look = styled(this.#look, parts[0] === 0 ? 24 : 4);
     }
   }
+}
+
+/** Whether a colour follows: of the text, of its ground, or of the line below it, which is not shown. */
+const isColoured = (code: number): boolean => code === 38 || code === 48 || code === 58;
+
+/** A colour that stands behind its code with colons: before red may be the name of a colour space, mostly an empty one. */
+function divided(parts: number[]): number | string | undefined {
+  const [kind = 0, ...rest] = parts;
+  return extended([kind, ...(kind === 2 && rest.length > 3 ? rest.slice(1) : rest)])[0];
 }
 
 function styled(look: Look, code: number): Look {

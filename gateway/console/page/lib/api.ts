@@ -1,5 +1,6 @@
 /** Requests to the gateway that served this page, and what it says when it refuses one. */
 import { isKeyWanted, key } from "./key";
+import { learn } from "./time";
 
 export interface FieldError {
   pointer: string;
@@ -34,8 +35,10 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
   const headers = new Headers(init.headers);
   if (key.value) headers.set("authorization", `Bearer ${key.value}`);
   let response: Response;
+  const asked = Date.now();
   try {
     response = await fetch(path, { cache: "no-store", ...init, headers });
+    learn(response.headers.get("date"), asked, Date.now());
   } catch (error) {
     if (init.signal?.aborted) throw error;
     throw new Problem(0, "unreachable", "The gateway does not answer. Is it running, and are you online?");

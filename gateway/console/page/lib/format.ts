@@ -74,6 +74,9 @@ export function count(number: number): string {
 /** `runtime_error` as `runtime error`. */
 export const words = (name: string): string => name.replaceAll("_", " ");
 
+/** What the gateway says of something, as a sentence. */
+export const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+
 export const plural = (number: number, one: string, many = `${one}s`): string => `${count(number)} ${number === 1 ? one : many}`;
 
 const DURABILITY: Record<string, string> = {

@@ -96,6 +96,8 @@ const look = EditorView.theme({
   ".cm-lint-marker": { width: "0.55rem", height: "0.55rem", margin: "0.5em 0.2rem 0", borderRadius: "50%", content: "''" },
   ".cm-lint-marker-error": { backgroundColor: "var(--fail-fill)", content: "''", display: "block" },
   ".cm-lint-marker-warning": { backgroundColor: "var(--warn-fill)", content: "''", display: "block", borderRadius: "1px" },
+  // The page's own rule does not reach in here. The caret stands still.
+  "@media (prefers-reduced-motion: reduce)": { ".cm-cursorLayer": { animation: "none !important" } },
 });
 
 /** What the editor takes when others write the same text: what keeps both alike, and undoes, in place of a history. */

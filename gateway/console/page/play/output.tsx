@@ -23,12 +23,22 @@ interface Shown {
   run: Watched;
   /** What it was begun with. */
   body: Record<string, unknown>;
+  beganAt: number;
 }
 
 /** The terminal's size; that of old where none has been shown yet. */
 let size: Size = { cols: 80, rows: 24 };
 
 const shown = signal<Shown | undefined>(undefined);
+
+/** What is shown is found again after a reload, until it is over. One watch for all runs holds on to none that is past. */
+effect(() => {
+  if (!shown.value) return;
+  const { run, body, beganAt } = shown.value;
+  const begun = run.begun.value;
+  if (run.outcome.value) keepRun(undefined);
+  else if (begun) keepRun({ id: begun.id, ticket: begun.ticket, isTerminal: begun.tty, beganAt, body });
+});
 
 export interface OutputHandle {
   run(): void;
@@ -78,7 +88,8 @@ function begin(): void {
   const body = requestOf(language, desk.version.value, desk.draft.value, desk.limits.value);
   const tty = desk.hasTerminal.value ? size : undefined;
   announce("Running");
-  show(watch((tell) => start(runOf(body, desk.limits.value, tty), tell, tty ? {} : { name: NAME })), body, Date.now());
+  const run = watch((tell) => start(runOf(body, desk.limits.value, tty), tell, tty ? {} : { name: NAME }));
+  shown.value = { run, body, beganAt: Date.now() };
 }
 
 /** Takes part again in the run that went on when this page was left. */
@@ -86,17 +97,8 @@ function findAgain(): void {
   const kept = keptRun();
   if (!kept) return;
   const { id, ticket, isTerminal, beganAt, body } = kept;
-  show(watch((tell) => attach({ id, ticket, ...(isTerminal ? {} : { name: NAME }) }, tell), beganAt), body, beganAt);
-}
-
-function show(run: Watched, body: Record<string, unknown>, beganAt: number): void {
-  shown.value = { run, body };
-  effect(() => {
-    const begun = run.begun.value;
-    if (shown.value?.run !== run) return;
-    if (run.outcome.value) keepRun(undefined);
-    else if (begun) keepRun({ id: begun.id, ticket: begun.ticket, isTerminal: begun.tty, beganAt, body });
-  });
+  const run = watch((tell) => attach({ id, ticket, ...(isTerminal ? {} : { name: NAME }) }, tell), beganAt);
+  shown.value = { run, body, beganAt };
 }
 
 function Bar({ run, body }: { run: Watched | undefined; body: Record<string, unknown> | undefined }) {

@@ -43,6 +43,9 @@ const ENDINGS: Record<number, Ending> = {
   },
 };
 
+/** The gateway's store of rooms has no space. It is worth coming again, as an operator can make some. */
+export const STORE_FULL = 4507;
+
 /** What becomes of a connection that was closed so; nothing if it is opened again by itself. */
 export function endingOf(code: number): Ending | undefined {
   if (code < 4400 || code > 4499) return undefined;

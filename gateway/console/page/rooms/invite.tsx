@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 
 import { Problem } from "../lib/api";
 import { age, moment } from "../lib/format";
+import { now } from "../lib/time";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
 import { type Invitation, invitationLink, invitations, invite, deleteRoom, withdraw } from "./access";
@@ -123,7 +124,7 @@ function Links({ room }: { room: Room }) {
                   {it.role}
                   <span class="muted small number" title={`until ${moment(Date.parse(it.expiresAt))}`}>
                     {" "}
-                    {age((Date.parse(it.expiresAt) - Date.now()) / 1000)} left
+                    {age((Date.parse(it.expiresAt) - now()) / 1000)} left
                   </span>
                 </span>
                 <button type="button" class="button small" aria-label={`Withdraw the link for ${it.role}s`} onClick={() => void end(it.id)}>

@@ -32,8 +32,8 @@ export class Room {
   readonly isLost = signal(false);
   readonly mayEdit: ReadonlySignal<boolean>;
   readonly mayRun: ReadonlySignal<boolean>;
-  /** What the gateway had when all was sent the last time. */
-  #sent: Uint8Array | undefined;
+  /** What the gateway had when the last connection began, as it said itself. What we sent since may be lost with it. */
+  #known: Uint8Array | undefined;
   /** The names of what was not sent, here and by pages before. */
   readonly #kept: string[];
   #told: Person[] | undefined;
@@ -50,7 +50,11 @@ export class Room {
       if (this.connection.state.value !== "live" && typeof origin !== "string") this.#keepSoon();
     });
     const entrance = { ticket: (gone: AbortSignal) => this.#ticket(gone), probe: () => roomInfo(id) };
-    this.connection = new Connection(id, this.doc, this.presence.awareness, entrance, () => this.#synced());
+    this.connection = new Connection(id, this.doc, this.presence.awareness, entrance, {
+      onSync: () => this.#synced(),
+      onTold: (vector) => (this.#known = vector),
+      onSettled: () => this.#settled(),
+    });
     // Who has lost the right to write still sees what there was.
     const isOpen = computed(() => this.connection.state.value !== "ended");
     this.mayEdit = computed(() => isOpen.value && mayEdit(this.role.value) && this.files.value.length > 0);
@@ -58,7 +62,8 @@ export class Room {
     this.presence.awareness.on("change", () => this.#tellSoon());
     this.connection.state.subscribe((it) => {
       // What was on its way may not have arrived.
-      if (["reconnecting", "offline"].includes(it) && mayEdit(this.role.peek())) this.#keepSoon();
+      const isLeft = it === "ended" && (this.connection.ending.peek()?.way ?? "again") === "again";
+      if ((isLeft || it === "reconnecting" || it === "offline") && mayEdit(this.role.peek())) this.#keepSoon();
     });
     addEventListener("pagehide", this.#keep);
   }
@@ -109,13 +114,15 @@ export class Room {
   }
 
   #synced(): void {
+    this.isThere.value = true;
+    noteRoom({ id: this.id, title: this.info.value?.title ?? "", at: Date.now() });
+  }
+
+  #settled(): void {
     clearTimeout(this.#keeping);
     this.#keeping = undefined;
     unsent.forget(this.#kept);
     this.isLost.value = false;
-    this.#sent = Y.encodeStateVector(this.doc);
-    this.isThere.value = true;
-    noteRoom({ id: this.id, title: this.info.value?.title ?? "", at: Date.now() });
   }
 
   #keepSoon(): void {
@@ -126,7 +133,7 @@ export class Room {
     if (this.#keeping === undefined) return;
     clearTimeout(this.#keeping);
     this.#keeping = undefined;
-    this.isLost.value = !unsent.keep(this.id, this.doc, this.#sent);
+    this.isLost.value = !unsent.keep(this.id, this.doc, this.#known);
   };
 
   /** Says who came and went; not while it is we who are away. */

@@ -5,6 +5,7 @@
 import { effect, signal, untracked } from "@preact/signals";
 
 import { Problem, send } from "../lib/api";
+import { here } from "../lib/time";
 import { LIMITS, requestOf, runOf } from "../play/program";
 import { attach, start } from "../run/run";
 import { watch, type Watched } from "../run/watch";
@@ -44,6 +45,16 @@ export class Runs {
         const isRunning = this.isGoing && this.shown.value.isOwn;
         untracked(() => room.presence.runs(isRunning));
       }),
+      // One watch for all runs that are begun here holds on to none that is past.
+      effect(() => {
+        const { id, run, isOwn } = this.shown.value;
+        if (!run || !isOwn) return;
+        const isOver = run.outcome.value !== undefined;
+        const begun = run.begun.value;
+        if (begun && !id) this.shown.value = { ...this.shown.value, id: begun.id };
+        // Somebody else may have been faster, or this one was refused.
+        if (begun || isOver) untracked(() => this.#hear(room.runs.peek()));
+      }),
       // What could not be looked at for want of a connection is looked at again.
       effect(() => {
         const isLive = room.connection.state.value === "live";
@@ -74,15 +85,6 @@ export class Runs {
     announce("Running");
     const run = watch((tell) => start(body, tell, { path, headers: headersFor(room.id), name }));
     this.#show({ id: undefined, run, fault: undefined, isOwn: true });
-    const stop = effect(() => {
-      const isOver = run.outcome.value !== undefined;
-      const begun = run.begun.value;
-      if (this.shown.peek().run !== run) return;
-      if (begun && !this.shown.peek().id) this.shown.value = { ...this.shown.peek(), id: begun.id };
-      // Somebody else may have been faster, or this one was refused.
-      if (begun || isOver) untracked(() => this.#hear(room.runs.peek()));
-    });
-    this.#ends.push(stop);
   }
 
   stop(): void {
@@ -98,7 +100,7 @@ export class Runs {
       const { ticket, viewTicket, createdAt } = (await response.json()) as { ticket?: string; viewTicket: string; createdAt: string };
       if (!isCurrent()) return;
       const to = { id, ticket: ticket ?? viewTicket, name: this.room.presence.name.value };
-      const run = watch((tell) => attach(to, tell), Date.parse(createdAt));
+      const run = watch((tell) => attach(to, tell), here(Date.parse(createdAt)));
       this.#show({ id, run, fault: undefined, isOwn: false });
     } catch (error) {
       if (!isCurrent()) return;

@@ -46,6 +46,12 @@ export function Notices({ room }: { room: Room }) {
   return (
     <>
       <Ended room={room} />
+      {room.connection.isStoreFull.value ? (
+        <p class="notice-line warn" role="status">
+          The gateway&rsquo;s store of rooms is full. Everything written stays in this page, so leave it open. Whoever runs the gateway has
+          to make room; the page comes back by itself then.
+        </p>
+      ) : null}
       {room.isLost.value ? (
         <p class="notice-line warn" role="status">
           This browser has no room for what you write, so stay on the page until there is a connection.

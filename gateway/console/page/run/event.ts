@@ -68,7 +68,8 @@ export const isLast = (event: RunEvent): boolean => event.type === "exit" || eve
 /** What comes on the socket and is no event of the log. */
 export type Answer =
   | { type: "accepted" | "full" | "ready"; bytes: number }
-  | { type: "refused"; code: string; detail: string };
+  /** `bytes` is what was taken so far, where something is missing before what was typed. */
+  | { type: "refused"; code: string; detail: string; bytes: number | undefined };
 
 interface Wire {
   seq?: number;
@@ -92,7 +93,7 @@ export function parse(text: string, pastSeq: number): { seq: number; event: RunE
   if (wire.t === "accepted") return { type: "accepted", bytes };
   if (wire.t === "stdin_full") return { type: "full", bytes };
   if (wire.t === "stdin_ready") return { type: "ready", bytes };
-  if (wire.t === "error") return { type: "refused", code: wire.code ?? "", detail: wire.detail ?? "" };
+  if (wire.t === "error") return { type: "refused", code: wire.code ?? "", detail: wire.detail ?? "", bytes: wire.bytes };
   return undefined;
 }
 

@@ -12,6 +12,10 @@ const BLOCK = { lines: 100, pieces: 1000 };
 /** A longer line goes on in the next one. */
 const LINE_CHARACTERS_MAX = 8 << 10;
 const CHARACTERS_MAX = 2 << 20;
+/** What a path is made of. */
+const IN_PATHS = "[\\p{L}\\p{N}_.@~+/\\\\-]";
+/** The run's own directory, as programs see it or, where they have no file tree of their own, where it is. */
+const OWN = "(?:file://)?(?:/[\\p{L}\\p{N}_.@~+-]+)*/work/|\\./";
 /** Places in a log that lead to lines of the sources. */
 const LINKS_MAX = 500;
 
@@ -227,29 +231,34 @@ export class Log {
     this.#shown = { lines: 0, pieces: 0, characters: 0 };
   }
 
-  /** Makes places such as `main.x:12:3` lead to the lines of these files. */
+  /** Makes places such as `main.x:12:3` lead to the lines of these files. Files of the same name elsewhere are others. */
   link(paths: string[], onLink: (path: string, line: number, column: number) => void): void {
     if (paths.length === 0) return;
     const names = [...paths].sort((a, b) => b.length - a.length).map((it) => it.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-    const pattern = new RegExp(`(${names.join("|")})(?::|", line |\\()(\\d{1,6})(?::(\\d{1,6}))?`, "g");
+    const pattern = new RegExp(`(?<!${IN_PATHS})(${OWN})?(${names.join("|")})(?::|", line |\\()(\\d{1,6})(?::(\\d{1,6}))?`, "gu");
     let count = 0;
     for (const span of this.#host.querySelectorAll<HTMLElement>(".stderr")) {
       const text = span.textContent ?? "";
-      const matches = [...text.matchAll(pattern)].slice(0, LINKS_MAX - count);
+      // A path may begin in another colour.
+      const before = span.previousElementSibling;
+      const left = before?.classList.contains("stderr") ? (before.textContent?.at(-1) ?? "") : "";
+      const matches = [...`${left}${text}`.matchAll(pattern)].slice(0, LINKS_MAX - count);
       if (matches.length === 0) continue;
       count += matches.length;
       const parts: (string | Node)[] = [];
       let at = 0;
       for (const found of matches) {
-        const [whole, path = "", line, column] = found;
-        parts.push(text.slice(at, found.index));
+        const [whole, own = "", path = "", line, column] = found;
+        const start = found.index - left.length + own.length;
+        const end = found.index - left.length + whole.length;
+        parts.push(text.slice(at, start));
         const button = document.createElement("button");
         button.type = "button";
         button.className = "log-link";
-        button.textContent = whole;
+        button.textContent = text.slice(start, end);
         button.addEventListener("click", () => onLink(path, Number(line), Number(column ?? 1)));
         parts.push(button);
-        at = found.index + whole.length;
+        at = end;
       }
       parts.push(text.slice(at));
       span.replaceChildren(...parts);

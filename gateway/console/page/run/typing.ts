@@ -11,6 +11,9 @@ const PIECE_MAX = 16 << 10;
 /** What may wait here, in characters. */
 const WAITING_MAX = 1 << 20;
 
+/** Refusals of all that is typed: what the program cannot read any more is not kept for it. */
+const CLOSED = ["stdin_closed", "read_only", "not_interactive", "over"];
+
 interface UnderWay {
   text: string;
   from: number;
@@ -51,9 +54,11 @@ export class Typing {
   /** Sends what may be sent. */
   next(): void {
     if (this.#underWay || this.#isFull) return;
-    if (this.#waiting) {
-      const text = head(this.#waiting);
-      this.#waiting = this.#waiting.slice(text.length);
+    const piece = head(this.#waiting, this.#hasEnded);
+    if (piece) {
+      this.#waiting = this.#waiting.slice(piece.length);
+      // Half a character is no text, and would be refused.
+      const text = piece.replace(/\p{Surrogate}/gu, "\ufffd");
       this.#underWay = { text, from: this.#taken, bytes: new TextEncoder().encode(text).length };
       this.#send();
     } else if (this.#hasEnded && !this.#isEndSent) {
@@ -72,14 +77,7 @@ export class Typing {
   }
 
   hear(answer: Answer): void {
-    if (answer.type === "refused") {
-      // What the program cannot read any more is not kept for it.
-      if (answer.code === "stdin_closed" || answer.code === "read_only" || answer.code === "not_interactive") {
-        this.#underWay = undefined;
-        this.#waiting = "";
-      }
-      return;
-    }
+    if (answer.type === "refused") return this.#refuse(answer.code, answer.bytes);
     this.#isFull = answer.type === "full";
     const sent = this.#underWay;
     if (sent && answer.type === "ready") return this.#send();
@@ -90,15 +88,29 @@ export class Typing {
     this.next();
   }
 
+  #refuse(code: string, bytes: number | undefined): void {
+    const sent = this.#underWay;
+    if (code === "gap" && sent && bytes !== undefined && bytes < sent.from) {
+      // What is missing is here no more. It goes on with what is.
+      this.#underWay = { ...sent, from: bytes };
+      return this.#send();
+    }
+    const isClosed = CLOSED.includes(code);
+    if (!isClosed && code !== "gap" && code !== "bad_message") return;
+    this.#underWay = undefined;
+    if (isClosed) this.#waiting = "";
+    else this.next();
+  }
+
   #send(): void {
     const sent = this.#underWay;
     if (sent) this.#say({ t: "stdin", data: sent.text, typist: this.#typist, from: sent.from });
   }
 }
 
-/** The beginning of a text, without half a character at its end. */
-function head(text: string): string {
-  if (text.length <= PIECE_MAX) return text;
-  const last = text.charCodeAt(PIECE_MAX - 1);
-  return text.slice(0, last >= 0xd800 && last <= 0xdbff ? PIECE_MAX - 1 : PIECE_MAX);
+/** The beginning of a text. Half a character at its end waits for the other half, unless nothing comes any more. */
+function head(text: string, hasEnded: boolean): string {
+  const piece = text.slice(0, PIECE_MAX);
+  const isHalf = /[\ud800-\udbff]$/.test(piece);
+  return isHalf && !(hasEnded && piece.length === text.length) ? piece.slice(0, -1) : piece;
 }

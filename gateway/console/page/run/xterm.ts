@@ -52,6 +52,8 @@ export function open(host: HTMLElement, label: string, { onInput, onSize }: List
   const fit = new FitAddon();
   terminal.loadAddon(fit);
   terminal.open(host);
+  // It can be read line by line, but what is said aloud is how a run ends, and not all that a program writes.
+  host.querySelector(".live-region")?.setAttribute("aria-live", "off");
   terminal.write(CURSOR.hidden);
   terminal.textarea?.setAttribute("aria-label", label);
   /** Pieces of the past that are not shown yet. */

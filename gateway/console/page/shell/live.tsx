@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { clock } from "../lib/format";
 import type { Polled, State } from "../lib/fresh";
+import { now as timeNow } from "../lib/time";
 import { announce } from "./announce";
 
 const TEXTS: Record<State, string> = {
@@ -34,11 +35,11 @@ export function Live<T>({ polled, what }: { polled: Polled<T>; what: string }) {
   );
 }
 
-/** The time now, every second, for what counts up. */
+/** The time now by the gateway's clock, every second, for what counts up. */
 export function useNow(): number {
-  const [now, setNow] = useState(Date.now());
+  const [now, setNow] = useState(timeNow);
   useEffect(() => {
-    const timer = setInterval(() => !document.hidden && setNow(Date.now()), 1000);
+    const timer = setInterval(() => !document.hidden && setNow(timeNow()), 1000);
     return () => clearInterval(timer);
   }, []);
   return now;

@@ -28,6 +28,14 @@ describe("what a terminal would show", () => {
     check(["\u001b[mplain"], "plain");
   });
 
+  it("reads what stands behind a code with colons as belonging to it", () => {
+    check(["\u001b[38:2::255:100:31mx"], "(colour=#ff641f x)");
+    check(["\u001b[38:2:255:100:31mx\u001b[48:5:196my"], "(colour=#ff641f x)(colour=#ff641f ground=#ff0000 y)");
+    check(["\u001b[1;4:3mx\u001b[4:0my"], "(bold underline x)(bold y)");
+    check(["\u001b[58:2::1:2:3mx\u001b[58;5;1my\u001b[7:9mz"], "xyz");
+    check(["\u001b[38:2::255:100:31;1mx"], "(colour=#ff641f bold x)");
+  });
+
   it("waits for the end of a sequence that is cut", () => {
     check(["a\u001b", "[3", "1mb"], "a(colour=1 b)");
     check(["a\r", "\nb"], "a|b");

@@ -20,14 +20,22 @@ class Socket {
     Socket.all.push(this);
   }
 
-  send(): void {}
+  readonly sent: number[][] = [];
+
+  send(data: Uint8Array): void {
+    this.sent.push([...data]);
+  }
   close(): void {}
 
   open(): void {
     this.readyState = 1;
     this.onopen?.();
     // The gateway has nothing that the page lacks: an empty second step of the sync protocol.
-    this.onmessage?.({ data: new Uint8Array([0, 1, 2, 0, 0]).buffer });
+    this.say(0, 1, 2, 0, 0);
+  }
+
+  say(...bytes: number[]): void {
+    this.onmessage?.({ data: new Uint8Array(bytes).buffer });
   }
 
   end(code: number): void {
@@ -41,6 +49,7 @@ const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
 let count = 0;
 let refusal: unknown;
+let told: string[];
 let connection: Connection;
 
 beforeEach(async () => {
@@ -57,7 +66,12 @@ beforeEach(async () => {
     probe: async () => undefined,
   };
   vi.stubGlobal("WebSocket", Socket);
-  connection = new Connection("room_1", doc, new Awareness(doc), entrance, () => undefined);
+  told = [];
+  connection = new Connection("room_1", doc, new Awareness(doc), entrance, {
+    onSync: () => told.push("sync"),
+    onTold: (vector) => told.push(`told ${vector}`),
+    onSettled: () => told.push("settled"),
+  });
   await pass(0);
 });
 
@@ -74,6 +88,66 @@ describe("the way into a room", () => {
     expect(connection.state.value).toBe("connecting");
     last().open();
     expect(connection.state.value).toBe("live");
+  });
+
+  it("knows that the gateway took what is here once it answers what it was asked after that", async () => {
+    last().open();
+    last().say(0, 0, 1, 0);
+    await pass(0);
+    // Its own answer went before the second question.
+    expect(last().sent.slice(-2).map((it) => it.slice(0, 2))).toEqual([[0, 1], [0, 0]]);
+    await pass(60_000);
+    expect(told).toEqual(["sync", "told 0"]);
+    last().say(0, 1, 2, 0, 0);
+    await pass(15_000);
+    expect(told).toEqual(["sync", "told 0", "settled"]);
+  });
+
+  it("settles nothing that is lost before it was taken, or soon after", async () => {
+    for (const answers of [0, 1]) {
+      last().open();
+      last().say(0, 0, 1, 0);
+      await pass(0);
+      for (let at = 0; at < answers; at += 1) last().say(0, 1, 2, 0, 0);
+      await pass(5000);
+      last().end(1006);
+      await pass(1000);
+    }
+    await pass(60_000);
+    expect(told).not.toContain("settled");
+  });
+
+  it("is live again after a full store only when that lasts, and is tried again less and less often", async () => {
+    for (let at = 0; at < 4; at += 1) {
+      last().open();
+      last().say(0, 0, 1, 0);
+      await pass(0);
+      last().say(0, 1, 2, 0, 0);
+      await pass(2000);
+      expect(connection.state.value === "live").toBe(at === 0);
+      last().end(4507);
+      expect([connection.isStoreFull.value, connection.ending.value]).toEqual([true, undefined]);
+      await pass(at < 3 ? 6500 : 1000);
+    }
+    expect(Socket.all).toHaveLength(4);
+    await pass(6000);
+    last().open();
+    last().say(0, 0, 1, 0);
+    await pass(0);
+    last().say(0, 1, 2, 0, 0);
+    await pass(15_000);
+    expect([connection.isStoreFull.value, connection.state.value, told.at(-1)]).toEqual([false, "live", "settled"]);
+  });
+
+  it("is live again after a full store also for whoever only looks", async () => {
+    last().open();
+    last().end(4507);
+    await pass(1000);
+    last().open();
+    await pass(5000);
+    expect(connection.state.value).toBe("reconnecting");
+    await pass(10_000);
+    expect([connection.isStoreFull.value, connection.state.value, told]).toEqual([false, "live", ["sync", "sync"]]);
   });
 
   it.each([1006, 4500, 4503, 4529, 4531])("is taken again after %s, each time with another ticket", async (code) => {

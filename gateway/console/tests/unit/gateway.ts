@@ -22,6 +22,8 @@ export class Gateway {
   readonly #taken = new Map<string, number>();
   ends = 0;
   isOnline = true;
+  /** Whether it says from where on something is missing. */
+  tellsGaps = true;
   /** Whether what is typed is refused for want of room. */
   isFull = false;
 
@@ -65,9 +67,16 @@ export class Gateway {
     return undefined;
   }
 
-  #take(bytes: Uint8Array, { typist = "", from = 0 }: Said): Record<string, unknown> {
+  /** Loses what was typed last, as no gateway should. */
+  lose(bytes: number): void {
+    for (const [typist, taken] of this.#taken) this.#taken.set(typist, taken - bytes);
+    this.typed = this.typed.slice(0, -bytes);
+  }
+
+  #take(bytes: Uint8Array, { data = "", typist = "", from = 0 }: Said): Record<string, unknown> {
+    if (/\p{Surrogate}/u.test(data) || data === "refused") return { t: "error", code: "bad_message", detail: "unpaired surrogate" };
     const before = this.#taken.get(typist) ?? from;
-    if (from > before) return { t: "error", code: "gap", detail: "" };
+    if (from > before) return { t: "error", code: "gap", detail: "", ...(this.tellsGaps ? { bytes: before } : {}) };
     const fresh = bytes.slice(before - from);
     if (fresh.length === 0) return { t: "accepted", bytes: before };
     if (this.ends > 0) return { t: "error", code: "stdin_closed", detail: "the program's input has ended" };

@@ -83,11 +83,29 @@ it("cuts a line that never ends", () => {
   check(["x".repeat(20_000), "y"], ["x".repeat(8192), "x".repeat(8192), `${"x".repeat(3616)}y`]);
 });
 
-it("leads to the lines that are named", () => {
+function checkLinks(text: string, expected: string) {
   let told = "";
-  log.write("stderr", 'File "main.x", line 3\nother.x:4:5\n');
+  log.write("stderr", text);
   log.flush();
-  log.link(["main.x", "other.x"], (...place) => (told += `${place} `));
+  log.link(["main.x", "lib/other.x"], (...place) => (told += `${place} `));
+  const shown = lines().join("\n");
   for (const button of host.querySelectorAll("button")) button.click();
-  expect(told).toBe("main.x,3,1 other.x,4,5 ");
+  expect(told).toBe(expected);
+  expect(lines().join("\n")).toBe(shown);
+}
+
+it("leads to the lines that are named", () => {
+  checkLinks('File "main.x", line 3\nlib/other.x:4:5\n at f (main.x:6:7)\n', "main.x,3,1 lib/other.x,4,5 main.x,6,7 ");
+});
+
+it("leads to what is below the run's own directory, wherever that is", () => {
+  checkLinks(
+    'File "/work/main.x", line 3\n at file:///work/lib/other.x:4:5\n./main.x:6\n/tmp/fleet-1/run_2/work/main.x:7\n',
+    "main.x,3,1 lib/other.x,4,5 main.x,6,1 main.x,7,1 ",
+  );
+});
+
+it("does not lead to what others have of the same name", () => {
+  checkLinks('File "/usr/lib/x/main.x", line 3\nlib/main.x:4\nxmain.x:5\nämain.x:6\n/work/sub/main.x:7\n../main.x:8\nother.x:9\n', "");
+  checkLinks("/usr/lib/\u001b[1mmain.x:3\u001b[0m\n", "");
 });

@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 
 import { decadesOf } from "../../page/fleet/plot";
-import { beatOf, type Fleet, filled, news, withPoints } from "../../page/fleet/report";
+import { Asked, beatOf, type Fleet, filled, news, withPoints } from "../../page/fleet/report";
 import { age, bytes, duration, percent } from "../../page/lib/format";
 import { pause } from "../../page/lib/fresh";
+import { here, learn, now } from "../../page/lib/time";
 import { match } from "../../page/shell/router";
 
 describe("numbers for people", () => {
@@ -58,6 +59,24 @@ describe("the history", () => {
     expect(withPoints(report("pass", undefined, "24h"), before).executors[0]?.history.points).toBeUndefined();
   });
 
+  it("is asked for its points until they came, and then now and then", () => {
+    const asked = new Asked("1h");
+    const hasPoints = () => asked.path().includes("points=true");
+    expect([hasPoints(), hasPoints()]).toEqual([true, true]);
+    asked.take(report("pass", [1]));
+    expect(Array.from({ length: 6 }, hasPoints)).toEqual([false, false, false, false, true, true]);
+    asked.take(report("pass", [1]));
+    expect(hasPoints()).toBe(false);
+    // What was on its way for another window does not count.
+    asked.look("24h");
+    asked.take(report("pass", [1]));
+    expect(asked.path()).toBe("/v1/fleet?window=24h&points=true");
+    asked.take(report("pass", undefined, "24h"));
+    expect(hasPoints()).toBe(true);
+    asked.take(report("pass", [1], "24h"));
+    expect(hasPoints()).toBe(false);
+  });
+
   it("tells who went down and who came back, once", () => {
     expect(news(report("fail"), report("pass"))).toEqual(["alpha-1 is down"]);
     expect(news(report("warn"), report("fail"))).toEqual(["alpha-1 is up"]);
@@ -70,6 +89,25 @@ describe("the history", () => {
     expect(decadesOf([10, 10])).toEqual([10, 100]);
     expect(decadesOf([])).toEqual([1, 10]);
   });
+});
+
+it("goes by the gateway's clock where this one is wrong, and otherwise by this one", () => {
+  const aheadMs = () => Math.round((now() - Date.now()) / 100) * 100;
+  const date = (time: number) => new Date(time).toUTCString();
+  const at = Date.parse("2026-11-30T12:00:00Z");
+  learn(date(at), at + 200, at + 400);
+  learn(null, 0, 0);
+  learn("soon", 0, 0);
+  expect(aheadMs()).toBe(0);
+  learn(date(at), at - 300_000, at - 299_900);
+  expect(aheadMs()).toBe(299_900);
+  expect(here(at)).toBe(at - 299_900);
+  // An answer that agrees with what is known changes nothing, and one that was long on its way says little.
+  learn(date(at), at - 299_700, at - 299_600);
+  learn(date(at), at - 400_000, at - 100_000);
+  expect(aheadMs()).toBe(299_900);
+  learn(date(at), at + 100, at + 500);
+  expect(aheadMs()).toBe(1900);
 });
 
 it("asks less often while nothing answers, and never sooner than it was told", () => {

@@ -174,6 +174,59 @@ it("types more at once than a message holds, without half a character", async ()
   expect(gateway.typed).toBe(text);
 });
 
+it("sends no half of a character: it waits for the other one, or stands for what it may have been", async () => {
+  const run = await begin();
+  run.input("a\ud83c");
+  await pass(100);
+  expect(gateway.typed).toBe("a");
+  run.input("\udf88b\ud83c");
+  await pass(100);
+  expect(gateway.typed).toBe("a🎈b");
+  run.input("c\udf88");
+  await pass(100);
+  expect(gateway.typed).toBe("a🎈b\ufffdc\ufffd");
+  run.input("\ud83c");
+  run.eof();
+  await pass(100);
+  expect([gateway.typed, gateway.ends]).toEqual(["a🎈b\ufffdc\ufffd\ufffd", 1]);
+});
+
+it("goes on after what was refused", async () => {
+  const run = await begin();
+  run.input("a");
+  await pass(100);
+  run.input("refused");
+  await pass(5);
+  run.input("b");
+  run.eof();
+  await pass(200);
+  expect([gateway.typed, gateway.ends, kinds().filter((it) => it === "refused")]).toEqual(["ab", 1, ["refused"]]);
+});
+
+it("goes on from what the gateway has where something is missing", async () => {
+  const run = await begin();
+  run.input("abc");
+  await pass(100);
+  gateway.lose(1);
+  run.input("d");
+  await pass(100);
+  run.input("e");
+  await pass(100);
+  expect(gateway.typed).toBe("abde");
+});
+
+it("ends its input also where nobody says what is missing", async () => {
+  const run = await begin();
+  run.input("abc");
+  await pass(100);
+  gateway.lose(1);
+  gateway.tellsGaps = false;
+  run.input("d");
+  run.eof();
+  await pass(100);
+  expect([gateway.typed, gateway.ends]).toEqual(["ab", 1]);
+});
+
 it("waits with its typing until there is room", async () => {
   const run = await begin();
   gateway.isFull = true;
