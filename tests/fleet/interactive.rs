@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::{Server, client};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
 
 use crate::checks::{Checks, eventually, same, short};
 use crate::connections::{is_gone, is_there, slots_are_free, word};
@@ -89,6 +91,7 @@ async fn people_take_part_in_runs() {
     checks.add("viewers see the same, and those who look cannot type", viewers(&server));
     checks.add("a viewer that does not read is cut off and comes back", slow(&server));
     checks.add("events end, and say when to stay away", events(&server));
+    checks.add("who takes no events is no viewer for ever", stuck(&server));
     checks.add("what a run spends is told while it does", run_stats::told(&server));
     checks.add("a run that nobody looks at is stopped", abandoned(&server));
     checks.add("a run is stopped by its caller", stopped(&server));
@@ -204,6 +207,26 @@ async fn offsets(server: &Server) -> Result<()> {
     viewer.say(json!({"t": "eof"})).await?;
     let expected = "ready\ngot one\ngot two\nend\n";
     same("the output", &report(&mut viewer).await?["output"], &json!(expected))
+}
+
+async fn stuck(server: &Server) -> Result<()> {
+    let run = begin(server, &interactive(&format!("{FLOODS}\ninput()"))).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4096)?;
+    let mut stuck = socket.connect(([127, 0, 0, 1], server.port()).into()).await?;
+    let path = place(&run, "events", "viewTicket");
+    stuck.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
+    let viewers = async || {
+        let run = get(server, &place(&run, "self", "ticket")).await;
+        run.body["viewers"].as_u64()
+    };
+    eventually("it is a viewer", PATIENCE, async || viewers().await == Some(1)).await?;
+    let minute = Duration::from_mins(1);
+    eventually("it is none any more", minute, async || viewers().await == Some(0)).await?;
+    let mut viewer = join(server, &run).await?;
+    viewer.say(json!({"t": "eof"})).await?;
+    report(&mut viewer).await?;
+    Ok(())
 }
 
 /// What two type who have names of their own comes once, whatever they say again.

@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What a viewer that takes nothing may leave lying, in bytes.
 const UNREAD_BYTES_MAX: usize = 1 << 20;
 /// How long it may take nothing, however little that is.
-const STUCK_MAX: Duration = Duration::from_secs(30);
+pub(super) const STUCK_MAX: Duration = Duration::from_secs(30);
 /// How long the last word to a viewer may take.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use actix_web::http::{Method, header};
 use actix_web::web::{self, Bytes};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, rt};
 use reqwest::Client;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::sync::mpsc;
 
 use super::run_begin::{Party, Wish, await_end, begin, created};
+use super::run_socket::STUCK_MAX;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::events;
@@ -23,6 +25,8 @@ use crate::shared::Shared;
 
 /// Idle streams say this often that they are still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Lines that wait for whoever follows a stream.
+const LINES_MAX: usize = 4;
 /// What a stream begins with: how long browsers wait before they come again, in milliseconds.
 const RETRY: &str = "retry: 1000\n\n";
 
@@ -137,10 +141,12 @@ pub(crate) async fn follow(
         return Ok(events::response().finish());
     }
     let viewer = run.attach().ok_or(ApiError::TooManyViewers)?;
-    let begin = Following { run, _viewer: viewer, seen, told: 0, head: Some(RETRY) };
-    let lines = futures::stream::unfold(begin, |mut following| async move {
-        let line = following.next().await?;
-        Some((Ok::<_, Infallible>(Bytes::from(line)), following))
+    let following = Following { run, _viewer: viewer, seen, told: 0, head: Some(RETRY) };
+    let (tell, told) = mpsc::channel(LINES_MAX);
+    drop(rt::spawn(following.tell(tell)));
+    let lines = futures::stream::unfold(told, |mut told| async move {
+        let line: String = told.recv().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(line)), told))
     });
     Ok(events::response().streaming(lines))
 }
@@ -156,6 +162,21 @@ struct Following {
 }
 
 impl Following {
+    /// Tells it all, for as long as somebody takes it. Whoever takes nothing for long is no viewer any
+    /// more, and may come again for the rest.
+    async fn tell(mut self, tell: mpsc::Sender<String>) {
+        loop {
+            let line = tokio::select! {
+                line = self.next() => line,
+                () = tell.closed() => None,
+            };
+            let Some(line) = line else { return };
+            if !matches!(tokio::time::timeout(STUCK_MAX, tell.send(line)).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
     /// The next lines; none behind the last event.
     async fn next(&mut self) -> Option<String> {
         if let Some(head) = self.head.take() {

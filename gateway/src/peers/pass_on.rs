@@ -137,9 +137,11 @@ fn asked(
 
 /// An answer as far as its head.
 fn begun(answer: &Response) -> Result<HttpResponseBuilder, ApiError> {
-    let status = answer.status().as_u16().try_into();
-    let mut response = HttpResponse::build(status.map_err(out_of_reach)?);
-    for name in ANSWERED {
+    let status = answer.status().as_u16();
+    let mut response = HttpResponse::build(status.try_into().map_err(out_of_reach)?);
+    // Where a socket begins this is said by whoever begins it.
+    let upgrade = ["upgrade"].into_iter().filter(|_| status != SWITCHED);
+    for name in ANSWERED.into_iter().chain(upgrade) {
         for value in answer.headers().get_all(name) {
             response.append_header((HeaderName::from_static(name), value.as_bytes()));
         }
