@@ -9,6 +9,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::line::{Line, count_running, lower_ranks, of_callers, waiting_callers};
 use super::place::{Fault, count, id, limit, millis, token, token_bytes};
+use crate::lease::ATTEMPTS_KEPT;
 use crate::turns::{Turn, in_turn};
 use crate::{Claim, Grant, JobId, Lane, Lease, State, Timestamp, Token};
 
@@ -262,10 +263,21 @@ impl<'a> Claims<'a> {
              ON CONFLICT (language) DO UPDATE SET turn = greatest(languages.turn, excluded.turn)",
         );
         tick.bind(languages).bind(turns).execute(&mut *connection).await?;
-        let mut found = HashMap::new();
-        for row in self.lease(connection).await? {
+        let (mut found, mut old) = (HashMap::new(), (Vec::new(), Vec::new()));
+        for row in self.lease(&mut *connection).await? {
             let number: i64 = row.try_get("number")?;
             found.insert(number, granted(&row)?);
+            let leases: i32 = row.try_get("leases")?;
+            if leases > ATTEMPTS_KEPT.cast_signed() {
+                old.0.push(number);
+                old.1.push(leases - ATTEMPTS_KEPT.cast_signed());
+            }
+        }
+        if !old.0.is_empty() {
+            let forget = "DELETE FROM attempts USING unnest($1::bigint[], $2::integer[]) \
+                          AS o (job, last) WHERE attempts.number = ANY($1) \
+                          AND attempts.number = o.job AND lease <= o.last";
+            sqlx::query(forget).bind(old.0).bind(old.1).execute(connection).await?;
         }
         Ok(self.choices.iter().filter_map(|it| found.remove(&it.number)).collect())
     }

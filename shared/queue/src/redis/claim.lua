@@ -4,6 +4,8 @@
 -- Answers seven values for each lease.
 -- One claim in so many takes from a lower priority first.
 local LOWER_FIRST_EVERY = 10
+-- The last attempts of a job that are kept.
+local ATTEMPTS_KEPT = 100
 -- Callers that one claim passes over, and jobs that it finds late, in each language.
 local LOOKED_AT_MAX = 10000
 
@@ -47,6 +49,7 @@ local function grant(job)
   })
   next_token = next_token + 1
   call('RPUSH', of('attempts', job.id), cmsgpack.pack({ worker, now }))
+  call('LTRIM', of('attempts', job.id), -ATTEMPTS_KEPT, -1)
   -- The queue's clock is that of the last job that went out.
   local clock = number_of(call('HGET', P .. 'clock', job.language))
   call('HSET', P .. 'clock', job.language, math.max(clock, number_of(job.turn)))

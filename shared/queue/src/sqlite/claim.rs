@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Fault;
 use super::finish::{Ending, end};
+use crate::lease::ATTEMPTS_KEPT;
 use crate::turns::{Turn, in_turn};
 use crate::{Claim, Extended, Grant, JobId, Lane, Lease, Priority, State, Timestamp, Token};
 
@@ -236,16 +237,21 @@ fn grant(
         "UPDATE jobs SET state = 'leased', token = ?2, leases = leases + 1, attempt = attempt + 1, \
          lease_until = min(?3, ?4 + attempt_ms_max), attempt_until = ?4 + attempt_ms_max, \
          is_accepted = 0, worker = ?5, poll = ?6, started_at = ?4, ready_at = NULL, \
-          reason = NULL, version = version + 1 WHERE number = ?1",
+          reason = NULL, version = version + 1 WHERE number = ?1 RETURNING leases",
     )?;
     let until = now.after(claim.lease);
     let number = candidate.number;
-    lease.execute(params![number, token.as_bytes(), until.0, now.0, claim.worker, claim.poll])?;
+    let values = params![number, token.as_bytes(), until.0, now.0, claim.worker, claim.poll];
+    let leases: u32 = lease.query_row(values, |row| row.get(0))?;
     let mut note = connection.prepare_cached(
         "INSERT INTO attempts (number, lease, worker, started_at) \
          SELECT number, leases, worker, started_at FROM jobs WHERE number = ?",
     )?;
     note.execute([number])?;
+    if leases > ATTEMPTS_KEPT {
+        let sql = "DELETE FROM attempts WHERE number = ? AND lease <= ?";
+        connection.prepare_cached(sql)?.execute(params![number, leases - ATTEMPTS_KEPT])?;
+    }
     // The queue's clock is that of the last job that went out.
     let mut tick = connection.prepare_cached(
         "INSERT INTO languages (language, turn) VALUES (?1, ?2) \

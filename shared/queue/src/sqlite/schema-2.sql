@@ -3,8 +3,6 @@ CREATE INDEX jobs_ready_of_caller ON jobs (language, caller, priority DESC, turn
   WHERE state = 'ready';
 -- Jobs in states that few are in are listed without going through all others.
 CREATE INDEX jobs_rare ON jobs (state, number) WHERE state IN ('dead', 'cancelled', 'expired');
-CREATE INDEX jobs_rare_of_caller ON jobs (caller, state, number)
-  WHERE state IN ('dead', 'cancelled', 'expired');
 -- Callbacks that were not taken.
 DROP INDEX callbacks_of_caller;
 CREATE INDEX callbacks_open ON callbacks (caller, number)

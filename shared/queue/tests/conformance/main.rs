@@ -97,6 +97,8 @@ macro_rules! every_case {
             retention: what_is_over_goes_after_its_time
                 beyond_a_number_the_oldest_go
                 keys_go_after_theirs
+                the_last_attempts_are_kept
+                few_jobs_are_listed_among_many
                 counts_are_right_all_the_while;
         ]);
     };
