@@ -12,6 +12,10 @@ const SWEEP: Duration = Duration::from_secs(1);
 const STEP: usize = 500;
 /// Steps in one go.
 const STEPS_MAX: usize = 100;
+/// Steps in which old jobs are deleted, until the store is swept again.
+const PURGE_STEPS_MAX: usize = 10;
+/// How long others have the store to themselves between two goes, while there is more to delete.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// How a store was when it was last swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +53,8 @@ impl Noted {
 }
 
 /// Keeps a store clean until it is dropped, and notes how it is. What has been kept for long enough is
-/// deleted each `cleanup`.
+/// deleted each `cleanup`, and at once for as long as there is more than one go deletes: jobs may end
+/// faster than that.
 pub(crate) async fn keep(store: Arc<dyn JobStore>, cleanup: Duration, noted: Noted) {
     let mut due = Instant::now();
     loop {
@@ -69,10 +74,14 @@ pub(crate) async fn keep(store: Arc<dyn JobStore>, cleanup: Duration, noted: Not
             tracing::error!("the jobs cannot be swept: {error}");
         }
         if Instant::now() >= due {
-            due = Instant::now() + cleanup;
-            if let Err(error) = purge(&*store).await {
+            let has_more = purge(&*store).await.unwrap_or_else(|error| {
                 tracing::error!("old jobs cannot be deleted: {error}");
-            }
+                false
+            });
+            let (rest, next) = rest(has_more, cleanup);
+            due = Instant::now() + next;
+            tokio::time::sleep(rest).await;
+            continue;
         }
         tokio::time::sleep(SWEEP).await;
     }
@@ -91,11 +100,30 @@ async fn sweep(store: &dyn JobStore) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn purge(store: &dyn JobStore) -> Result<(), StoreError> {
-    for _ in 0..STEPS_MAX {
+/// After a go of deleting: how long until the store is swept again, and until more is deleted.
+fn rest(has_more: bool, cleanup: Duration) -> (Duration, Duration) {
+    if has_more { (BREATH, Duration::ZERO) } else { (SWEEP, cleanup) }
+}
+
+/// Deletes what was kept for long enough; says whether there may be more.
+async fn purge(store: &dyn JobStore) -> Result<bool, StoreError> {
+    for _ in 0..PURGE_STEPS_MAX {
         if store.purge(STEP).await? < STEP {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_go_does_not_delete_is_deleted_at_once() {
+        let cleanup = Duration::from_mins(1);
+        assert_eq!(rest(false, cleanup), (SWEEP, cleanup));
+        let (pause, next) = rest(true, cleanup);
+        assert!(pause < SWEEP && next <= pause, "{pause:?} {next:?}");
+    }
 }

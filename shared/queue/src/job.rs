@@ -126,6 +126,11 @@ words! {
 }
 
 impl State {
+    /// Final states that few jobs are in, beside those that succeeded: stores find those by an index.
+    pub(crate) fn is_rare(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Expired | Self::Dead)
+    }
+
     /// Whether it stays so.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Cancelled | Self::Expired | Self::Dead)

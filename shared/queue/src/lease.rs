@@ -196,6 +196,9 @@ pub struct Failure {
     pub may_have_run: bool,
 }
 
+/// The last attempts of a job that are kept.
+pub(crate) const ATTEMPTS_KEPT: u32 = 100;
+
 /// Beyond so many leases of a job, those count that end because somebody leaves: a worker that always
 /// says so is no reason to run a job for ever.
 pub(crate) const LEASES_FREE: u32 = 30;

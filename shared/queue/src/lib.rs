@@ -24,6 +24,7 @@ mod redis;
 mod retry;
 mod sqlite;
 mod store;
+mod turns;
 mod wakes;
 
 pub use board::{Board, Noted, Notice};

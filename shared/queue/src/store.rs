@@ -90,7 +90,7 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// The result of a job.
     fn result(&self, id: JobId) -> BoxFuture<'_, Result<Option<StoredResult>, StoreError>>;
 
-    /// The attempts of a job, the first one first.
+    /// The last hundred attempts of a job at most, the oldest of them first.
     fn attempts(&self, id: JobId) -> BoxFuture<'_, Result<Vec<Attempt>, StoreError>>;
 
     /// At most `limit` jobs, the newest first, from where the last page ended.

@@ -7,83 +7,15 @@ use std::time::Duration;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
-use super::place::{Bytes, Fault, count, id, limit, millis, token, token_bytes};
+use super::line::{Line, count_running, lower_ranks, of_callers, waiting_callers};
+use super::place::{Fault, count, id, limit, millis, token, token_bytes};
+use crate::lease::ATTEMPTS_KEPT;
+use crate::turns::{Turn, in_turn};
 use crate::{Claim, Grant, JobId, Lane, Lease, State, Timestamp, Token};
 
-/// One claim in so many takes the lowest priority first: nobody waits for ever.
-const LOWEST_FIRST_EVERY: u64 = 10;
-/// Jobs that claims look at, in each language.
-const LOOKED_AT_MAX: usize = 10_000;
-/// Jobs that are read at a time, at least and at most.
-const PAGE: (usize, usize) = (32, 2_000);
-
-/// A job that may be granted.
-struct Candidate {
-    number: i64,
-    id: JobId,
-    caller: String,
-    rank: i16,
-    turn: f64,
-    start_by: Option<i64>,
-}
-
-impl Candidate {
-    fn read(row: &PgRow) -> sqlx::Result<Self> {
-        Ok(Self {
-            number: row.try_get(0)?,
-            id: id(row.try_get::<Bytes, _>(1)?),
-            caller: row.try_get(2)?,
-            rank: row.try_get(3)?,
-            turn: row.try_get(4)?,
-            start_by: row.try_get(5)?,
-        })
-    }
-
-    fn is_late(&self, now: Timestamp) -> bool {
-        self.start_by.is_some_and(|it| it < now.0)
-    }
-}
-
-/// The ready jobs of a language, of one rank or of all, read as far as somebody wanted.
-struct Line {
-    language: String,
-    rank: Option<i16>,
-    read: Vec<Candidate>,
-    is_whole: bool,
-}
-
-impl Line {
-    fn new(language: &str, rank: Option<i16>) -> Self {
-        Self { language: language.to_owned(), rank, read: Vec::new(), is_whole: false }
-    }
-
-    /// Reads more, unless there are none or enough were looked at.
-    async fn read_on(
-        &mut self,
-        connection: &mut PgConnection,
-        wanted: usize,
-    ) -> Result<&[Candidate], Fault> {
-        let page = wanted.clamp(PAGE.0, PAGE.1).max(self.read.len().min(PAGE.1));
-        let page = page.min(LOOKED_AT_MAX.saturating_sub(self.read.len()));
-        let first = self.rank.unwrap_or(0);
-        let last = self.read.last().map(|it| (it.rank, it.turn, it.number));
-        let (rank, turn, number) = last.unwrap_or((first, f64::NEG_INFINITY, 0));
-        let find = sqlx::query(
-            "SELECT number, id, caller, rank, turn, start_by FROM jobs \
-             WHERE state = 'ready' AND language = $1 AND (rank, turn, number) > ($2, $3, $4) \
-             AND rank <= $5 ORDER BY rank, turn, number LIMIT $6",
-        );
-        let find = find.bind(&self.language).bind(rank).bind(turn).bind(number);
-        let found = find.bind(self.rank.unwrap_or(i16::MAX)).bind(limit(page));
-        let found = found.fetch_all(connection).await?;
-        let before = self.read.len();
-        self.is_whole = found.len() < page || before + found.len() >= LOOKED_AT_MAX;
-        for row in &found {
-            self.read.push(Candidate::read(row)?);
-        }
-        Ok(self.read.get(before..).unwrap_or_default())
-    }
-}
+/// Jobs that a claim passes over one by one, in each language, as their callers have enough running or
+/// it is too late for them. Beyond it, it asks for those of other callers.
+const PASSED_MAX: usize = 100;
 
 /// What a claim is granted.
 struct Choice {
@@ -101,6 +33,8 @@ pub(super) struct Claims<'a> {
     now: Timestamp,
     running: HashMap<String, u64>,
     lines: HashMap<(String, Option<i16>), Line>,
+    /// Callers that have ready jobs in a language, where that had to be known.
+    waiting: HashMap<String, Vec<String>>,
     taken: HashSet<i64>,
     choices: Vec<Choice>,
     /// Jobs that were found too late to be started.
@@ -114,6 +48,7 @@ impl<'a> Claims<'a> {
             now,
             running: HashMap::new(),
             lines: HashMap::new(),
+            waiting: HashMap::new(),
             taken: HashSet::new(),
             choices: Vec::new(),
             late: Vec::new(),
@@ -200,17 +135,32 @@ impl<'a> Claims<'a> {
         turn: u64,
     ) -> Result<(), Fault> {
         let mut left = claim.most;
-        // Each language comes first in its turn.
-        let count = claim.lanes.len().max(1);
-        let first = usize::try_from(turn).unwrap_or_default() % count;
-        for lane in claim.lanes.iter().cycle().skip(first).take(claim.lanes.len()) {
-            if turn % LOWEST_FIRST_EVERY == LOWEST_FIRST_EVERY - 1 && left > 0 {
-                let lowest = lowest_rank(connection, lane).await?;
-                left -= self.take(connection, (index, claim), (lane, lowest), 1).await?;
+        let turn = Turn::of(turn, claim.lanes.len());
+        for lane in in_turn(&claim.lanes, turn.lane) {
+            if let Some(round) = turn.lower.filter(|_| left > 0) {
+                left -= self.take_lower(connection, (index, claim), lane, round).await?;
             }
             left -= self.take(connection, (index, claim), (lane, None), left).await?;
         }
         Ok(())
+    }
+
+    /// Takes one job of a priority that is not the highest: those take turns, and one is passed over
+    /// whose callers all have enough running. Says how many that were.
+    async fn take_lower(
+        &mut self,
+        connection: &mut PgConnection,
+        claim: (usize, &Claim),
+        language: &str,
+        round: u64,
+    ) -> Result<usize, Fault> {
+        let lower = lower_ranks(connection, language).await?;
+        for rank in in_turn(&lower, round) {
+            if self.take(connection, claim, (language, Some(*rank)), 1).await? > 0 {
+                return Ok(1);
+            }
+        }
+        Ok(0)
     }
 
     /// Takes the first `free` jobs whose callers may have one more running; says how many that were.
@@ -223,14 +173,15 @@ impl<'a> Claims<'a> {
     ) -> Result<usize, Fault> {
         let key = (language.to_owned(), rank);
         let line = self.lines.entry(key).or_insert_with(|| Line::new(language, rank));
-        let (mut at, mut found) = (0, 0);
-        while found < free {
+        let (mut at, mut found, mut passed) = (0, Vec::new(), 0);
+        while found.len() < free && passed < PASSED_MAX {
             let Some(candidate) = line.read.get(at) else {
                 if line.is_whole {
                     break;
                 }
                 let news = line.read_on(connection, free).await?;
-                count_running(connection, news, &mut self.running).await?;
+                let callers = news.iter().map(|it| it.caller.as_str());
+                count_running(connection, callers, &mut self.running).await?;
                 continue;
             };
             at += 1;
@@ -238,26 +189,61 @@ impl<'a> Claims<'a> {
                 continue;
             }
             if candidate.is_late(self.now) {
+                passed += 1;
                 self.taken.insert(candidate.number);
                 self.late.push(candidate.id);
                 continue;
             }
             let runs = self.running.entry(candidate.caller.clone()).or_default();
             if *runs >= claim.running_max_of(&candidate.caller) {
+                passed += 1;
                 continue;
             }
             *runs += 1;
-            found += 1;
             self.taken.insert(candidate.number);
-            self.choices.push(Choice {
-                claim: index,
-                number: candidate.number,
-                token: Token::random()?,
-                language: language.to_owned(),
-                clock: candidate.turn,
-            });
+            found.push((candidate.number, candidate.turn));
         }
-        Ok(found)
+        if passed == PASSED_MAX && found.len() < free {
+            let left = free - found.len();
+            found.extend(self.take_by_caller(connection, claim, (language, rank), left).await?);
+        }
+        for (number, clock) in &found {
+            let (number, clock, token) = (*number, *clock, Token::random()?);
+            let language = language.to_owned();
+            self.choices.push(Choice { claim: index, number, token, language, clock });
+        }
+        Ok(found.len())
+    }
+
+    /// Takes the first jobs of those callers that may have more running, however many of others are
+    /// before them.
+    async fn take_by_caller(
+        &mut self,
+        connection: &mut PgConnection,
+        claim: &Claim,
+        (language, rank): (&str, Option<i16>),
+        left: usize,
+    ) -> Result<Vec<(i64, f64)>, Fault> {
+        if !self.waiting.contains_key(language) {
+            let callers = waiting_callers(connection, language).await?;
+            self.waiting.insert(language.to_owned(), callers);
+        }
+        let callers = self.waiting.get(language).map(Vec::as_slice).unwrap_or_default();
+        count_running(connection, callers.iter().map(String::as_str), &mut self.running).await?;
+        let free = |caller: &String| {
+            let runs = self.running.get(caller).copied().unwrap_or_default();
+            let free = claim.running_max_of(caller).saturating_sub(runs);
+            usize::try_from(free).unwrap_or(usize::MAX).min(left)
+        };
+        let free = callers.iter().map(|it| (it.clone(), free(it))).filter(|(_, free)| *free > 0);
+        let free: Vec<(String, usize)> = free.collect();
+        let whose = (free.as_slice(), left);
+        let found = of_callers(connection, (language, rank), whose, &self.taken, self.now).await?;
+        for candidate in &found {
+            *self.running.entry(candidate.caller.clone()).or_default() += 1;
+            self.taken.insert(candidate.number);
+        }
+        Ok(found.into_iter().map(|it| (it.number, it.turn)).collect())
     }
 
     /// Leases what was chosen and is still ready, and tells of it in that order.
@@ -277,10 +263,21 @@ impl<'a> Claims<'a> {
              ON CONFLICT (language) DO UPDATE SET turn = greatest(languages.turn, excluded.turn)",
         );
         tick.bind(languages).bind(turns).execute(&mut *connection).await?;
-        let mut found = HashMap::new();
-        for row in self.lease(connection).await? {
+        let (mut found, mut old) = (HashMap::new(), (Vec::new(), Vec::new()));
+        for row in self.lease(&mut *connection).await? {
             let number: i64 = row.try_get("number")?;
             found.insert(number, granted(&row)?);
+            let leases: i32 = row.try_get("leases")?;
+            if leases > ATTEMPTS_KEPT.cast_signed() {
+                old.0.push(number);
+                old.1.push(leases - ATTEMPTS_KEPT.cast_signed());
+            }
+        }
+        if !old.0.is_empty() {
+            let forget = "DELETE FROM attempts USING unnest($1::bigint[], $2::integer[]) \
+                          AS o (job, last) WHERE attempts.number = ANY($1) \
+                          AND attempts.number = o.job AND lease <= o.last";
+            sqlx::query(forget).bind(old.0).bind(old.1).execute(connection).await?;
         }
         Ok(self.choices.iter().filter_map(|it| found.remove(&it.number)).collect())
     }
@@ -302,7 +299,7 @@ impl<'a> Claims<'a> {
              leased AS (UPDATE jobs SET state = 'leased', token = new_token, leases = leases + 1, \
              attempt = attempt + 1, lease_until = $1 + least(lease_ms, attempt_ms_max), \
              attempt_until = $1 + attempt_ms_max, is_accepted = FALSE, worker = new_worker, \
-             poll = new_poll, started_at = $1, start_by = NULL, ready_at = NULL, reason = NULL, \
+             poll = new_poll, started_at = $1, ready_at = NULL, reason = NULL, \
              version = version + 1 FROM chosen WHERE jobs.number = ANY($2) \
              AND jobs.number = chosen.number AND jobs.state = $8 RETURNING chosen.place, \
              jobs.number, id, token, caller, language, attempt, attempt_ms_max, leases), \
@@ -340,30 +337,4 @@ fn granted(row: &PgRow) -> Result<(usize, Grant), Fault> {
         attempt_max: Duration::from_millis(count(attempt_ms_max)),
     };
     Ok((usize::try_from(place).unwrap_or(usize::MAX), grant))
-}
-
-/// How many jobs the callers of candidates have running, where that is not known yet.
-async fn count_running(
-    connection: &mut PgConnection,
-    candidates: &[Candidate],
-    running: &mut HashMap<String, u64>,
-) -> Result<(), Fault> {
-    let callers: HashSet<&str> = candidates.iter().map(|it| it.caller.as_str()).collect();
-    let unknown = callers.into_iter().filter(|it| !running.contains_key(*it));
-    let unknown: Vec<&str> = unknown.collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let find = "SELECT caller, jobs FROM counts WHERE caller = ANY($1) AND state = 'leased'";
-    for row in sqlx::query(find).bind(unknown).fetch_all(connection).await? {
-        running.insert(row.try_get(0)?, count(row.try_get(1)?));
-    }
-    Ok(())
-}
-
-/// The rank of the jobs of a language that go last.
-async fn lowest_rank(connection: &mut PgConnection, language: &str) -> Result<Option<i16>, Fault> {
-    let find = "SELECT rank FROM jobs WHERE state = 'ready' AND language = $1 \
-                ORDER BY language DESC, rank DESC, turn DESC, number DESC LIMIT 1";
-    Ok(sqlx::query_scalar(find).bind(language).fetch_optional(connection).await?)
 }

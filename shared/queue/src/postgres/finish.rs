@@ -11,13 +11,14 @@ use crate::{
     Timestamp, retry,
 };
 
-/// Extends a lease to `time` from now, but not beyond its attempt's end.
+/// Extends a lease to `time` from now, but not beyond its attempt's end. By that, the job is started.
 pub(super) fn extend(table: &mut Table, lease: &Lease, time: Duration, now: Timestamp) -> Extended {
     let Some(standing) = table.leased(lease) else { return Extended::Lost };
     let Some(end) = standing.attempt_until.filter(|it| *it > now.0) else { return Extended::Lost };
     let until = now.after(time).min(Timestamp(end));
     standing.lease_until = Some(until.0);
     standing.is_accepted = true;
+    standing.start_by = None;
     standing.is_changed = true;
     Extended::Held { time: now.until(until), cancel: standing.cancel_requested }
 }
@@ -33,7 +34,9 @@ pub(super) fn complete(
     let Some(standing) = table.leased(lease) else { return not_leased(table, completion) };
     let was_cancelled = completion.was_cancelled && standing.cancel_requested;
     let whose = (standing.caller.as_str(), standing.language.as_str());
-    shares.charge(whose, standing.cost, completion.run_time);
+    // A worker may tell what it likes, and more than the whole attempt it cannot have been.
+    let run_time = completion.run_time.min(standing.attempt_max);
+    shares.charge(whose, standing.cost, run_time);
     let state = if was_cancelled { State::Cancelled } else { State::Succeeded };
     table.keep_result(lease, &completion.digest, &completion.body);
     table.note_attempt(lease.id, "completed");
@@ -147,7 +150,7 @@ pub(super) fn redrive(table: &mut Table, shares: &mut Shares, id: JobId, now: Ti
     (standing.turn, standing.cost) = shares.take_turn(&standing.caller, &standing.language);
     (standing.attempt, standing.deaths) = (0, 0);
     standing.reason = None;
-    standing.ready_at = Some(now.0);
+    (standing.ready_at, standing.start_by) = (Some(now.0), None);
     (standing.finished_at, standing.expires_at) = (None, None);
     standing.cancel_requested = false;
     true

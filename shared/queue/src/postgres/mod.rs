@@ -12,6 +12,7 @@ mod callbacks;
 mod claim;
 mod enqueue;
 mod finish;
+mod line;
 mod look;
 mod place;
 mod purge;

@@ -37,12 +37,15 @@ pub(super) async fn purge(
     }
     // Shares of callers who have nothing are what a new caller would get.
     for sql in [
-        "DELETE FROM counts WHERE jobs = 0",
-        "DELETE FROM totals WHERE jobs = 0",
-        "DELETE FROM shares WHERE NOT EXISTS \
-         (SELECT 1 FROM counts WHERE counts.caller = shares.caller)",
+        "DELETE FROM counts WHERE ctid = ANY(ARRAY \
+         (SELECT ctid FROM counts WHERE jobs = 0 LIMIT $1))",
+        "DELETE FROM totals WHERE ctid = ANY(ARRAY \
+         (SELECT ctid FROM totals WHERE jobs = 0 LIMIT $1))",
+        "DELETE FROM shares WHERE ctid = ANY(ARRAY (SELECT ctid FROM shares WHERE NOT EXISTS \
+         (SELECT 1 FROM counts WHERE counts.caller = shares.caller) LIMIT $1))",
     ] {
-        deleted += sqlx::query(sql).execute(&mut *connection).await?.rows_affected();
+        let delete = sqlx::query(sql).bind(bound(limit));
+        deleted += delete.execute(&mut *connection).await?.rows_affected();
     }
     Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
 }

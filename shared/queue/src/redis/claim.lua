@@ -2,8 +2,10 @@
 -- how many running jobs a caller may have, which claim this is, how many languages, and how many
 -- callers have another bound; then the languages, those callers with their bounds, and tokens.
 -- Answers seven values for each lease.
--- One claim in so many takes the lowest priority first: nobody waits for ever.
-local LOWEST_FIRST_EVERY = 10
+-- One claim in so many takes from a lower priority first.
+local LOWER_FIRST_EVERY = 10
+-- The last attempts of a job that are kept.
+local ATTEMPTS_KEPT = 100
 -- Callers that one claim passes over, and jobs that it finds late, in each language.
 local LOOKED_AT_MAX = 10000
 
@@ -43,10 +45,11 @@ local function grant(job)
     token = ARGV[next_token], leases = number_of(job.leases) + 1,
     attempt = number_of(job.attempt) + 1, lease_until = math.min(now + lease, attempt_until),
     attempt_until = attempt_until, accepted = false, worker = worker, poll = poll,
-    started_at = now, start_by = false, reason = false,
+    started_at = now, reason = false,
   })
   next_token = next_token + 1
   call('RPUSH', of('attempts', job.id), cmsgpack.pack({ worker, now }))
+  call('LTRIM', of('attempts', job.id), -ATTEMPTS_KEPT, -1)
   -- The queue's clock is that of the last job that went out.
   local clock = number_of(call('HGET', P .. 'clock', job.language))
   call('HSET', P .. 'clock', job.language, math.max(clock, number_of(job.turn)))
@@ -88,26 +91,43 @@ local function take(language, priority, free)
   return free
 end
 
-local function lowest(language)
+-- The priorities of ready jobs, the lowest first, without the highest.
+local function lower_priorities(language)
+  local found = {}
   for priority = 0, PRIORITY_MAX do
     if call('EXISTS', name('heads', text(priority), language)) == 1 then
-      return text(priority)
+      found[#found + 1] = text(priority)
     end
   end
-  return nil
+  found[#found] = nil
+  return found
 end
 
-local function claim()
-  for index = 0, languages_count - 1 do
-    -- Each language comes first in its turn.
-    local language = ARGV[FIRST + (turn + index) % languages_count]
+-- Grants one job of a priority that is not the highest: those take turns, and one is passed over whose
+-- callers all have enough running.
+local function take_lower(language, round)
+  local lower = lower_priorities(language)
+  for index = 0, #lower - 1 do
     looked_at = 0
-    if turn % LOWEST_FIRST_EVERY == LOWEST_FIRST_EVERY - 1 and left > 0 then
-      local priority = lowest(language)
-      if priority then
-        left = left - 1 + take(language, priority, 1)
-      end
+    if take(language, lower[(round + index) % #lower + 1], 1) == 0 then
+      left = left - 1
+      return
     end
+  end
+end
+
+-- Claims that begin with a lower priority are counted apart from the others, so that each language
+-- comes first as often as any other among both, and each priority in each language.
+local function claim()
+  local round = math.floor(turn / LOWER_FIRST_EVERY)
+  local is_lower = turn % LOWER_FIRST_EVERY == LOWER_FIRST_EVERY - 1
+  local first = is_lower and round or turn - round
+  for index = 0, languages_count - 1 do
+    local language = ARGV[FIRST + (first + index) % languages_count]
+    if is_lower and left > 0 then
+      take_lower(language, math.floor(round / languages_count))
+    end
+    looked_at = 0
     for priority = PRIORITY_MAX, 0, -1 do
       left = take(language, text(priority), left)
     end

@@ -37,7 +37,8 @@ local function complete(at)
   local was_cancelled = ARGV[at + 4] == '1' and job.cancel
   call('HSET', of('result', id), 'token', token, 'digest', digest, 'body', ARGV[at + 3])
   note_attempt(job, 'completed')
-  charge(job, tonumber(ARGV[at + 5]))
+  -- A worker may tell what it likes, and more than the whole attempt it cannot have been.
+  charge(job, math.min(tonumber(ARGV[at + 5]), job.attempt_ms_max / 1000))
   finish(job, was_cancelled and 'cancelled' or 'succeeded')
   may_work = true
   return 'recorded'

@@ -12,8 +12,12 @@ for at = 4, #ARGV, 2 do
   if is_held then
     local till = math.min(now + time, tonumber(known[3]))
     call('HSET', job, 'lease_until', till, 'accepted', '1')
-    if known[7] and not known[5] then
-      call('ZREM', name('poll', known[6], known[7]), id)
+    if not known[5] then
+      -- By that, the job is started.
+      call('HDEL', job, 'start_by')
+      if known[7] then
+        call('ZREM', name('poll', known[6], known[7]), id)
+      end
     end
     call('ZADD', P .. 'leased', 'XX', till, id)
     remains = till - now

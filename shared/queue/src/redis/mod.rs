@@ -299,7 +299,7 @@ impl JobStore for RedisStore {
         async move {
             let found: Vec<unpack::AttemptAnswer> =
                 self.link.run(&self.call_of(&scripts::ATTEMPTS, id)).await?;
-            Ok((1..).zip(found).map(unpack::attempt).collect())
+            Ok(found.into_iter().map(unpack::attempt).collect())
         }
         .boxed()
     }

@@ -6,7 +6,7 @@ end
 local turn, cost = take_turn(job.caller, job.language)
 move(job, 'ready', {
   attempt = 0, deaths = false, reason = false, turn = turn, cost = cost,
-  finished_at = false, expires_at = false, cancel = false,
+  finished_at = false, expires_at = false, cancel = false, start_by = false,
 })
 tell()
 return 1

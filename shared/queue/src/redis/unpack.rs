@@ -13,8 +13,8 @@ use crate::{
 pub(super) type Fields = HashMap<String, Vec<u8>>;
 /// The last number that was looked at, whether there are more, and jobs.
 pub(super) type PageAnswer = (i64, i64, Vec<(Vec<u8>, Fields)>);
-/// Worker, start, end and reason.
-pub(super) type AttemptAnswer = (String, i64, Option<i64>, Option<String>);
+/// Number, worker, start, end and reason.
+pub(super) type AttemptAnswer = (u32, String, i64, Option<i64>, Option<String>);
 /// Language; scheduled, ready, leased and dead jobs; waited and average milliseconds.
 pub(super) type StatsAnswer = (String, u64, u64, u64, u64, Option<u64>, Option<f64>);
 /// Job, token, caller, language, body, attempt and its longest time.
@@ -139,8 +139,7 @@ pub(super) fn job(id: &[u8], mut fields: Fields, position: Option<u64>) -> Resul
     })
 }
 
-pub(super) fn attempt((number, answer): (u32, AttemptAnswer)) -> Attempt {
-    let (worker, started_at, ended_at, reason) = answer;
+pub(super) fn attempt((number, worker, started_at, ended_at, reason): AttemptAnswer) -> Attempt {
     Attempt {
         number,
         worker,

@@ -39,6 +39,7 @@ pub(super) struct Standing {
     pub(super) attempts_max: u32,
     pub(super) deaths: u32,
     pub(super) leases: u32,
+    attempt_max: Duration,
     pub(super) is_accepted: bool,
     pub(super) at_most_once: bool,
     pub(super) cancel_requested: bool,
@@ -49,7 +50,7 @@ impl Standing {
     pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Self>, Fault> {
         let mut find = connection.prepare_cached(
             "SELECT number, state, token, attempt, attempts_max, deaths, is_accepted, \
-             at_most_once, cancel_requested, leases FROM jobs WHERE id = ?",
+             at_most_once, cancel_requested, leases, attempt_ms_max FROM jobs WHERE id = ?",
         )?;
         let found = find.query_row([id.as_bytes()], |row| {
             let state: String = row.get(1)?;
@@ -64,6 +65,7 @@ impl Standing {
                 at_most_once: row.get(7)?,
                 cancel_requested: row.get(8)?,
                 leases: row.get(9)?,
+                attempt_max: Duration::from_millis(row.get(10)?),
             })
         });
         Ok(found.optional()?)
@@ -92,7 +94,9 @@ pub(super) fn complete(
     let token = completion.lease.token;
     keep.execute(params![standing.number, token.as_bytes(), completion.digest, completion.body])?;
     note_attempt(connection, standing.number, "completed", now)?;
-    charge(connection, standing.number, completion.run_time)?;
+    // A worker may tell what it likes, and more than the whole attempt it cannot have been.
+    let run_time = completion.run_time.min(standing.attempt_max);
+    charge(connection, standing.number, run_time)?;
     end(connection, standing.number, Ending::new(state, None), now)?;
     Ok(Completed::Recorded)
 }
@@ -252,7 +256,8 @@ pub(super) fn redrive(connection: &Connection, id: JobId, now: Timestamp) -> Res
     let (turn, cost) = take_turn(connection, &caller, &language)?;
     let mut again = connection.prepare_cached(
         "UPDATE jobs SET state = 'ready', attempt = 0, deaths = 0, reason = NULL, turn = ?2, \
-         cost = ?3, ready_at = ?4, finished_at = NULL, expires_at = NULL, cancel_requested = 0, \
+         cost = ?3, ready_at = ?4, start_by = NULL, finished_at = NULL, expires_at = NULL, \
+         cancel_requested = 0, \
          version = version + 1 WHERE number = ?1",
     )?;
     again.execute(params![number, turn, cost, now.0])?;

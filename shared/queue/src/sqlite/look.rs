@@ -149,7 +149,16 @@ pub(super) fn list(
         ("created_at >= ?", since.map(|it| Value::from(it.0))),
         ("created_at < ?", before.map(|it| Value::from(it.0))),
     ];
-    let (mut sql, mut values) = (format!("SELECT {COLUMNS} FROM jobs WHERE TRUE"), Vec::new());
+    // Jobs of such a state are found without going through all others, if that is said in so many words.
+    let (index, start) = match state {
+        Some(it) if it.is_rare() => {
+            ("INDEXED BY jobs_rare", "state IN ('dead', 'cancelled', 'expired')")
+        }
+        Some(State::Leased) => ("INDEXED BY jobs_leased", "state = 'leased'"),
+        _ => ("", "TRUE"),
+    };
+    let start = format!("SELECT {COLUMNS} FROM jobs {index} WHERE {start}");
+    let (mut sql, mut values) = (start, Vec::new());
     for (condition, value) in wanted.into_iter().filter_map(|(it, value)| Some((it, value?))) {
         sql.push_str(" AND ");
         sql.push_str(condition);

@@ -40,6 +40,8 @@ const OLDEST: i32 = 3_051_003;
 const BUSY: Duration = Duration::from_secs(5);
 /// After a start, leases of workers that ran on get so much more time.
 const GRACE: Duration = Duration::from_secs(15);
+/// Steps in which room is given back each time that jobs are deleted: together 200 MB.
+const TIDIED_MAX: usize = 50;
 /// Threads that read.
 const READERS: usize = 2;
 
@@ -288,8 +290,11 @@ impl JobStore for SqliteStore {
                 self.write(move |connection, now| purge::purge(connection, limit, &bounds, now));
             let purged = purged.await?;
             self.wakes.tidy();
-            if purged > 0 {
-                self.writer.tidy().await;
+            // In steps, as others write as well.
+            for _ in 0..TIDIED_MAX {
+                if !self.writer.tidy().await {
+                    break;
+                }
             }
             Ok(purged)
         }

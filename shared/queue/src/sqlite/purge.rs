@@ -25,13 +25,15 @@ pub(super) fn purge(
     }
     // Shares of callers who have nothing are what a new caller would get.
     let rest = [
-        "DELETE FROM counts WHERE jobs = 0",
-        "DELETE FROM totals WHERE jobs = 0",
-        "DELETE FROM shares WHERE NOT EXISTS \
-         (SELECT 1 FROM counts WHERE counts.caller = shares.caller)",
+        "DELETE FROM counts WHERE (caller, state) IN \
+         (SELECT caller, state FROM counts WHERE jobs = 0 LIMIT ?)",
+        "DELETE FROM totals WHERE (language, state) IN \
+         (SELECT language, state FROM totals WHERE jobs = 0 LIMIT ?)",
+        "DELETE FROM shares WHERE (caller, language) IN (SELECT caller, language FROM shares \
+         WHERE NOT EXISTS (SELECT 1 FROM counts WHERE counts.caller = shares.caller) LIMIT ?)",
     ];
     for sql in rest {
-        deleted += connection.prepare_cached(sql)?.execute([])?;
+        deleted += connection.prepare_cached(sql)?.execute([limit])?;
     }
     Ok(deleted)
 }

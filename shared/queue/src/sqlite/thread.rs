@@ -17,7 +17,9 @@ const WAITING_MAX: usize = 4096;
 /// Work in one transaction at most.
 const BATCH_MAX: usize = 256;
 /// Pages that are given back in one go.
-const VACUUMED_MAX: u32 = 1000;
+const VACUUMED_MAX: u64 = 1000;
+/// Free pages that stay for what comes next.
+const FREE_KEPT: u64 = 64;
 
 /// Does its work with a connection, and says whether that went well, and later what came of it.
 type Work = Box<dyn FnOnce(&Connection) -> (Result<(), StoreError>, Answer) + Send>;
@@ -26,8 +28,8 @@ type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 enum Order {
     Work(Work),
-    /// Gives back room that is not used.
-    Tidy(oneshot::Sender<()>),
+    /// Gives back some of the room that is not used, and tells whether there is more.
+    Tidy(oneshot::Sender<bool>),
 }
 
 /// A thread with a connection of its own. It ends when this is dropped and its work is done.
@@ -100,12 +102,10 @@ impl Thread {
         told.await.map_err(|_ended| gone())?
     }
 
-    /// Gives back room that is not used, if the thread writes.
-    pub(super) async fn tidy(&self) {
+    /// Gives back some of the room that is not used, if the thread writes. Whether there is more.
+    pub(super) async fn tidy(&self) -> bool {
         let (tell, told) = oneshot::channel();
-        if self.orders.send(Order::Tidy(tell)).await.is_ok() {
-            drop(told.await);
-        }
+        self.orders.send(Order::Tidy(tell)).await.is_ok() && told.await.unwrap_or(false)
     }
 }
 
@@ -150,11 +150,12 @@ fn write(connection: &mut Connection, first: Order, orders: &mut mpsc::Receiver<
         answer(committed.clone());
     }
     if let Some(tell) = tidied {
-        if let Err(error) = vacuum(connection) {
+        let has_more = vacuum(connection).unwrap_or_else(|error| {
             tracing::warn!("room of the store cannot be given back: {error}");
-        }
+            false
+        });
         empty_log(connection);
-        tell.send(()).unwrap_or_default();
+        tell.send(has_more).unwrap_or_default();
     }
     has_room
 }
@@ -164,12 +165,18 @@ fn run(connection: &Connection, sql: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Gives back pages that are not used: one with each step of the statement.
-fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
-    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({VACUUMED_MAX})"))?;
+/// Gives back pages that are not used: one with each step of the statement. Whether there are more.
+fn vacuum(connection: &Connection) -> rusqlite::Result<bool> {
+    let free: u64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    let spare = free.saturating_sub(FREE_KEPT);
+    if spare == 0 {
+        return Ok(false);
+    }
+    let count = spare.min(VACUUMED_MAX);
+    let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({count})"))?;
     let mut pages = vacuum.query([])?;
     while pages.next()?.is_some() {}
-    Ok(())
+    Ok(spare > count)
 }
 
 /// Writes changes from the log to where they belong, and leaves it empty.

@@ -3,9 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use queue::{Bounds, Clock, Failure, NewJob, State, StoreError, Timestamp};
+use queue::{Bounds, Clock, Failure, JobId, NewJob, State, StoreError, Timestamp};
 
-use crate::fixture::{Fixture, HOUR, MINUTE, job};
+use crate::fixture::{Fixture, HOUR, MINUTE, claim, job};
 
 #[tokio::test]
 async fn a_file_has_one_process() {
@@ -90,4 +90,51 @@ async fn the_file_shrinks_when_jobs_go() {
     fixture.clock.pass(2 * HOUR);
     while fixture.store().purge(50).await.unwrap() > 0 {}
     assert!(full > 2_000_000 && size() < full / 4, "{full} became {}", size());
+}
+
+#[tokio::test]
+async fn the_file_shrinks_by_all_that_is_gone() {
+    let fixture = Fixture::sqlite().await;
+    fixture.widen().await;
+    let large = |_| {
+        let start_within = Some(MINUTE);
+        NewJob { body: vec![b'x'; 20_000], start_within, ..job("a") }
+    };
+    for _ in 0..4 {
+        fixture.store().enqueue((0..500).map(large).collect()).await.unwrap();
+    }
+    fixture.clock.pass(2 * MINUTE);
+    assert_eq!(fixture.store().sweep(2_000).await.unwrap().expired, 2_000);
+    fixture.clock.pass(2 * HOUR);
+    assert!(fixture.store().purge(2_000).await.unwrap() >= 2_000);
+    let size = std::fs::metadata(fixture.place()).unwrap().len();
+    assert!(size < 2_000_000, "{size} bytes are left");
+}
+
+#[tokio::test]
+async fn a_file_of_the_version_before_is_brought_to_this_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("jobs.db");
+    let before = rusqlite::Connection::open(&place).unwrap();
+    before.execute_batch("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;").unwrap();
+    before.execute_batch(include_str!("../../src/sqlite/schema-1.sql")).unwrap();
+    let id = JobId::random();
+    let kept = format!(
+        "PRAGMA user_version=1; PRAGMA application_id=1181511540; \
+         INSERT INTO jobs (number, id, caller, language, state, priority, turn, cost, \
+         attempts_max, attempt_ms_max, at_most_once, ttl_ms, created_at, ready_at) \
+         VALUES (1, x'{}', 'a', 'alpha', 'ready', 5, 0, 1, 3, 60000, 0, 60000, 1, 1); \
+         INSERT INTO bodies VALUES (1, x'7b7d')",
+        id.to_string().replace('-', "")
+    );
+    before.execute_batch(&kept).unwrap();
+    drop(before);
+    let url = format!("sqlite:{}", place.display());
+    let store = queue::open(&url, Bounds::default(), Clock::steady()).await.unwrap();
+    let granted = store.claim(claim("w", 1)).await.unwrap();
+    assert_eq!(granted.iter().map(|it| it.lease.id).collect::<Vec<_>>(), [id]);
+    drop(store);
+    let after = rusqlite::Connection::open(&place).unwrap();
+    let version = after.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    assert_eq!(version.unwrap(), 2);
 }

@@ -18,7 +18,7 @@ pub(crate) const HOUR: Duration = Duration::from_hours(1);
 pub(crate) struct Fixture {
     store: Mutex<Option<Arc<dyn JobStore>>>,
     pub(crate) clock: Clock,
-    bounds: Bounds,
+    bounds: Mutex<Bounds>,
     url: String,
     place: PathBuf,
     /// What is gone with it.
@@ -54,7 +54,14 @@ impl Fixture {
             key_ttl: Duration::from_hours(24),
             patience: MINUTE,
         };
-        let fixture = Self { store: Mutex::default(), clock, bounds, url, place, _ground: ground };
+        let fixture = Self {
+            store: Mutex::default(),
+            clock,
+            bounds: Mutex::new(bounds),
+            url,
+            place,
+            _ground: ground,
+        };
         fixture.reopen().await;
         fixture
     }
@@ -68,14 +75,27 @@ impl Fixture {
     pub(crate) async fn reopen(&self) {
         self.close();
         // The writer's last work is done on its own thread, or task.
-        let store = queue::open(&self.url, self.bounds, self.clock.clone()).await.unwrap();
+        let store = queue::open(&self.url, self.bounds(), self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);
     }
 
     /// Opens the store once more, beside itself.
     pub(crate) async fn open_again(&self) -> Result<Arc<dyn JobStore>, StoreError> {
-        let bounds = Bounds { patience: Duration::ZERO, ..self.bounds };
+        let bounds = Bounds { patience: Duration::ZERO, ..self.bounds() };
         queue::open(&self.url, bounds, self.clock.clone()).await
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.lock().unwrap()
+    }
+
+    /// Opens the store again, with room for many jobs.
+    pub(crate) async fn widen(&self) {
+        let (waiting_max, kept_max) = (100_000, 100_000);
+        let wide =
+            Bounds { waiting_max, waiting_per_caller_max: waiting_max, kept_max, ..self.bounds() };
+        *self.bounds.lock().unwrap() = wide;
+        self.reopen().await;
     }
 
     /// Which store it is.

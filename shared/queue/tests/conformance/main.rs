@@ -55,6 +55,10 @@ macro_rules! every_case {
                 a_long_backlog_of_one_caller_does_not_hold_up_another
                 nobody_waits_for_what_is_only_guessed_of_their_job
                 one_claim_in_ten_takes_the_lowest_priority
+                every_priority_gets_its_share_in_every_lane
+                a_priority_whose_callers_have_enough_running_is_passed_over
+                a_long_backlog_of_a_caller_that_has_enough_running_hides_nobody
+                a_run_counts_for_no_longer_than_an_attempt_may_take
                 a_caller_has_no_more_running_than_it_may
                 only_languages_that_are_asked_for_are_granted
                 the_same_poll_gets_the_same_grants_until_they_are_accepted
@@ -86,11 +90,15 @@ macro_rules! every_case {
                 no_lease_goes_beyond_its_attempt
                 a_job_waits_for_its_time
                 a_job_that_is_not_started_in_time_expires
+                a_job_that_was_granted_and_not_started_expires_all_the_same
+                a_job_that_was_started_in_time_is_retried_later
                 a_cancelled_job_whose_worker_dies_is_cancelled
                 leases_outlive_a_restart;
             retention: what_is_over_goes_after_its_time
                 beyond_a_number_the_oldest_go
                 keys_go_after_theirs
+                the_last_attempts_are_kept
+                few_jobs_are_listed_among_many
                 counts_are_right_all_the_while;
         ]);
     };

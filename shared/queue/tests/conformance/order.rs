@@ -1,6 +1,6 @@
 //! Who gets which job, and when.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use queue::{
@@ -77,6 +77,90 @@ pub(crate) async fn one_claim_in_ten_takes_the_lowest_priority(fixture: &Fixture
         claims += 1;
     }
     assert!(claims <= 10, "it took {claims} claims");
+}
+
+pub(crate) async fn every_priority_gets_its_share_in_every_lane(fixture: &Fixture) {
+    const CLAIMS: usize = 240;
+    let lanes = ["alpha", "beta"].map(|it| Lane::new(it, DEFAULT_QUEUE));
+    let (mut jobs, mut levels) = (Vec::new(), HashMap::new());
+    for lane in &lanes {
+        for level in [9, 5, 0] {
+            let new = || NewJob { lane: lane.clone(), ..of_priority(level) };
+            jobs.extend((0..10).map(|_| new()));
+        }
+    }
+    let mut shares: HashMap<(Lane, u8), usize> = HashMap::new();
+    for _ in 0..CLAIMS {
+        levels.extend(jobs.iter().map(|it: &NewJob| (it.id, it.priority.level())));
+        fixture.store().enqueue(std::mem::take(&mut jobs)).await.unwrap();
+        let wish = Claim { lanes: lanes.to_vec(), ..claim("w", 1) };
+        let grant = fixture.store().claim(wish).await.unwrap().remove(0);
+        let level = levels[&grant.lease.id];
+        *shares.entry((grant.lane.clone(), level)).or_default() += 1;
+        fixture.complete(&grant, "{}").await;
+        jobs.push(NewJob { lane: grant.lane, ..of_priority(level) });
+    }
+    let share = |lane: &Lane, level| shares.get(&(lane.clone(), level)).copied().unwrap_or(0);
+    for lane in &lanes {
+        let found = [9, 5, 0].map(|level| share(lane, level));
+        assert_eq!(found, [CLAIMS * 9 / 20, CLAIMS / 40, CLAIMS / 40], "{lane}");
+    }
+}
+
+pub(crate) async fn a_priority_whose_callers_have_enough_running_is_passed_over(fixture: &Fixture) {
+    let many = |caller: &str, level| {
+        let new = |_| NewJob { caller: caller.to_owned(), ..of_priority(level) };
+        (0..30).map(new).collect::<Vec<_>>()
+    };
+    let jobs = [many("a", 9), many("b", 5), many("busy", 0)].concat();
+    let of_b: HashSet<_> = jobs[30..60].iter().map(|it| it.id).collect();
+    fixture.store().enqueue(jobs).await.unwrap();
+    let wish = || Claim { running_max_of: vec![("busy".to_owned(), 0)], ..claim("w", 1) };
+    let mut granted = Vec::new();
+    for _ in 0..20 {
+        granted.push(fixture.store().claim(wish()).await.unwrap().remove(0).lease.id);
+    }
+    let found = granted.iter().filter(|it| of_b.contains(it)).count();
+    assert_eq!(found, 2, "one in ten");
+}
+
+pub(crate) async fn a_long_backlog_of_a_caller_that_has_enough_running_hides_nobody(
+    fixture: &Fixture,
+) {
+    fixture.widen().await;
+    let urgent = |_| NewJob { priority: Priority::new(9).unwrap(), ..job("busy") };
+    for count in [5_000, 5_001] {
+        fixture.store().enqueue((0..count).map(urgent).collect()).await.unwrap();
+    }
+    let wish = |most| Claim { running_max: 2, ..claim("w", most) };
+    let callers =
+        |grants: Vec<queue::Grant>| grants.into_iter().map(|it| it.caller).collect::<Vec<_>>();
+    assert_eq!(callers(fixture.store().claim(wish(5)).await.unwrap()), ["busy", "busy"]);
+    assert_eq!(fixture.store().claim(wish(5)).await.unwrap(), []);
+    let mut quiet = Vec::new();
+    for caller in ["x", "y", "x", "y", "x"] {
+        quiet.push(fixture.enqueue(job(caller)).await);
+    }
+    let first = fixture.store().claim(wish(3)).await.unwrap();
+    let ids: Vec<_> = first.iter().map(|it| it.lease.id).collect();
+    assert_eq!(ids, [quiet[0], quiet[1], quiet[2]]);
+    assert_eq!(callers(fixture.store().claim(wish(3)).await.unwrap()), ["y"]);
+    fixture.complete(&first[0], "{}").await;
+    assert_eq!(callers(fixture.store().claim(wish(3)).await.unwrap()), ["x"]);
+}
+
+pub(crate) async fn a_run_counts_for_no_longer_than_an_attempt_may_take(fixture: &Fixture) {
+    fixture.enqueue(job("a")).await;
+    let grant = fixture.start("w").await;
+    let run_time = Duration::from_millis(u64::MAX);
+    let odd = Completion { run_time, ..completion(&grant, "{}") };
+    fixture.store().complete(vec![odd]).await.unwrap();
+    let average = fixture.store().stats().await.unwrap().lanes[0].average_run_ms;
+    assert_eq!(average, Some(60_000));
+    let own = fixture.enqueue(job("a")).await;
+    fixture.store().enqueue((0..80).map(|_| job("b")).collect()).await.unwrap();
+    let granted = fixture.claim("w", 70).await;
+    assert!(granted.iter().any(|it| it.lease.id == own), "it waits for longer than it ran");
 }
 
 pub(crate) async fn a_caller_has_no_more_running_than_it_may(fixture: &Fixture) {

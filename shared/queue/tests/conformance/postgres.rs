@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use queue::{Bounds, Claim, Clock, Durability, Enqueued, JobId, JobStore, State, StoreError};
+use queue::{
+    Bounds, Claim, Clock, Durability, Enqueued, Failure, Filter, Gone, JobId, JobStore, State,
+    StoreError,
+};
 use sqlx::{Connection as _, PgConnection};
 use tests::stores::PostgresServer;
 
@@ -229,9 +232,36 @@ async fn what_is_done_with_one_job_looks_at_few_others() {
     const CLAIMS: usize = 200;
     let url = database().await;
     let store = open(&url).await;
-    let do_one = async || {
-        for grant in store.claim(claim("w", 1)).await.unwrap() {
-            store.complete(vec![completion(&grant, "{}")]).await.unwrap();
+    let wish = |poll: &str| {
+        // So that there is always somebody who is passed over.
+        let running_max_of = vec![("capped".to_owned(), 0)];
+        Claim { poll: Some(poll.to_owned()), running_max_of, ..claim("w", 5) }
+    };
+    let do_one = async |poll: &str| {
+        let grants = store.claim(wish(poll)).await.unwrap();
+        assert_eq!(store.claim(wish(poll)).await.unwrap().len(), grants.len());
+        let leases: Vec<_> = grants.iter().map(|it| it.lease).collect();
+        store.extend(leases, LEASE).await.unwrap();
+        for (index, grant) in grants.iter().enumerate() {
+            let (lease, id) = (grant.lease, grant.lease.id);
+            match index {
+                0 => drop(store.complete(vec![completion(grant, "{}")]).await.unwrap()),
+                1 => drop(store.release(vec![lease]).await.unwrap()),
+                2 => drop(store.cancel(id).await.unwrap()),
+                3 => {
+                    let reason = "no disk".to_owned();
+                    let failure =
+                        Failure { lease, reason, is_retryable: false, may_have_run: false };
+                    store.fail(vec![failure]).await.unwrap();
+                    assert!(store.redrive(id).await.unwrap());
+                }
+                _ => {}
+            }
+        }
+        store.abandon("w".to_owned(), Gone::Cut).await.unwrap();
+        for state in [State::Dead, State::Cancelled, State::Leased] {
+            let filter = Filter { state: Some(state), ..Filter::default() };
+            store.list(filter, None, 10).await.unwrap();
         }
         store.sweep(10).await.unwrap();
         store.purge(10).await.unwrap();
@@ -239,13 +269,14 @@ async fn what_is_done_with_one_job_looks_at_few_others() {
         let new = job("a");
         let id = new.id;
         store.enqueue(vec![new]).await.unwrap();
-        assert!(store.job(id).await.unwrap().unwrap().position.is_some());
+        assert!(store.job(id).await.unwrap().is_some());
     };
     // How to find things is settled for good while there is hardly anything.
-    do_one().await;
+    do_one("first").await;
+    store.enqueue((0..JOBS).map(|_| job("capped")).collect()).await.unwrap();
     store.enqueue((0..JOBS).map(|_| job("a")).collect()).await.unwrap();
-    for _ in 0..CLAIMS {
-        do_one().await;
+    for index in 0..CLAIMS {
+        do_one(&index.to_string()).await;
     }
     drop(store);
     // What a session has looked at is counted once it has ended.
@@ -260,6 +291,40 @@ async fn what_is_done_with_one_job_looks_at_few_others() {
                  + (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'jobs')";
     let looks = number(&url, looks).await;
     assert!(looks < 50 * JOBS, "{looks} entries were looked at for {CLAIMS} of {JOBS} jobs");
+    let ready = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'jobs_ready'";
+    let looks = number(&url, ready).await;
+    // A position is counted up to a bound, and a claim reads a page or two.
+    let most = i64::try_from(CLAIMS * (300 + 200)).unwrap();
+    assert!(looks < most, "{looks} ready jobs were looked at by {CLAIMS} claims");
+}
+
+#[tokio::test]
+async fn a_database_of_any_version_before_is_brought_to_this_one() {
+    const STEPS: [&str; 2] = [
+        include_str!("../../src/postgres/schema-1.sql"),
+        include_str!("../../src/postgres/schema-2.sql"),
+    ];
+    for version in 1..=STEPS.len() {
+        let url = database().await;
+        let about = "CREATE SCHEMA flotilla; SET search_path = flotilla; \
+                     CREATE TABLE about (is_one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (is_one), \
+                     application TEXT NOT NULL, version BIGINT NOT NULL, last_sweep_at BIGINT); \
+                     INSERT INTO about (application, version) VALUES";
+        let id = JobId::random();
+        let kept = format!(
+            "INSERT INTO jobs (number, id, caller, language, state, rank, turn, cost, \
+             attempts_max, attempt_ms_max, at_most_once, ttl_ms, created_at, ready_at) \
+             VALUES (nextval('job_numbers'), '\\x{}', 'a', 'alpha', 'ready', 4, 0, 1, 3, 60000, \
+             FALSE, 60000, 1, 1); INSERT INTO bodies VALUES (1, '{{}}')",
+            id.to_string().replace('-', "")
+        );
+        let steps = STEPS[..version].concat();
+        ask(&url, &format!("{about} ('flotilla jobs', {version}); {steps}; {kept}")).await;
+        let store = open(&url).await;
+        let granted = store.claim(claim("w", 1)).await.unwrap();
+        assert_eq!(granted.iter().map(|it| it.lease.id).collect::<Vec<_>>(), [id]);
+        assert_eq!(number(&url, "SELECT version FROM flotilla.about").await, 3);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{DEFAULT_QUEUE, IdempotencyKey, Lane, LaneStats, NewJob};
+use queue::{DEFAULT_QUEUE, Filter, IdempotencyKey, Lane, LaneStats, NewJob, State};
 
 use crate::fixture::{Fixture, HOUR, MINUTE, job};
 
@@ -46,6 +46,58 @@ pub(crate) async fn keys_go_after_theirs(fixture: &Fixture) {
     fixture.store().purge(100).await.unwrap();
     let second = fixture.enqueue(NewJob { idempotency: key(), ..job("a") }).await;
     assert_ne!(first, second);
+}
+
+pub(crate) async fn the_last_attempts_are_kept(fixture: &Fixture) {
+    let id = fixture.enqueue(job("a")).await;
+    for _ in 0..103 {
+        let grant = fixture.claim("w", 1).await.remove(0);
+        fixture.store().release(vec![grant.lease]).await.unwrap();
+    }
+    let attempts = fixture.store().attempts(id).await.unwrap();
+    assert_eq!(
+        attempts.iter().map(|it| it.number).collect::<Vec<_>>(),
+        (4..=103).collect::<Vec<_>>()
+    );
+    assert!(attempts.iter().all(|it| it.reason.as_deref() == Some("released")));
+}
+
+pub(crate) async fn few_jobs_are_listed_among_many(fixture: &Fixture) {
+    let at = fixture.clock.now().after(HOUR);
+    let start_within = Some(MINUTE);
+    let expired = fixture.enqueue(NewJob { start_within, ..job("a") }).await;
+    fixture.pass(2 * MINUTE).await;
+    let cancelled = fixture.enqueue(job("a")).await;
+    fixture.store().cancel(cancelled).await.unwrap();
+    let other = fixture.enqueue(job("b")).await;
+    fixture.store().cancel(other).await.unwrap();
+    let waits = fixture.enqueue(NewJob { run_at: Some(at), ..job("a") }).await;
+    let leased = fixture.enqueue(job("a")).await;
+    let also = fixture.enqueue(job("b")).await;
+    fixture.claim("w", 2).await;
+    for (caller, state, expected) in [
+        (None, State::Expired, vec![expired]),
+        (None, State::Cancelled, vec![other, cancelled]),
+        (Some("a"), State::Cancelled, vec![cancelled]),
+        (None, State::Dead, vec![]),
+        (None, State::Scheduled, vec![waits]),
+        (None, State::Leased, vec![also, leased]),
+        (Some("a"), State::Leased, vec![leased]),
+    ] {
+        let caller = caller.map(str::to_owned);
+        let filter = Filter { caller, state: Some(state), ..Filter::default() };
+        let mut found = Vec::new();
+        let mut from = None;
+        loop {
+            let page = fixture.store().list(filter.clone(), from, 1).await.unwrap();
+            found.extend(page.jobs.iter().map(|it| it.id));
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{filter:?}");
+    }
 }
 
 pub(crate) async fn counts_are_right_all_the_while(fixture: &Fixture) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{Completed, Delivery, Extended, Gone, NewJob, State};
+use queue::{Completed, Delivery, Extended, Failure, Gone, NewJob, State};
 
 use crate::fixture::{Fixture, HOUR, LEASE, MINUTE, check, job};
 
@@ -119,6 +119,42 @@ pub(crate) async fn a_job_that_is_not_started_in_time_expires(fixture: &Fixture)
     fixture.pass(2 * MINUTE).await;
     fixture.pass(2 * MINUTE).await;
     assert_eq!(fixture.job(started).await.state, State::Ready);
+}
+
+pub(crate) async fn a_job_that_was_granted_and_not_started_expires_all_the_same(fixture: &Fixture) {
+    let soon = || NewJob { start_within: Some(MINUTE), ..job("a") };
+    let unheard = fixture.enqueue(soon()).await;
+    fixture.claim("deaf", 1).await;
+    fixture.pass(LEASE * 2).await;
+    assert_eq!(fixture.job(unheard).await.state, State::Ready);
+    assert_eq!(fixture.pass(MINUTE).await.expired, 1);
+    check(&fixture.job(unheard).await, State::Expired, 0);
+    let released = fixture.enqueue(soon()).await;
+    let grant = fixture.claim("leaves", 1).await.remove(0);
+    fixture.store().release(vec![grant.lease]).await.unwrap();
+    assert_eq!(fixture.claim("leaves", 1).await.len(), 1);
+    fixture.clock.pass(2 * MINUTE);
+    assert_eq!(fixture.store().abandon("leaves".to_owned(), Gone::Cut).await.unwrap(), 1);
+    assert_eq!(fixture.claim("w", 1).await, []);
+    check(&fixture.job(released).await, State::Expired, 0);
+}
+
+pub(crate) async fn a_job_that_was_started_in_time_is_retried_later(fixture: &Fixture) {
+    let once = NewJob { start_within: Some(MINUTE), attempts_max: 2, ..job("a") };
+    let id = fixture.enqueue(once).await;
+    for attempt in 1..=2 {
+        let grant = fixture.start("w").await;
+        assert_eq!((grant.lease.id, grant.attempt), (id, attempt));
+        let (lease, reason) = (grant.lease, "no disk".to_owned());
+        let failure = Failure { lease, reason, is_retryable: true, may_have_run: false };
+        fixture.store().fail(vec![failure]).await.unwrap();
+        fixture.pass(2 * MINUTE).await;
+    }
+    check(&fixture.job(id).await, State::Dead, 2);
+    // Nor is it too late for one that somebody wants again.
+    assert!(fixture.store().redrive(id).await.unwrap());
+    fixture.pass(2 * MINUTE).await;
+    assert_eq!(fixture.start("w").await.lease.id, id);
 }
 
 pub(crate) async fn a_cancelled_job_whose_worker_dies_is_cancelled(fixture: &Fixture) {
