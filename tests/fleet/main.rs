@@ -74,6 +74,7 @@ mod unknown_outcomes;
 mod unprivileged;
 mod worker_crash_points;
 mod worker_protocol;
+mod worker_results;
 mod workers;
 mod zygotes;
 
