@@ -63,6 +63,7 @@ mod room_runs;
 mod rooms;
 mod run_access;
 mod run_stats;
+mod same_place;
 mod selftest;
 mod semantics;
 mod shortcuts;
