@@ -50,6 +50,7 @@ mod faulty;
 mod full_disk;
 mod gateway;
 mod interactive;
+mod job_taken;
 mod job_views;
 mod jobs_page;
 mod killed;
