@@ -35,6 +35,7 @@ mod output;
 mod validation;
 
 mod access;
+mod audit;
 mod bench;
 mod cache;
 mod callbacks;
@@ -57,6 +58,7 @@ mod killed;
 mod killed_stores;
 mod load;
 mod module_policy;
+mod passed_over;
 mod peers;
 mod queues;
 mod resources;
