@@ -50,6 +50,7 @@ mod faults;
 mod faulty;
 mod full_disk;
 mod gateway;
+mod install_worker;
 mod interactive;
 mod job_taken;
 mod job_views;
