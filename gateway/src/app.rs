@@ -141,6 +141,9 @@ fn look_after(shared: &Arc<Shared>, client: Client) -> JoinSet<()> {
     tasks.spawn(watch(Arc::clone(&shared.fleet), prober));
     tasks.spawn(Arc::clone(&shared.keys).watch());
     tasks.spawn(Arc::clone(&shared.rate_limit).sweep());
+    if let Some(api) = &shared.job_api {
+        tasks.spawn(Arc::clone(&api.rate_limit).sweep());
+    }
     tasks.spawn(Arc::clone(&shared.runs).sweep());
     if let Some(rooms) = &shared.rooms {
         let (rooms, shared) = (Arc::clone(rooms), Arc::clone(shared));

@@ -23,6 +23,17 @@ pub(crate) struct Audit {
     file: Option<Mutex<File>>,
 }
 
+/// One use of a key.
+#[derive(Debug)]
+pub(crate) struct Act<'a> {
+    /// The method, or the kind of a message over a socket.
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) status: u16,
+    /// The request; of a message, the one that opened its socket.
+    pub(crate) request_id: &'a str,
+}
+
 impl Audit {
     /// Goes on with the file at `path`, which only we may read, if there is to be one.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
@@ -37,15 +48,27 @@ impl Audit {
         address: Option<IpAddr>,
         response: &ServiceResponse<BoxBody>,
     ) {
+        let request = response.request();
+        let context = request.extensions().get::<RequestContext>().map(|it| it.request_id.clone());
+        let act = Act {
+            method: request.method().as_str(),
+            path: request.path(),
+            status: response.status().as_u16(),
+            request_id: &context.unwrap_or_default(),
+        };
+        self.write(caller, address, &act);
+    }
+
+    /// Writes down one act of `caller` from `address`, if its key can do more than submit.
+    pub(crate) fn write(&self, caller: &Caller, address: Option<IpAddr>, act: &Act<'_>) {
         let Some(holder) = caller.holder() else { return };
+        if !holder.may(Role::Work) && !holder.may(Role::Admin) {
+            return;
+        }
         let roles: Vec<&str> = holder.roles.iter().copied().map(Role::as_str).collect();
-        let (request, roles) = (response.request(), roles.join("+"));
-        let (method, path) = (request.method().as_str(), request.path());
-        let status = response.status().as_u16();
+        let roles = roles.join("+");
         let address = address.map(|it| it.to_canonical().to_string()).unwrap_or_default();
-        let request_id =
-            request.extensions().get::<RequestContext>().map(|it| it.request_id.clone());
-        let request_id = request_id.unwrap_or_default();
+        let Act { method, path, status, request_id } = act;
         tracing::info!(
             target: "audit",
             key = holder.name,

@@ -45,7 +45,7 @@ pub(crate) async fn for_onlookers(
     };
     // Whoever has a key looks in its name; whoever has none, or a wrong one, as a stranger.
     let caller = shared.keys.authenticate(request.headers()).unwrap_or(Caller::Anonymous);
-    let_in(&[Role::Submit, Role::Work, Role::Admin], &shared, caller, request, next).await
+    audited(&[Role::Submit, Role::Work, Role::Admin], &shared, caller, request, next).await
 }
 
 /// Middleware of what callers do.
@@ -144,10 +144,20 @@ async fn gate(
         Ok(caller) => caller,
         Err(error) => return Ok(request.error_response(error)),
     };
-    let audited = caller.holder().is_some_and(|it| it.may(Role::Work) || it.may(Role::Admin));
-    let peer = address(&shared, &request);
-    let answered = let_in(roles, &shared, caller.clone(), request, next).await;
-    if let (true, Ok(response)) = (audited, &answered) {
+    audited(roles, &shared, caller, request, next).await
+}
+
+/// Lets a caller in who may come in, and has it written down where that is to be.
+async fn audited(
+    roles: &'static [Role],
+    shared: &Shared,
+    caller: Caller,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let peer = address(shared, &request);
+    let answered = let_in(roles, shared, caller.clone(), request, next).await;
+    if let Ok(response) = &answered {
         shared.audit.note(&caller, peer, response);
     }
     answered

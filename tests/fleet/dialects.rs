@@ -83,3 +83,41 @@ async fn the_job_api_answers_within_its_own_limits() {
     }
     often.is_problem(429, "rate_limited").unwrap();
 }
+
+#[tokio::test]
+async fn the_job_api_keeps_to_its_defaults_and_tells_no_result_for_longer_than_it_is_kept() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let settings = [("GATEWAY_STORE_URL", store.as_str()), ("GATEWAY_JOB_API", "true")];
+    let plain = gateway(&[("python", &python)], &settings).await;
+    let body = |code: &str| json!({"code": code, "language": "python"});
+    let endless = execute(&plain, &body("import time\ntime.sleep(50)")).await;
+    for _ in 1..10 {
+        assert_eq!(execute(&plain, &body("print(1)")).await.status, 200);
+    }
+    let often = execute(&plain, &body("print(1)")).await;
+    often.is_problem(429, "rate_limited").unwrap();
+    let status = completed(&plain, &endless.body["jobId"]).await;
+    assert_eq!(status["result"], "timeout");
+    let took = status["executionTime"].as_f64().unwrap();
+    assert!((5.0..10.0).contains(&took), "{took} s");
+    drop(plain);
+
+    // Nothing is deleted meanwhile: it is cleaned up after a start, and then once an hour.
+    let short = [("GATEWAY_JOB_API_TTL_SECONDS", "2"), ("GATEWAY_JOBS_CLEANUP_SECONDS", "3600")];
+    let gateway = gateway(&[("python", &python)], &[&settings[..], &short].concat()).await;
+    let id = execute(&gateway, &body("print(6 * 7)")).await.body["jobId"].clone();
+    assert_eq!(completed(&gateway, &id).await["output"], "42\n");
+    let path = format!("/api/status/{}", id.as_str().unwrap());
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let gone = loop {
+        let answer = get(&gateway, &path).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "it is still told: {}", answer.body);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    gone.is_problem(404, "no_job").unwrap();
+}

@@ -31,7 +31,7 @@ impl<'a> Queue<'a> {
         Self { gateway, prefix: "/dialects/message-queue", header: "authorization" }
     }
 
-    fn queue_service(gateway: &'a Server) -> Self {
+    pub(crate) fn queue_service(gateway: &'a Server) -> Self {
         Self { gateway, prefix: "/dialects/queue-service", header: "x-api-key" }
     }
 
@@ -324,4 +324,24 @@ async fn the_fleet_runs_what_the_queues_take() {
     // What no language is goes to workers of the queue, and to nobody else.
     queue.post(API, "/tasks", &json!({"eval_id": "d", "code": "1", "engine": "docker"})).await;
     assert_eq!(queue.get(VM, "/tasks/next?wait=5").await.body["eval_id"], "d");
+}
+
+#[tokio::test]
+async fn one_name_in_two_queues_is_two_tasks() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = served(&directory, &[]).await;
+    let (one, other) = (Queue::message_queue(&gateway), Queue::queue_service(&gateway));
+    let task = one.post(API, "/tasks", &json!({"code": "print(1)", "task_id": "same"})).await;
+    assert_eq!(task.status, 200, "{}", task.body);
+    let task = other.post(API, "/tasks", &json!({"code": "print(2)", "eval_id": "same"})).await;
+    assert_eq!(task.status, 200, "{}", task.body);
+    assert_eq!(one.get(API, "/status").await.body["pending_tasks"], 2);
+    for _ in 0..2 {
+        let given = other.get(VM, "/tasks/next?wait=5").await.body;
+        let id = given["eval_id"].as_str().unwrap();
+        let told = json!({"output": format!("ran {}", given["code"].as_str().unwrap())});
+        assert_eq!(other.post(VM, &format!("/tasks/{id}/complete"), &told).await.status, 200);
+    }
+    assert_eq!(one.get(API, "/results/same").await.body["output"], "ran print(1)");
+    assert_eq!(other.get(API, "/tasks/same").await.body["output"], "ran print(2)");
 }

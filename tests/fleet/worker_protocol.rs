@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tests::{answering, client, lonely};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::jobs::{program, submitted};
 use crate::languages::start;
-use crate::player::Player;
+use crate::player::{Player, completion};
 use crate::target::{get, whole};
 
 #[tokio::test]
@@ -65,6 +67,80 @@ async fn what_workers_say_is_held_against_their_leases() {
     assert_eq!(next.poll(1, &[]).await[0]["id"], id.as_str());
     let unknown = player.call("poll", &json!({"worker": "nobody", "incarnation": "a"})).await;
     unknown.is_problem(404, "unknown_worker").unwrap();
+}
+
+#[tokio::test]
+async fn who_is_replaced_is_told_what_came_of_its_results() {
+    let Some(executor) = start("python", &[]).await else { return };
+    let info = get(&executor, "/info").await.body;
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = answering(lonely(directory.path(), &[])).await;
+    let mut player = Player::register(&gateway, &info, "a").await;
+    let id = submitted(&gateway, &program("print(1)")).await;
+    let held = player.poll(1, &[]).await;
+    assert_eq!(player.beat(&held).await, json!(["held"]));
+    // Another process of its name, which leaves it what it has.
+    let other = Player::new(&gateway, "b");
+    let mut registration = other.registration(&info);
+    registration["isFresh"] = json!(false);
+    assert_eq!(other.call("register", &registration).await.status, 200);
+    let next = submitted(&gateway, &program("print(2)")).await;
+    let mut told = completion(&held[0], "right");
+    told["poll"] = player.poll_named("9", 1, &[]);
+    for state in ["recorded", "duplicate"] {
+        let answer = player.call("complete", &told).await;
+        assert_eq!((answer.status, &answer.body["results"][0]), (200, &json!(state)));
+        assert_eq!(answer.body["work"], Value::Null, "it gets nothing more");
+    }
+    let job = get(&gateway, &format!("/v1/jobs/{id}")).await.body;
+    assert_eq!(job["result"]["output"], "right", "{job}");
+    assert_eq!(get(&gateway, &format!("/v1/jobs/{next}")).await.body["state"], "ready");
+}
+
+#[tokio::test]
+async fn a_job_that_is_called_off_again_and_again_is_told_once() {
+    let Some(executor) = start("python", &[]).await else { return };
+    let info = get(&executor, "/info").await.body;
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = answering(lonely(directory.path(), &[])).await;
+    let mut player = Player::register(&gateway, &info, "a").await;
+    let id = submitted(&gateway, &program("print(1)")).await;
+    let held = player.poll(1, &[]).await;
+    assert_eq!(player.beat(&held).await, json!(["held"]));
+    for _ in 0..9 {
+        let delete = client().delete(gateway.url(&format!("/v1/jobs/{id}")));
+        assert_eq!(whole(delete).await.status, 202);
+    }
+    let told = player.call("poll", &player.poll_named("9", 0, &held)).await.body;
+    assert_eq!(told["cancel"], json!([id]), "{told}");
+}
+
+#[tokio::test]
+async fn results_over_a_slow_line_have_time_by_their_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = answering(lonely(directory.path(), &[("GATEWAY_BODY_SECONDS", "1")])).await;
+    let slowly = async |name: &str| {
+        let body = format!("{{\"results\": [], \"more\": \"{}\"}}", "x".repeat(900 << 10));
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
+        let head = format!(
+            "POST /v1/worker/{name} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for piece in body.as_bytes().chunks(300 << 10) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            // Whoever is refused may be cut off before the last.
+            drop(stream.write_all(piece).await);
+        }
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer).await);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let told = slowly("complete").await;
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    let told = slowly("beat").await;
+    assert!(told.starts_with("HTTP/1.1 408"), "{told}");
 }
 
 #[tokio::test]

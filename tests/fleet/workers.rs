@@ -149,7 +149,9 @@ async fn a_result_waits_for_its_gateway_across_restarts_of_both() {
     let settings = [slots[0], ("EXECUTOR_SPOOL_DIR", spool.to_str().unwrap())];
     let Some(worker_before) = worker(&first, "w", &settings).await else { return };
     let id = submitted(&first, &program("import time\ntime.sleep(2)\nprint('done')")).await;
-    started(&first, &id).await;
+    // It has accepted it: what is only on its way it would hand back.
+    let has_it = async || seen(&first, "w").await.unwrap()["jobs"] == json!([id]);
+    eventually("it has the job", PATIENCE, has_it).await.unwrap();
     first.signal(Signal::KILL);
     first.abandon();
     let deadline = Instant::now() + PATIENCE;

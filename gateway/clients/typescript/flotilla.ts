@@ -29,7 +29,8 @@ export type Job = {
   language: string;
   reason: string | null;
   version: number;
-  finishedAt: number | null;
+  /** RFC 3339. */
+  finishedAt: string | null;
   result?: Report;
   [field: string]: unknown;
 };
@@ -57,6 +58,8 @@ export class FlotillaError extends Error {
   code: string;
   /** Seconds after which another try is worth it, where that is known. */
   retryAfter: number | null;
+  /** Whether the same request was sent before, and may have done what it asks for. */
+  isRepeated = false;
 
   constructor(status: number, code: string, detail: string, retryAfter: number | null) {
     super(detail);
@@ -141,8 +144,7 @@ class Sender {
   }
 
   headers(more: Record<string, string>): Record<string, string> {
-    const key = this.apiKey === undefined ? {} : { authorization: `Bearer ${this.apiKey}` };
-    return { ...key, ...more };
+    return this.apiKey === undefined ? more : { authorization: `Bearer ${this.apiKey}`, ...more };
   }
 
   /** The JSON that a request is answered with. Only what may be repeated without harm goes through here. */
@@ -150,7 +152,7 @@ class Sender {
     for (let tries = 0; ; tries += 1) {
       const [both, end] = either(signal, this.requestTimeout);
       try {
-        const content = body === undefined ? {} : { "content-type": "application/json" };
+        const content: Record<string, string> = body === undefined ? {} : { "content-type": "application/json" };
         const answer = await fetch(url, {
           method,
           headers: this.headers(content),
@@ -161,6 +163,7 @@ class Sender {
         return (await answer.json()) as T;
       } catch (error) {
         signal?.throwIfAborted();
+        if (error instanceof FlotillaError) error.isRepeated = tries > 0;
         if (tries >= this.maxRetries || !mayPass(error)) throw error;
         const after = error instanceof FlotillaError ? error.retryAfter : null;
         await pause(Math.max(this.retryDelay, (after ?? 0) * 1000), signal);
@@ -212,7 +215,13 @@ export class Flotilla {
 
   /** Ends a job. A program that runs is stopped. */
   async cancel(id: string, signal?: AbortSignal): Promise<Job> {
-    return this.sender.send<Job>("DELETE", this.path(id), undefined, signal);
+    try {
+      return await this.sender.send<Job>("DELETE", this.path(id), undefined, signal);
+    } catch (error) {
+      // It is over by what was sent before, whose answer was lost.
+      if (!(error instanceof FlotillaError && error.status === 409 && error.isRepeated)) throw error;
+      return this.job(id, signal);
+    }
   }
 
   /** The changes of a job until it is over. A stream that breaks is taken up again where it was. */
@@ -352,3 +361,6 @@ export class HybridExecutor {
     }
   }
 }
+
+/** What the documents call it. */
+export { HybridExecutor as HybridSolVMExecutor };

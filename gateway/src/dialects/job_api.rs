@@ -3,8 +3,11 @@
 //! is made for a form on a page that anybody may send.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::Timestamp as Time;
 use protocol::{Refusal, RunReport};
 use queue::{Job, State};
 use serde::Deserialize;
@@ -30,14 +33,15 @@ const BESIDE: usize = 1024;
 /// What the profile keeps track of.
 #[derive(Debug)]
 pub(crate) struct JobApi {
-    rate_limit: RateLimit,
+    /// How often one address may come. Somebody has to sweep it.
+    pub(crate) rate_limit: Arc<RateLimit>,
 }
 
 impl JobApi {
     /// Nobody has asked yet. None if settings leave it off.
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
         let rate = settings.job_api_per_minute;
-        settings.job_api.then(|| Self { rate_limit: RateLimit::new(rate, rate) })
+        settings.job_api.then(|| Self { rate_limit: Arc::new(RateLimit::new(rate, rate)) })
     }
 }
 
@@ -114,11 +118,19 @@ pub(crate) async fn status(
     let (_, jobs) = parts(&shared)?;
     let id = id.parse().or(Err(ApiError::NoJob))?;
     let job = jobs.store.job(id).await?.filter(|it| it.caller == CALLER);
-    let job = job.ok_or(ApiError::NoJob)?;
+    let ttl = seconds(shared.settings.job_api_ttl_seconds);
+    // What is over for so long is deleted a little later.
+    let job = job.filter(|it| !is_old(it, ttl, Time::now())).ok_or(ApiError::NoJob)?;
     let result = jobs.store.result(id).await?;
     let report = result.and_then(|it| serde_json::from_slice::<RunReport>(&it.body).ok());
     let bytes_max = shared.settings.job_api_output_bytes_max;
     Ok(HttpResponse::Ok().json(told(&job, report.as_ref(), bytes_max)))
+}
+
+/// Whether a job has been over for longer than its result is kept.
+fn is_old(job: &Job, ttl: Duration, now: Time) -> bool {
+    let age = job.finished_at.map(|it| now.as_millisecond().saturating_sub(it.0));
+    age.and_then(|it| u64::try_from(it).ok()).is_some_and(|it| Duration::from_millis(it) > ttl)
 }
 
 /// A job and the report of its run, as they are told here.

@@ -20,9 +20,10 @@ use queue::{Job, JobId, Lease};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::claims::{self, Granted, PassedOver, Wish};
 use super::condition;
 use super::owner::Owner;
-use super::tasks::{self, Granted, Report, Task, Wish};
+use super::tasks::{self, Report, Task};
 use crate::error::ApiError;
 use crate::handlers::execute::body_bytes_max;
 use crate::handlers::worker::{JOBS_MAX, SMALL_BYTES_MAX, answer, key, read};
@@ -31,6 +32,8 @@ use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::socket::Sockets;
 
+/// What tells its tasks from those of other queues.
+const DIALECT: &str = "message-queue";
 /// Machines that are remembered at most.
 const VMS_MAX: usize = 1000;
 /// What a machine says of itself at most, in bytes.
@@ -49,6 +52,7 @@ const TASKS: usize = 10;
 pub(crate) struct MessageQueue {
     vms: Mutex<HashMap<String, Vm>>,
     sockets: Sockets,
+    passed_over: PassedOver,
 }
 
 /// One of them.
@@ -79,6 +83,11 @@ struct Sender {
 }
 
 impl MessageQueue {
+    /// What machines may have: programs without variables.
+    fn terms(&self) -> claims::Terms<'_> {
+        claims::Terms { passed_over: &self.passed_over, named: &[] }
+    }
+
     /// Notes that a machine of a key is there, and says what the store knows it as.
     fn hear(&self, key: &str, sender: Sender, now: Instant) -> Result<String, ApiError> {
         let name = sender.vm_id.unwrap_or_default();
@@ -158,15 +167,18 @@ impl Asked {
         fields.extend(self.timeout.map(|it| ("timeout".to_owned(), it)));
         fields.extend(self.priority.map(|it| ("priority".to_owned(), it)));
         let age = Duration::from_hours(settings.message_queue_task_age_hours);
-        Ok(Task { name: self.task_id, fields, own, age })
+        Ok(Task { dialect: DIALECT, name: self.task_id, fields, own, age })
     }
 }
 
 /// Keeps a task: the job that it is, and what its owner calls it.
 async fn leave(shared: &Shared, owner: &Owner, asked: Asked) -> Result<(JobId, String), ApiError> {
+    let (queue, _) = parts(shared)?;
+    let language = language(shared, asked.language.clone())?;
     let task = asked.task(&shared.settings)?;
     let name = task.name.clone();
     let id = tasks::submit(shared, owner, task).await?;
+    queue.passed_over.clear(&language);
     Ok((id, name.unwrap_or_else(|| id.to_string())))
 }
 
@@ -210,7 +222,7 @@ pub(crate) async fn poll(
     let worker = queue.hear(&key(&request), sender, Instant::now())?;
     let language = language(&shared, wanted.language)?;
     let wish = Wish { worker, language, most, wait };
-    let granted = tasks::claim(&shared, &wish, &[]).await?;
+    let granted = claims::claim(&shared, &wish, queue.terms()).await?;
     Ok(answer(&json!({ "tasks": granted.iter().map(told).collect::<Vec<Value>>() })))
 }
 
@@ -316,7 +328,7 @@ pub(crate) async fn result(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, jobs) = parts(&shared)?;
-    let job = tasks::find(jobs, &Owner::of(&request), &id).await?;
+    let job = tasks::find(jobs, &Owner::of(&request), DIALECT, &id).await?;
     if !job.state.is_final() {
         return Err(ApiError::NoResult);
     }

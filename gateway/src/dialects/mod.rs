@@ -1,5 +1,6 @@
 //! Wire contracts of others, one file each: thin translations to what this gateway does anyway.
 
+mod claims;
 mod condition;
 pub(crate) mod job_api;
 pub(crate) mod message_queue;

@@ -11,15 +11,18 @@ use queue::{Held, Lease};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::claims::{self, Granted, PassedOver, Terms, Wish};
 use super::condition;
 use super::owner::Owner;
-use super::tasks::{self, Granted, Report, Task, Wish};
+use super::tasks::{self, Report, Task};
 use crate::error::ApiError;
 use crate::handlers::execute::body_bytes_max;
 use crate::handlers::worker::{SMALL_BYTES_MAX, answer, key, read};
 use crate::jobs::{Jobs, LOOK};
 use crate::shared::Shared;
 
+/// What tells its tasks from those of other queues.
+const DIALECT: &str = "queue-service";
 /// How long a task may wait, and its result is kept.
 const AGE: Duration = Duration::from_hours(24);
 /// The engine of a task that names none.
@@ -37,7 +40,10 @@ const EVAL_ENGINE: &str = "EVAL_ENGINE";
 /// What the service remembers: which lease each `eval_id` was that it gave. Leases are the store's;
 /// this spares looking for them there, and knows those again whose results come twice.
 #[derive(Debug, Default)]
-pub(crate) struct QueueService(Mutex<HashMap<(String, String), Given>>);
+pub(crate) struct QueueService {
+    given: Mutex<HashMap<(String, String), Given>>,
+    passed_over: PassedOver,
+}
 
 /// The lease of one task.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +82,7 @@ impl QueueService {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Given>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,14 +93,14 @@ fn worker(key: &str) -> String {
 
 /// What workers know a job as: its caller's name for it, or its own if it came in elsewhere.
 fn eval_id(lease: Lease, caller: &str, env: Option<&String>) -> String {
-    let named = env.filter(|it| tasks::id_of_name(caller, it) == lease.id);
+    let named = env.filter(|it| tasks::id_of_name(DIALECT, caller, it) == lease.id);
     named.cloned().unwrap_or_else(|| lease.id.to_string())
 }
 
 /// Whether workers know the job of a lease as that.
 fn is_called(held: &Held, eval_id: &str) -> bool {
     let id = held.lease.id;
-    id == tasks::id_of_name(&held.caller, eval_id) || id.to_string() == eval_id
+    id == tasks::id_of_name(DIALECT, &held.caller, eval_id) || id.to_string() == eval_id
 }
 
 /// The lease of a task that a key's workers have by the store's word, wherever they got it.
@@ -123,7 +129,7 @@ pub(crate) async fn submit(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    parts(&shared)?;
+    let (service, _) = parts(&shared)?;
     let snapshot = shared.snapshot_for_jobs();
     let asked: Asked = read(&request, payload, &shared, body_bytes_max(&snapshot)).await?;
     tasks::check_name("/eval_id", &asked.eval_id)?;
@@ -137,8 +143,9 @@ pub(crate) async fn submit(
     // Neither a job nor a lease has a place for these, and what is run has to be told whole.
     fields.insert("env".to_owned(), json!({EVAL_ID: asked.eval_id, EVAL_ENGINE: engine}));
     fields.extend(asked.priority.map(|it| ("priority".to_owned(), it)));
-    let task = Task { name: Some(asked.eval_id.clone()), fields, own, age: AGE };
+    let task = Task { dialect: DIALECT, name: Some(asked.eval_id.clone()), fields, own, age: AGE };
     tasks::submit(&shared, &Owner::of(&request), task).await?;
+    service.passed_over.clear(&language);
     Ok(HttpResponse::Ok().json(json!({ "eval_id": asked.eval_id, "status": "queued" })))
 }
 
@@ -175,7 +182,8 @@ pub(crate) async fn next(
     };
     let key = key(&request);
     let wish = Wish { worker: worker(&key), language, most: 1, wait };
-    let granted = tasks::claim(&shared, &wish, &[EVAL_ID, EVAL_ENGINE]).await?;
+    let terms = Terms { passed_over: &service.passed_over, named: &[EVAL_ID, EVAL_ENGINE] };
+    let granted = claims::claim(&shared, &wish, terms).await?;
     let Some(task) = granted.into_iter().next() else { return Ok(answer(&Value::Null)) };
     let eval_id = eval_id(task.lease, &task.caller, task.plain.env.get(EVAL_ID));
     let held = jobs.store.held(worker(&key), HELD_MAX).await?;
@@ -273,7 +281,7 @@ pub(crate) async fn one(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (_, jobs) = parts(&shared)?;
-    let job = tasks::find(jobs, &Owner::of(&request), &eval_id).await?;
+    let job = tasks::find(jobs, &Owner::of(&request), DIALECT, &eval_id).await?;
     let report = tasks::report(jobs, &job).await?;
     let error = report.as_ref().map(|it| it.error.clone()).or_else(|| tasks::why(&job));
     let result = report.as_ref().map(|it| it.status);
@@ -355,7 +363,7 @@ mod tests {
     #[test]
     fn a_job_is_called_by_its_caller_s_name_for_it_only_if_that_is_one() {
         let lease = granted(Instant::now()).lease;
-        let (id, name) = (tasks::id_of_name("a", "e"), "e".to_owned());
+        let (id, name) = (tasks::id_of_name(DIALECT, "a", "e"), "e".to_owned());
         let of = |id, caller: &str| Held {
             lease: Lease { id, ..lease },
             caller: caller.to_owned(),

@@ -1,5 +1,7 @@
 //! `/v1/jobs` and `/v1/callbacks`.
 
+mod taken;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use jiff::Timestamp as Time;
-use queue::{Cancelled, Enqueued, Filter, Job, JobId, Page, QueueStats, State, Timestamp};
+use queue::{Cancelled, Filter, Job, JobId, Page, QueueStats, State, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -72,14 +74,22 @@ pub(crate) async fn submit(
     };
     let enqueued = jobs.store.enqueue(new).await?;
     if is_batch {
-        let told: Vec<Value> = enqueued.into_iter().map(told_of).collect();
+        let told: Vec<Value> = enqueued.into_iter().map(taken::outcome).collect();
         return Ok(HttpResponse::Accepted().json(json!({ "jobs": told })));
     }
-    let id = enqueued.into_iter().next().map_or(Err(ApiError::Internal), id_of)?;
-    let job = jobs.store.job(id).await?.ok_or(ApiError::NoJob)?;
+    let enqueued = enqueued.into_iter().next().ok_or(ApiError::Internal)?;
+    let id = id_of(enqueued)?;
     let mut response = HttpResponse::Accepted();
     response.insert_header((header::LOCATION, format!("/v1/jobs/{id}")));
-    Ok(response.json(shown(jobs, &shared, job).await?))
+    Ok(response.json(taken::told(enqueued, find(jobs, &shared, id).await)))
+}
+
+/// A job as it is shown, if it is kept.
+async fn find(jobs: &Jobs, shared: &Shared, id: JobId) -> Result<Option<Shown>, ApiError> {
+    match jobs.store.job(id).await? {
+        Some(job) => Ok(Some(shown(jobs, shared, job).await?)),
+        None => Ok(None),
+    }
 }
 
 /// After a start workers come back by themselves: until then a language that nobody runs is not one
@@ -93,15 +103,6 @@ async fn not_yet(jobs: &Jobs, error: ApiError) -> ApiError {
         return NoChoice::NoLiveExecutor { language }.into();
     }
     NoChoice::UnknownLanguage { language, known }.into()
-}
-
-fn told_of(enqueued: Enqueued) -> Value {
-    match enqueued {
-        Enqueued::Created(id) => json!({ "id": id, "outcome": "created" }),
-        Enqueued::Existing(id) => json!({ "id": id, "outcome": "existing" }),
-        Enqueued::Conflict => json!({ "outcome": "idempotency_conflict" }),
-        Enqueued::Full { .. } => json!({ "outcome": "queue_full" }),
-    }
 }
 
 /// What may be asked of one job.

@@ -33,6 +33,8 @@ pub(crate) const JOBS_MAX: usize = 100;
 const LEASES_MAX: usize = 1000;
 /// Largest body without results, in bytes.
 pub(crate) const SMALL_BYTES_MAX: usize = 1 << 20;
+/// How many bytes of results come in each second, at least: workers may be behind slow lines.
+const RESULT_BYTES_PER_SECOND: usize = 256 << 10;
 /// Longest text of a failure that is kept, in bytes.
 const REASON_BYTES_MAX: usize = 200;
 /// Whose workers those are that need no key.
@@ -135,8 +137,8 @@ pub(crate) async fn complete(
     payload: web::Payload,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let bytes_max = shared.settings.answer_mb << 20;
-    let told: Completions = read(&request, payload, &shared, bytes_max).await?;
+    let bounds = result_bounds(&request, &shared);
+    let told: Completions = read_within(&request, payload, &shared, bounds).await?;
     bounded("/results", told.results.len())?;
     let jobs = shared.jobs()?;
     let mut results = vec![ResultState::Invalid; told.results.len()];
@@ -154,13 +156,19 @@ pub(crate) async fn complete(
             };
         }
     }
-    let work = match told.poll {
-        Some(poll) if poll.state == WorkerState::Active => {
-            let worker = jobs.workers.find(&key(&request), &poll.worker, &poll.incarnation)?;
+    let poll = told.poll.filter(|it| it.state == WorkerState::Active);
+    // Results count whoever brings them. One that is nobody any more gets no jobs, and hears of it
+    // when it polls.
+    let asked = poll.and_then(|poll| {
+        let found = jobs.workers.find(&key(&request), &poll.worker, &poll.incarnation);
+        Some((found.ok()?, poll))
+    });
+    let work = match asked {
+        Some((worker, poll)) => {
             let granted = claim(&shared, jobs, &worker, &poll).await?;
             Some(Work { jobs: granted_jobs(granted)?, ..Work::default() })
         }
-        _ => None,
+        None => None,
     };
     Ok(answer(&Completed { results, work }))
 }
@@ -290,6 +298,17 @@ pub(crate) fn key(request: &HttpRequest) -> String {
     holder.map_or_else(|| NOBODY.to_owned(), |it| it.name.clone())
 }
 
+/// What results may be, and how long they may take by the size that they are said to have.
+fn result_bounds(request: &HttpRequest, shared: &Shared) -> BodyBounds {
+    let bytes_max = shared.settings.answer_mb << 20;
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|it| it.to_str().ok()?.parse::<usize>().ok());
+    let more = announced.unwrap_or_default().min(bytes_max) / RESULT_BYTES_PER_SECOND;
+    let more = u32::try_from(more).map_or(0.0, f64::from);
+    let seconds = shared.settings.body_seconds + more;
+    BodyBounds { bytes_max, seconds }
+}
+
 /// The body of a request, once it is what it has to be.
 pub(crate) async fn read<T: DeserializeOwned>(
     request: &HttpRequest,
@@ -297,8 +316,17 @@ pub(crate) async fn read<T: DeserializeOwned>(
     shared: &Shared,
     bytes_max: usize,
 ) -> Result<T, ApiError> {
-    check_media_type(content_type(request.headers()).as_deref())?;
     let bounds = BodyBounds { bytes_max, seconds: shared.settings.body_seconds };
+    read_within(request, payload, shared, bounds).await
+}
+
+async fn read_within<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared,
+    bounds: BodyBounds,
+) -> Result<T, ApiError> {
+    check_media_type(content_type(request.headers()).as_deref())?;
     let body = body::read(request, payload, &shared.bodies, bounds).await?;
     serde_json::from_slice(&body.bytes).map_err(|error| {
         if error.is_data() {

@@ -7,6 +7,7 @@ mod callbacks;
 mod intake;
 mod janitor;
 mod known;
+mod own;
 mod push;
 mod submission;
 pub(crate) mod view;
@@ -27,6 +28,7 @@ use callbacks::Callbacks;
 pub(crate) use intake::{Terms, id_of, take_in};
 pub(crate) use janitor::Condition;
 use janitor::Noted;
+use own::Own;
 use push::Push;
 pub(crate) use submission::is_key;
 use workers::Workers;
@@ -96,10 +98,8 @@ impl Jobs {
 
     /// Starts to run jobs, as the gateway that listens at `port`.
     pub(crate) fn start(&self, port: u16, shared: &Arc<Shared>, client: Client) -> Work {
-        // The same again after a restart, so that it finds what it had.
-        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let name = format!("gateway:{}:{port}", machine.trim());
-        let push = Push::new(name, Arc::clone(shared), Arc::clone(&self.store), client);
+        let own = Own::new(&*self.store, port);
+        let push = Push::new(own, Arc::clone(shared), Arc::clone(&self.store), client);
         let push = Arc::clone(self.push.get_or_init(|| push));
         let mut others = JoinSet::new();
         let cleanup = Duration::from_secs(shared.settings.jobs_cleanup_seconds);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use queue::{
-    Claim, Completion, Extended, Failure, Gone, Grant, JobId, JobStore, Lane, Lease, StoreError,
+    Claim, Completion, Extended, Failure, Grant, JobId, JobStore, Lane, Lease, StoreError,
 };
 use reqwest::Client;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +15,7 @@ use telemetry::RequestContext;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
+use super::own::Own;
 use super::{BEAT, GRANT, LEASE, LOOK, lanes};
 use crate::admission::Action;
 use crate::dispatch::{Answer, Call, DispatchError, Document, Form};
@@ -32,7 +33,7 @@ const TELL: Duration = Duration::from_mins(2);
 /// Runs jobs.
 pub(crate) struct Push {
     /// What the store knows this process as: other gateways may share it.
-    name: String,
+    own: Own,
     shared: Arc<Shared>,
     store: Arc<dyn JobStore>,
     client: Client,
@@ -75,23 +76,24 @@ enum Outcome {
 
 impl Push {
     pub(crate) fn new(
-        name: String,
+        own: Own,
         shared: Arc<Shared>,
         store: Arc<dyn JobStore>,
         client: Client,
     ) -> Arc<Self> {
         let (running, freed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { name, shared, store, client, running, freed })
+        Arc::new(Self { own, shared, store, client, running, freed })
     }
 
     /// Runs jobs until the gateway drains, and then lets those that run have `grace` to end.
     pub(crate) async fn run(self: Arc<Self>, grace: Duration) {
-        // What ran when this process was last seen does not run any more.
-        if let Err(error) = self.store.abandon(self.name.clone(), Gone::Cut).await {
+        if let Err(error) = self.own.begin(&*self.store).await {
             tracing::error!("the jobs of the last run are not given back: {error}");
         }
         let mut runs = JoinSet::new();
         let beat = tokio::spawn(Arc::clone(&self).beat());
+        let noting = Arc::clone(&self);
+        let noted = tokio::spawn(async move { noting.own.keep(&*noting.store).await });
         let waiter = self.store.wakes().waiter(Vec::new());
         loop {
             tokio::select! {
@@ -112,13 +114,17 @@ impl Push {
             while runs.join_next().await.is_some() {}
         }
         beat.abort();
+        noted.abort();
+        // What it says last is that it is gone.
+        drop(noted.await);
+        self.own.leave(&*self.store).await;
     }
 
     /// Claims as much as executors have room for.
     async fn claim_all(self: &Arc<Self>, runs: &mut JoinSet<()>) {
         for (lanes, most) in self.room() {
             let claim = Claim {
-                worker: self.name.clone(),
+                worker: self.own.name.clone(),
                 poll: None,
                 lanes,
                 most,

@@ -62,7 +62,8 @@ struct Standing {
     /// What polls gave it, and it has not said that it has it.
     offered: HashMap<JobId, Lease>,
     holding: HashSet<JobId>,
-    cancel: Vec<JobId>,
+    /// Those of its jobs that are not wanted any more, and it has not heard that.
+    cancel: BTreeSet<JobId>,
     action: Action,
     /// The last order of another gateway's that was carried out.
     carried_out: String,
@@ -116,7 +117,7 @@ impl Workers {
                 poll: String::new(),
                 offered: HashMap::new(),
                 holding: HashSet::new(),
-                cancel: Vec::new(),
+                cancel: BTreeSet::new(),
                 action: Action::Continue,
                 carried_out: String::new(),
                 told: None,
@@ -236,7 +237,7 @@ impl Workers {
         for worker in self.lock().values() {
             let mut standing = worker.lock();
             if standing.offered.contains_key(&id) || standing.holding.contains(&id) {
-                standing.cancel.push(id);
+                standing.cancel.insert(id);
                 worker.wake.notify_waiters();
             }
         }
@@ -302,7 +303,7 @@ impl Worker {
     }
 
     /// What the worker is to hear now; none if a later poll has come for that.
-    pub(crate) fn news(&self, poll: &Poll) -> Option<(Vec<JobId>, Action)> {
+    pub(crate) fn news(&self, poll: &Poll) -> Option<(BTreeSet<JobId>, Action)> {
         let mut standing = self.lock();
         if standing.poll != poll.poll {
             return None;
@@ -364,6 +365,8 @@ impl Standing {
         self.heard = Instant::now();
         self.heard_at = Timestamp::now();
         self.holding = holding;
+        let Self { holding, offered, cancel, .. } = self;
+        cancel.retain(|it| holding.contains(it) || offered.contains_key(it));
         self.state = state;
         if let Some(host) = host {
             self.host = Some(host.clone());

@@ -14,6 +14,10 @@ use crate::WorkerError;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long an answer may take that need not wait for anything.
 const TIME_MAX: Duration = Duration::from_secs(20);
+/// How many bytes of a body go out each second, at least.
+const BYTES_PER_SECOND: usize = 256 << 10;
+/// How much longer a call may take for the size of its body.
+const BODY_TIME_MAX: Duration = Duration::from_mins(6);
 
 /// Where jobs come from.
 #[derive(Debug)]
@@ -26,12 +30,24 @@ pub(crate) struct Gateway {
 /// Why a call came to nothing.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum CallError {
+    /// Nobody is there.
+    #[error("{0}")]
+    Away(String),
+    /// It broke off or took too long, as what is too large for the line does.
+    #[error("{0}")]
+    Cut(String),
     /// It may help to call again.
     #[error("{0}")]
     Again(String),
     /// The gateway has forgotten us, such as after a restart.
     #[error("the gateway does not know this worker")]
     Unknown,
+    /// What was said is more than the gateway takes at a time.
+    #[error("{0}")]
+    TooLarge(String),
+    /// What was said is not what it has to be.
+    #[error("{0}")]
+    Unfit(String),
     /// It does not help to call again before somebody has changed something.
     #[error("{0}")]
     Refused(String),
@@ -69,7 +85,7 @@ impl Gateway {
     }
 
     /// Calls one path of the workers' protocol. The answer may wait for `wait`, and then takes a
-    /// while at most.
+    /// while at most, which is longer for a large body.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         name: &str,
@@ -78,22 +94,35 @@ impl Gateway {
     ) -> Result<T, CallError> {
         let url = format!("{}/v1/worker/{name}", self.base.as_str().trim_end_matches('/'));
         let body = serde_json::to_vec(body).map_err(|it| CallError::Refused(it.to_string()))?;
-        let mut request = self.client.post(url).timeout(wait + TIME_MAX).body(body);
+        let time = wait + TIME_MAX + body_time(body.len());
+        let mut request = self.client.post(url).timeout(time).body(body);
         request = request.header("content-type", "application/json");
         if !self.key.expose_secret().is_empty() {
             request = request.bearer_auth(self.key.expose_secret());
         }
-        let again = |error: reqwest::Error| CallError::Again(told(&error));
-        let answer = request.send().await.map_err(again)?;
+        let answer = request.send().await.map_err(|it| broken(&it))?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(again)?;
+        let body = answer.bytes().await;
         if status == StatusCode::OK {
+            let body = body.map_err(|it| broken(&it))?;
             return serde_json::from_slice(&body)
                 .map_err(|it| CallError::Again(format!("the gateway's answer is none: {it}")));
         }
-        let problem = serde_json::from_slice::<Problem>(&body).ok();
+        // It says enough without its reason.
+        let problem = body.ok().and_then(|it| serde_json::from_slice::<Problem>(&it).ok());
         Err(refusal(status, problem.as_ref()))
     }
+}
+
+/// How much longer a call may take whose body is that large.
+fn body_time(bytes: usize) -> Duration {
+    let seconds = u64::try_from(bytes / BYTES_PER_SECOND).unwrap_or(u64::MAX);
+    Duration::from_secs(seconds).min(BODY_TIME_MAX)
+}
+
+fn broken(error: &reqwest::Error) -> CallError {
+    let text = told(error);
+    if error.is_connect() { CallError::Away(text) } else { CallError::Cut(text) }
 }
 
 fn refusal(status: StatusCode, problem: Option<&Problem>) -> CallError {
@@ -101,7 +130,10 @@ fn refusal(status: StatusCode, problem: Option<&Problem>) -> CallError {
     let detail = problem.map_or_else(|| format!("it answered {status}"), |it| it.detail.clone());
     match status {
         StatusCode::NOT_FOUND if code == "unknown_worker" => CallError::Unknown,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => CallError::Again(detail),
+        StatusCode::REQUEST_TIMEOUT => CallError::Cut(detail),
+        StatusCode::TOO_MANY_REQUESTS => CallError::Again(detail),
+        StatusCode::PAYLOAD_TOO_LARGE => CallError::TooLarge(detail),
+        StatusCode::UNPROCESSABLE_ENTITY => CallError::Unfit(detail),
         _ if status.is_client_error() => CallError::Refused(detail),
         _ => CallError::Again(detail),
     }
@@ -115,7 +147,13 @@ fn is_local(url: &Url) -> bool {
 
 /// An error and its reasons, without the address.
 fn told(error: &reqwest::Error) -> String {
-    let mut text = String::from("the gateway cannot be reached");
+    let mut text = String::from(if error.is_connect() {
+        "the gateway cannot be reached"
+    } else if error.is_timeout() {
+        "the gateway took too long"
+    } else {
+        "the connection to the gateway broke off"
+    });
     let mut reason = std::error::Error::source(error);
     while let Some(error) = reason {
         text.push_str(": ");
@@ -140,6 +178,17 @@ mod tests {
         for status in [StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND, StatusCode::CONFLICT] {
             assert!(matches!(refusal(status, None), CallError::Refused(_)));
         }
+        let large = refusal(StatusCode::PAYLOAD_TOO_LARGE, None);
+        assert!(matches!(large, CallError::TooLarge(_)));
+        assert!(matches!(refusal(StatusCode::UNPROCESSABLE_ENTITY, None), CallError::Unfit(_)));
+        assert!(matches!(refusal(StatusCode::REQUEST_TIMEOUT, None), CallError::Cut(_)));
+    }
+
+    #[test]
+    fn a_large_body_has_longer_and_not_for_ever() {
+        assert_eq!(body_time(1000), Duration::ZERO);
+        assert_eq!(body_time(64 << 20), Duration::from_secs(256));
+        assert_eq!(body_time(usize::MAX), BODY_TIME_MAX);
     }
 
     #[test]

@@ -7,10 +7,12 @@
 //! a beat before it is started; beats go on for as long as anything is held. A result goes out with
 //! others that are ready, and asks for the next jobs at the same time. While the gateway cannot be
 //! reached, results are written to a directory, and delivered later, by the next start if need be.
+//! A result that the gateway never takes, such as one that is too large, is told as a failure.
 //!
 //! A lease is trusted by this process's own steady clock: what no beat has confirmed for the length of
 //! a lease is stopped, as somebody else may have the job by then.
 
+mod batch;
 mod executor;
 mod gateway;
 mod held;

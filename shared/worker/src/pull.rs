@@ -160,7 +160,7 @@ impl Pull {
     async fn mend(&self, error: &CallError, backoff: &mut Backoff) {
         let again = match error {
             CallError::Unknown => self.session.register_again().await,
-            CallError::Again(_) | CallError::Refused(_) => Err(error.clone()),
+            _ => Err(error.clone()),
         };
         if let Err(error) = again {
             self.session.note(&error);

@@ -1,6 +1,6 @@
 // Uses the TypeScript client as its README shows it, against the fleet named on the command line, and
 // prints what came of it as JSON.
-import { Flotilla, FlotillaError, HybridExecutor } from "./flotilla.mjs";
+import { Flotilla, FlotillaError, HybridExecutor, HybridSolVMExecutor } from "./flotilla.mjs";
 
 const url = process.argv[2];
 const apiKey = "submit-0123456789";
@@ -51,7 +51,22 @@ told.refused = refused instanceof FlotillaError ? [refused.status, refused.code]
 const stopped = await fleet.wait(long.id, 30, AbortSignal.abort()).catch((error) => error);
 told.stopped = stopped.name;
 
-const executor = new HybridExecutor({
+// An answer to `cancel` that is lost is no error; cancelling what is over is one.
+const waiting = await fleet.submit({ language: "python", code: "1", runAt: new Date(Date.now() + 3.6e6).toISOString() });
+let losses = 1;
+globalThis.fetch = async (input, init) => {
+  const answer = await real(input, init);
+  if (init.method === "DELETE" && losses-- > 0) throw new TypeError("the connection broke");
+  return answer;
+};
+const called = await fleet.cancel(waiting.id);
+globalThis.fetch = real;
+told.lost = [called.state, typeof called.finishedAt];
+const over = await fleet.cancel(waiting.id).catch((error) => error);
+told.over = [over.status, over.isRepeated];
+
+told.alias = HybridSolVMExecutor === HybridExecutor;
+const executor = new HybridSolVMExecutor({
   taskQueueUrl: `${url}/dialects/message-queue/tasks`,
   resultQueueUrl: `${url}/dialects/message-queue/results`,
   apiKey,

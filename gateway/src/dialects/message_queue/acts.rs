@@ -3,28 +3,104 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix_http::ws::CloseCode;
+use actix_web::ResponseError as _;
 use serde_json::{Value, json};
 
-use super::super::tasks::{self, Wish};
-use super::messages::{self, Named, Ready};
-use super::socket::{Socket, Submitted};
-use super::{Asked, MessageQueue, Sender, Told, language, lease, leave, record};
+use super::super::claims::Wish;
+use super::super::tasks;
+use super::messages::{self, Heard, Named, Ready, What};
+use super::socket::{Ending, STRIKES_MAX, Socket, Submitted};
+use super::{Asked, DIALECT, MessageQueue, Sender, Told, language, lease, leave, record};
+use crate::audit::Act;
 use crate::error::ApiError;
+use crate::gate;
 use crate::handlers::worker::JOBS_MAX;
 use crate::jobs::Jobs;
 use crate::socket::{Lost, Memory};
+
+/// Where sockets are opened.
+const PATH: &str = "/dialects/message-queue/ws";
+/// The status that is written down of a message whose act is done.
+const DONE: u16 = 200;
 
 /// The kind of an answer, and what it says.
 type Answer = (&'static str, Value);
 
 impl Socket {
-    /// Begins to store a task. Its result is waited for from then on.
-    pub(super) fn submit(
-        &self,
-        id: Option<Value>,
+    /// Does what a message says, and answers it. A task is answered once it is stored.
+    pub(super) async fn answer(
+        &mut self,
+        queue: &MessageQueue,
+        jobs: &Jobs,
+        heard: Heard,
         memory: Memory,
-        asked: Asked,
-    ) -> Result<(), ApiError> {
+    ) -> Result<(), Ending> {
+        let Heard { id, task_id, what } = heard;
+        self.recognize()?;
+        let taken = gate::take(&self.shared, &self.caller, &self.subject);
+        let kind = what.as_ref().map_or("unknown", What::kind);
+        let answered = match (taken, what) {
+            (Err(error), _) => Err(error),
+            (Ok(_), Err(error)) => {
+                self.strikes += 1;
+                Err(error)
+            }
+            (Ok(_), Ok(what)) => {
+                self.strikes = 0;
+                self.act(queue, jobs, (id.clone(), memory), what).await
+            }
+        };
+        if !matches!(answered, Ok(None)) {
+            self.write_down(kind, answered.as_ref().err());
+        }
+        match answered {
+            Ok(None) => {}
+            Ok(Some((kind, fields))) => {
+                self.writer.send(&messages::answer(id.as_ref(), kind, fields)).await?;
+            }
+            Err(error) => {
+                let told = messages::error(id.as_ref(), task_id.as_deref(), &error);
+                self.writer.send(&told).await?;
+            }
+        }
+        if self.strikes >= STRIKES_MAX {
+            return Err(Ending::Closed(CloseCode::Policy, "these are no messages"));
+        }
+        Ok(())
+    }
+
+    async fn act(
+        &mut self,
+        queue: &MessageQueue,
+        jobs: &Jobs,
+        (id, memory): (Option<Value>, Memory),
+        what: What,
+    ) -> Result<Option<(&'static str, Value)>, ApiError> {
+        let roles = what.roles();
+        if !roles.iter().any(|it| self.caller.may(*it)) {
+            return Err(ApiError::Forbidden(roles));
+        }
+        match what {
+            What::Submit(asked) => self.submit(id, memory, asked).map(|()| None),
+            What::Subscribe(named) => self.subscribe(jobs, named).await.map(Some),
+            What::Ready(ready) => self.ready(queue, jobs, ready).map(Some),
+            What::Accepted(named) => self.accepted(jobs, &named).await.map(Some),
+            What::Result(told) => self.result(queue, jobs, *told).await.map(Some),
+            What::Heartbeat(sender) => self.beat(queue, sender).map(Some),
+        }
+    }
+
+    /// Writes down what its key was used for, as every request is.
+    fn write_down(&self, kind: &str, error: Option<&ApiError>) {
+        let (address, request_id) = &self.origin;
+        let status = error.map_or(DONE, |it| it.status_code().as_u16());
+        let act = Act { method: kind, path: PATH, status, request_id };
+        self.shared.audit.write(&self.caller, *address, &act);
+    }
+
+    /// Begins to store a task. Its result is waited for from then on.
+    fn submit(&self, id: Option<Value>, memory: Memory, asked: Asked) -> Result<(), ApiError> {
         self.results.has_room(self.submitting.len())?;
         let (shared, owner) = (Arc::clone(&self.shared), self.owner.clone());
         self.submitting.push(Box::pin(async move {
@@ -42,6 +118,7 @@ impl Socket {
         submitted: Submitted,
     ) -> Result<(), Lost> {
         let (id, kept) = submitted;
+        self.write_down("submit", kept.as_ref().err());
         match kept {
             Ok((job, name)) => {
                 let fields = json!({ "task_id": name });
@@ -54,20 +131,20 @@ impl Socket {
     }
 
     /// Waits for the result of a task that was left before, over whatever.
-    pub(super) async fn subscribe(
+    async fn subscribe(
         &mut self,
         jobs: &Jobs,
         Named { task_id }: Named,
     ) -> Result<Answer, ApiError> {
         self.results.has_room(self.submitting.len())?;
-        let job = tasks::find(jobs, &self.owner, &task_id).await?;
+        let job = tasks::find(jobs, &self.owner, DIALECT, &task_id).await?;
         let fields = json!({ "task_id": task_id });
         self.results.follow(jobs.store.wakes(), job.id, task_id);
         Ok(("subscribed", fields))
     }
 
     /// A machine takes so many tasks.
-    pub(super) fn ready(
+    fn ready(
         &mut self,
         queue: &MessageQueue,
         jobs: &Jobs,
@@ -83,7 +160,7 @@ impl Socket {
     }
 
     /// A machine has a task, and may start it.
-    pub(super) async fn accepted(
+    async fn accepted(
         &mut self,
         jobs: &Jobs,
         Named { task_id }: &Named,
@@ -93,7 +170,7 @@ impl Socket {
     }
 
     /// A machine tells what came of a task.
-    pub(super) async fn result(
+    async fn result(
         &mut self,
         queue: &MessageQueue,
         jobs: &Jobs,
@@ -107,11 +184,7 @@ impl Socket {
     }
 
     /// A machine is there.
-    pub(super) fn beat(
-        &mut self,
-        queue: &MessageQueue,
-        sender: Sender,
-    ) -> Result<Answer, ApiError> {
+    fn beat(&mut self, queue: &MessageQueue, sender: Sender) -> Result<Answer, ApiError> {
         self.machine(queue, sender)?;
         Ok(("ok", json!({})))
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use queue::{DEFAULT_QUEUE, JobId, Lane, Lease, Waiter};
 
-use super::super::tasks::{self, Granted, Wish};
+use super::super::claims::{self, Granted, Terms, Wish};
 use crate::error::ApiError;
 use crate::handlers::worker::JOBS_MAX;
 use crate::jobs::{Jobs, LOOK as SHORT};
@@ -66,13 +66,14 @@ impl Hand {
         &mut self,
         shared: &Shared,
         jobs: &Jobs,
+        terms: Terms<'_>,
     ) -> Result<Vec<Granted>, ApiError> {
         let most = self.most();
         let Some(wish) = &mut self.wish else { return Ok(Vec::new()) };
         let now = Instant::now();
         self.look = Some(now + LOOK);
         wish.most = most;
-        let (granted, is_passed_over) = tasks::offer(shared, jobs, wish, &[]).await?;
+        let (granted, is_passed_over) = claims::offer(shared, jobs, wish, terms).await?;
         self.left = self.left.saturating_sub(granted.len());
         if granted.len() == most {
             // There may be more.
@@ -110,7 +111,7 @@ impl Hand {
     /// The machine has a task: for how long.
     pub(super) async fn accept(&mut self, jobs: &Jobs, lease: Lease) -> Result<Duration, ApiError> {
         self.offered.retain(|_, (offered, _)| *offered != lease);
-        let times = tasks::accept(jobs, vec![lease]).await?;
+        let times = claims::accept(jobs, vec![lease]).await?;
         let time = times.into_iter().next().flatten().ok_or(ApiError::NoLease)?;
         self.taken.insert(lease.id, Instant::now() + time);
         Ok(time)

@@ -59,6 +59,18 @@ pub(super) struct Ready {
 }
 
 impl What {
+    /// Its `type`.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Submit(_) => "submit",
+            Self::Subscribe(_) => "subscribe",
+            Self::Ready(_) => "ready",
+            Self::Accepted(_) => "accepted",
+            Self::Result(_) => "result",
+            Self::Heartbeat(_) => "heartbeat",
+        }
+    }
+
     /// What a key has to be good for that says so.
     pub(super) fn roles(&self) -> &'static [Role] {
         match self {

@@ -7,6 +7,7 @@
 //! of the process, a withdrawn key and silence end; whatever waits in it has a deadline.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,12 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use queue::{JobId, Lease};
 use serde_json::{Value, json};
+use telemetry::RequestContext;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::super::owner::Owner;
 use super::hand::{Hand, until};
-use super::messages::{self, Heard, What};
+use super::messages;
 use super::results::Results;
 use super::{MessageQueue, Sender, parts, receipt, told};
 use crate::auth::{Caller, Role, credentials};
@@ -35,7 +37,7 @@ use crate::jobs::Jobs;
 use crate::rate_limit::{self, Subject};
 use crate::settings::seconds;
 use crate::shared::Shared;
-use crate::socket::{Bounds, Fault, Incoming, Lost, Memory, Reader, Writer, accept};
+use crate::socket::{Bounds, Fault, Incoming, Lost, Reader, Writer, accept};
 
 /// What is spoken here.
 const PROTOCOL: &str = "flotilla.queue.v1";
@@ -44,7 +46,7 @@ const PING: Duration = Duration::from_secs(15);
 /// Who has not been heard for so long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Messages in a row that are none, until the socket ends.
-const STRIKES_MAX: u32 = 20;
+pub(super) const STRIKES_MAX: u32 = 20;
 /// Tasks of one socket that are being stored at a time.
 const SUBMITTING_MAX: usize = 32;
 /// How long those have once the socket ends.
@@ -52,7 +54,7 @@ const SUBMITTING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How a socket ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// There is nobody left to tell.
     Lost(Lost),
     /// The other side ended it.
@@ -92,8 +94,10 @@ pub(super) struct Socket {
     pub(super) shared: Arc<Shared>,
     /// What it was opened with.
     credentials: HeaderMap,
-    caller: Caller,
-    subject: Subject,
+    pub(super) caller: Caller,
+    pub(super) subject: Subject,
+    /// Whence it was opened, and by which request.
+    pub(super) origin: (Option<IpAddr>, String),
     pub(super) owner: Owner,
     /// The name of its key.
     pub(super) key: String,
@@ -102,7 +106,8 @@ pub(super) struct Socket {
     reader: Reader,
     pub(super) writer: Writer,
     heard: Instant,
-    strikes: u32,
+    /// Messages in a row that were none.
+    pub(super) strikes: u32,
     pub(super) submitting: FuturesUnordered<BoxFuture<'static, Submitted>>,
     pub(super) results: Results,
     pub(super) hand: Hand,
@@ -140,7 +145,9 @@ pub(crate) async fn open(
     let (response, reader, writer) = accept(&request, payload, PROTOCOL, bounds, open)?;
     let trusts = shared.settings.trust_forwarded_for;
     let peer = request.peer_addr().map(|it| it.ip());
+    let context = request.extensions().get::<RequestContext>().map(|it| it.request_id.clone());
     let socket = Socket {
+        origin: (peer, context.unwrap_or_default()),
         credentials: credentials(request.headers()),
         subject: rate_limit::subject(&caller, peer, request.headers(), trusts),
         owner: Owner::named(&caller),
@@ -195,7 +202,7 @@ impl Socket {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.give_back(jobs).await?;
-            self.push(jobs).await?;
+            self.push(queue, jobs).await?;
             match self.next(&mut ticks).await {
                 Event::Incoming(incoming) => self.hear(queue, jobs, incoming?).await?,
                 Event::Submitted(submitted) => self.submitted(jobs, submitted).await?,
@@ -240,11 +247,11 @@ impl Socket {
     }
 
     /// Pushes what there is, one of each kind in turn, as long as the other side takes it.
-    async fn push(&mut self, jobs: &Jobs) -> Result<(), Ending> {
+    async fn push(&mut self, queue: &MessageQueue, jobs: &Jobs) -> Result<(), Ending> {
         while self.writer.has_room() {
             let is_work = self.hand.is_due(Instant::now());
             if is_work {
-                self.push_tasks(jobs).await?;
+                self.push_tasks(queue, jobs).await?;
             }
             if self.results.is_due() {
                 if let Some(result) = self.results.look(jobs, &self.owner).await {
@@ -257,8 +264,8 @@ impl Socket {
         Ok(())
     }
 
-    async fn push_tasks(&mut self, jobs: &Jobs) -> Result<(), Ending> {
-        match self.hand.claim(&self.shared, jobs).await {
+    async fn push_tasks(&mut self, queue: &MessageQueue, jobs: &Jobs) -> Result<(), Ending> {
+        match self.hand.claim(&self.shared, jobs, queue.terms()).await {
             Ok(granted) => {
                 for task in granted {
                     self.writer.send(&messages::push("task", told(&task))).await?;
@@ -286,7 +293,7 @@ impl Socket {
     }
 
     /// Whoever opened the socket may be nobody by now, or somebody who may do less.
-    fn recognize(&mut self) -> Result<(), Ending> {
+    pub(super) fn recognize(&mut self) -> Result<(), Ending> {
         match self.shared.keys.authenticate(&self.credentials) {
             Ok(caller) if caller.id() == self.caller.id() => {
                 self.owner = Owner::named(&caller);
@@ -327,65 +334,6 @@ impl Socket {
         let sender = Sender { vm_id: Some(name), ..Sender::default() };
         if let Err(error) = queue.hear(&self.key, sender, self.heard) {
             tracing::debug!("a machine is not remembered: {error}");
-        }
-    }
-
-    /// Does what a message says, and answers it. A task is answered once it is stored.
-    async fn answer(
-        &mut self,
-        queue: &MessageQueue,
-        jobs: &Jobs,
-        heard: Heard,
-        memory: Memory,
-    ) -> Result<(), Ending> {
-        let Heard { id, task_id, what } = heard;
-        self.recognize()?;
-        let taken = gate::take(&self.shared, &self.caller, &self.subject);
-        let answered = match (taken, what) {
-            (Err(error), _) => Err(error),
-            (Ok(_), Err(error)) => {
-                self.strikes += 1;
-                Err(error)
-            }
-            (Ok(_), Ok(what)) => {
-                self.strikes = 0;
-                self.act(queue, jobs, (id.clone(), memory), what).await
-            }
-        };
-        match answered {
-            Ok(None) => {}
-            Ok(Some((kind, fields))) => {
-                self.writer.send(&messages::answer(id.as_ref(), kind, fields)).await?;
-            }
-            Err(error) => {
-                let told = messages::error(id.as_ref(), task_id.as_deref(), &error);
-                self.writer.send(&told).await?;
-            }
-        }
-        if self.strikes >= STRIKES_MAX {
-            return Err(Ending::Closed(CloseCode::Policy, "these are no messages"));
-        }
-        Ok(())
-    }
-
-    async fn act(
-        &mut self,
-        queue: &MessageQueue,
-        jobs: &Jobs,
-        (id, memory): (Option<Value>, Memory),
-        what: What,
-    ) -> Result<Option<(&'static str, Value)>, ApiError> {
-        let roles = what.roles();
-        if !roles.iter().any(|it| self.caller.may(*it)) {
-            return Err(ApiError::Forbidden(roles));
-        }
-        match what {
-            What::Submit(asked) => self.submit(id, memory, asked).map(|()| None),
-            What::Subscribe(named) => self.subscribe(jobs, named).await.map(Some),
-            What::Ready(ready) => self.ready(queue, jobs, ready).map(Some),
-            What::Accepted(named) => self.accepted(jobs, &named).await.map(Some),
-            What::Result(told) => self.result(queue, jobs, *told).await.map(Some),
-            What::Heartbeat(sender) => self.beat(queue, sender).map(Some),
         }
     }
 }

@@ -1,0 +1,52 @@
+//! Every use of a key that works or administers is written down, wherever it is let in.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tests::client;
+
+use crate::queues::{API, OPS, VM, served};
+use crate::socket::{PATH, Socket};
+use crate::target::whole;
+
+/// Whether there is such a line.
+fn has_line(file: &Path, key: &str, method: &str, path: &str, status: u64) -> bool {
+    let lines = std::fs::read_to_string(file).unwrap();
+    let lines = lines.lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
+    lines.into_iter().any(|it| {
+        it["key"] == key && it["method"] == method && it["path"] == path && it["status"] == status
+    })
+}
+
+#[tokio::test]
+async fn what_keys_do_is_written_down_where_anybody_may_look_and_over_sockets() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("audit.log");
+    let settings =
+        [("GATEWAY_AUDIT_FILE", file.to_str().unwrap()), ("GATEWAY_CONSOLE_PUBLIC", "true")];
+    let gateway = served(&directory, &settings).await;
+    for key in [OPS, API] {
+        let look = client().get(gateway.url("/v1/fleet")).header("x-api-key", key);
+        assert_eq!(whole(look).await.status, 200);
+    }
+    assert_eq!(whole(client().get(gateway.url("/v1/fleet"))).await.status, 200, "anybody may");
+    assert!(has_line(&file, "ops", "GET", "/v1/fleet", 200));
+
+    let mut front = Socket::open(&gateway, API).await;
+    front.leaves("print(1)").await;
+    let mut machine = Socket::open(&gateway, VM).await;
+    machine.takes(1).await;
+    let task = machine.accepts().await;
+    machine.tells(&task, "1").await;
+    machine.say(&json!({"type": "subscribe", "task_id": "x"})).await;
+    machine.is_refused("forbidden").await;
+    machine.say(&json!({"type": "nothing"})).await;
+    machine.is_refused("invalid_request").await;
+    for (kind, status) in
+        [("ready", 200), ("accepted", 200), ("result", 200), ("subscribe", 403), ("unknown", 422)]
+    {
+        assert!(has_line(&file, "vm", kind, PATH, status), "{kind}");
+    }
+    let lines = std::fs::read_to_string(&file).unwrap();
+    assert!(!lines.contains("\"api\"") && !lines.contains("print("), "{lines}");
+}
