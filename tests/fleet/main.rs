@@ -56,6 +56,7 @@ mod killed;
 mod killed_stores;
 mod load;
 mod module_policy;
+mod page_programs;
 mod peers;
 mod queues;
 mod resources;
