@@ -161,13 +161,20 @@ pub struct Bounds {
     pub waiting_max: u64,
     /// Of one caller.
     pub waiting_per_caller_max: u64,
-    /// Jobs that are over and still kept; the oldest go first.
+    /// Jobs that are over and still kept; the oldest go first. Of callbacks, ten times as many are.
     pub kept_max: u64,
     /// How long an idempotency key is kept.
     pub key_ttl: Duration,
     /// How long to wait for another process to let go of the store: the gateway before this one may
     /// still be draining.
     pub patience: Duration,
+}
+
+impl Bounds {
+    /// Callbacks that are kept; the oldest go first, whether they were taken or not.
+    pub(crate) fn callbacks_max(&self) -> u64 {
+        self.kept_max.saturating_mul(10)
+    }
 }
 
 impl Default for Bounds {

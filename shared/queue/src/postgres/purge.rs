@@ -35,6 +35,15 @@ pub(super) async fn purge(
         let delete = sqlx::query(sql).bind(now.0).bind(bound(limit));
         deleted += delete.execute(&mut *connection).await?.rows_affected();
     }
+    // Their numbers have few gaps but those of what is deleted.
+    let too_many = sqlx::query(
+        "DELETE FROM callbacks WHERE number = ANY(ARRAY(SELECT number FROM callbacks \
+         WHERE number <= (SELECT number FROM callbacks ORDER BY number DESC LIMIT 1) - $1 \
+         ORDER BY number LIMIT $2))",
+    );
+    let most = i64::try_from(bounds.callbacks_max()).unwrap_or(i64::MAX);
+    let too_many = too_many.bind(most).bind(bound(limit));
+    deleted += too_many.execute(&mut *connection).await?.rows_affected();
     // Shares of callers who have nothing are what a new caller would get.
     for sql in [
         "DELETE FROM counts WHERE ctid = ANY(ARRAY \

@@ -256,7 +256,7 @@ impl JobStore for RedisStore {
     fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>> {
         async move {
             let mut call = self.call(&scripts::PURGE);
-            call.arg(limit).arg(self.bounds.kept_max);
+            call.arg(limit).arg(self.bounds.kept_max).arg(self.bounds.callbacks_max());
             let purged = self.link.run(&call).await?;
             self.wakes.tidy();
             Ok(purged)

@@ -1,5 +1,5 @@
--- Deletes what has been kept for long enough. ARGV[3], ARGV[4]: at most how much of each kind, and how
--- many final jobs are kept. Answers how much it was.
+-- Deletes what has been kept for long enough. ARGV[3..5]: at most how much of each kind, and how many
+-- final jobs and how many callbacks are kept. Answers how much it was.
 local limit, kept_max = tonumber(ARGV[3]), tonumber(ARGV[4])
 local deleted = 0
 
@@ -38,7 +38,8 @@ for _, key in ipairs(ended('keys')) do
   call('ZREM', P .. 'keys', key)
   call('UNLINK', key)
 end
-for _, number in ipairs(ended('callbacks_expire')) do
+
+local function forget(number)
   local callback = of('callback', number)
   local caller = call('HGET', callback, 'caller')
   call('ZREM', P .. 'callbacks_expire', number)
@@ -47,5 +48,17 @@ for _, number in ipairs(ended('callbacks_expire')) do
     call('ZREM', name('callbacks_of', caller), number)
   end
   call('UNLINK', callback)
+end
+
+for _, number in ipairs(ended('callbacks_expire')) do
+  forget(number)
+end
+-- The oldest of those beyond the most that are kept.
+local beyond = math.min(call('ZCARD', P .. 'callbacks_expire') - tonumber(ARGV[5]), limit)
+if beyond > 0 then
+  for _, number in ipairs(call('ZRANGE', P .. 'callbacks_expire', 0, beyond - 1)) do
+    forget(number)
+  end
+  deleted = deleted + beyond
 end
 return deleted

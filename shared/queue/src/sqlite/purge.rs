@@ -23,6 +23,13 @@ pub(super) fn purge(
     for (table, column) in [("keys", "caller, key"), ("callbacks", "number")] {
         deleted += purge_table(connection, table, column, limit, now)?;
     }
+    // Their numbers have no gaps but those of what is deleted.
+    let mut too_many = connection.prepare_cached(
+        "DELETE FROM callbacks WHERE number IN (SELECT number FROM callbacks \
+         WHERE number <= (SELECT max(number) FROM callbacks) - ?1 ORDER BY number LIMIT ?2)",
+    )?;
+    let most = i64::try_from(bounds.callbacks_max()).unwrap_or(i64::MAX);
+    deleted += too_many.execute(params![most, limit])?;
     // Shares of callers who have nothing are what a new caller would get.
     let rest = [
         "DELETE FROM counts WHERE (caller, state) IN \

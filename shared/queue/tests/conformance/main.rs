@@ -18,6 +18,7 @@ mod redis;
 mod results;
 mod retention;
 mod submit;
+mod tables;
 mod times;
 
 use fixture::Fixture;
@@ -98,6 +99,7 @@ macro_rules! every_case {
                 beyond_a_number_the_oldest_go
                 keys_go_after_theirs
                 the_last_attempts_are_kept
+                of_callbacks_the_oldest_go_beyond_a_number
                 few_jobs_are_listed_among_many
                 counts_are_right_all_the_while;
         ]);

@@ -48,6 +48,30 @@ pub(crate) async fn keys_go_after_theirs(fixture: &Fixture) {
     assert_ne!(first, second);
 }
 
+pub(crate) async fn of_callbacks_the_oldest_go_beyond_a_number(fixture: &Fixture) {
+    let start_within = Some(Duration::from_secs(1));
+    let new = |_| {
+        let callback_url = Some("http://example.org".to_owned());
+        NewJob { callback_url, start_within, ..job("a") }
+    };
+    let mut first = None;
+    for _ in 0..3 {
+        let jobs: Vec<NewJob> = (0..180).map(new).collect();
+        first = first.or(Some(jobs[0].id));
+        fixture.store().enqueue(jobs).await.unwrap();
+        fixture.clock.pass(MINUTE);
+        assert_eq!(fixture.store().sweep(1_000).await.unwrap().expired, 180);
+    }
+    let open = async || fixture.store().callbacks("a".to_owned(), 1_000).await.unwrap();
+    assert_eq!(open().await.len(), 540);
+    fixture.store().purge(10).await.unwrap();
+    assert_eq!(open().await.len(), 530, "in steps");
+    while fixture.store().purge(100).await.unwrap() > 0 {}
+    let kept = open().await;
+    assert_eq!(kept.len(), 500, "ten times as many as jobs");
+    assert!(kept.iter().all(|it| Some(it.job_id) != first));
+}
+
 pub(crate) async fn the_last_attempts_are_kept(fixture: &Fixture) {
     let id = fixture.enqueue(job("a")).await;
     for _ in 0..103 {
