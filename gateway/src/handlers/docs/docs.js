@@ -1,6 +1,15 @@
 // The page to try the API: languages from /v1/languages, runs as event streams, health every few seconds.
 "use strict";
 
+// The browser waits for this file before it draws anything, so nobody who chose a theme sees the other one first.
+try {
+  const theme = localStorage.getItem("flotilla.theme");
+  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+} catch {
+  // Whoever allows no storage has the system's theme.
+}
+
+const HEALTH_MS = 5000;
 const at = (id) => document.getElementById(id);
 const examples = new Map();
 let running = null;
@@ -172,12 +181,35 @@ async function operations() {
   }
 }
 
-at("form").addEventListener("submit", run);
-at("validate").addEventListener("click", validate);
-at("stop").addEventListener("click", () => running?.abort());
-at("language").addEventListener("change", example);
-at("key").addEventListener("change", () => languages().catch((error) => say(String(error), "fail")));
-operations().catch((error) => say(String(error), "fail"));
-languages().catch((error) => say(String(error), "fail"));
-health().catch((error) => say(String(error), "fail"));
-setInterval(() => health().catch(() => {}), 5000);
+// Asks for health again and again, and rests while nobody looks.
+let timer;
+async function watch() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  try {
+    await health();
+    at("silence").textContent = "";
+  } catch {
+    at("silence").textContent = "The gateway does not answer; this is how the fleet was before.";
+  }
+  clearTimeout(timer);
+  if (!document.hidden) timer = setTimeout(watch, HEALTH_MS);
+}
+
+function complain(error) {
+  say(String(error), "fail");
+}
+
+function begin() {
+  at("form").addEventListener("submit", run);
+  at("validate").addEventListener("click", validate);
+  at("stop").addEventListener("click", () => running?.abort());
+  at("language").addEventListener("change", example);
+  at("key").addEventListener("change", () => languages().catch(complain));
+  document.addEventListener("visibilitychange", watch);
+  operations().catch(complain);
+  languages().catch(complain);
+  watch();
+}
+
+document.addEventListener("DOMContentLoaded", begin);
