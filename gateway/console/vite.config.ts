@@ -23,26 +23,58 @@ function earlyTheme(): Plugin {
   };
 }
 
-/** Compresses once, as well as it can be done, what is sent many times. */
+/** What a first visit of a place may load, compressed, in KB: the page, and what this place cannot do without. */
+const BUDGETS: Record<string, { of: string; most: number }> = {
+  "/": { of: "page/fleet/page.tsx", most: 150 },
+  "/play": { of: "page/play/page.tsx", most: 350 },
+};
+
+type Bundle = Parameters<Extract<NonNullable<Plugin["writeBundle"]>, (...args: never[]) => unknown>>[1];
+
+/** Compresses once, as well as it can be done, what is sent many times; and sees that it is not too much. */
 function compressed(): Plugin {
   const smallest = 1024;
   return {
     name: "compressed",
     apply: "build",
-    writeBundle({ dir }) {
+    writeBundle({ dir }, bundle) {
+      const sizes = new Map<string, number>();
       for (const entry of readdirSync(dir!, { recursive: true, encoding: "utf8" })) {
         const path = join(dir!, entry);
         if (!statSync(path).isFile() || !/\.(js|css|html|svg|json)$/.test(path)) continue;
         const plain = readFileSync(path);
+        sizes.set(entry, plain.length);
         if (plain.length < smallest) continue;
         const brotli = brotliCompressSync(plain, {
           params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length },
         });
         writeFileSync(`${path}.br`, brotli);
         writeFileSync(`${path}.gz`, gzipSync(plain, { level: 9 }));
+        sizes.set(entry, brotli.length);
+      }
+      const named = readFileSync(join(dir!, "index.html"), "utf8").matchAll(/"\/(assets\/[^"]+)"/g);
+      const page = ["index.html", ...Array.from(named, (it) => it[1]!)];
+      for (const [place, { of, most }] of Object.entries(BUDGETS)) {
+        const files = new Set([...page, ...needed(bundle, of)]);
+        const bytes = [...files].reduce((sum, it) => sum + (sizes.get(it) ?? Number.NaN), 0);
+        if (!(bytes <= most << 10)) this.error(`${place} loads ${Math.ceil(bytes / 1024)} KB at first, and may load ${most} KB`);
       }
     },
   };
+}
+
+/** The files of a place's own code, and of all that it imports before it does anything. */
+function needed(bundle: Bundle, source: string): Set<string> {
+  const files = new Set<string>();
+  const left = Object.values(bundle).filter((it) => it.type === "chunk" && it.facadeModuleId?.endsWith(source));
+  if (left.length !== 1) throw new Error(`${source} is ${left.length} files, not one`);
+  for (let chunk = left.pop(); chunk?.type === "chunk"; chunk = left.pop()) {
+    if (files.has(chunk.fileName)) continue;
+    files.add(chunk.fileName);
+    for (const style of chunk.viteMetadata?.importedCss ?? []) files.add(style);
+    left.push(...chunk.imports.map((it) => bundle[it]!));
+  }
+  return files;
 }
 
 /**

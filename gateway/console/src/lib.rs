@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     /// Bytes that a browser has to load before it shows anything, compressed.
-    const FIRST_LOAD_MAX: usize = 200 << 10;
+    const FIRST_LOAD_MAX: usize = 150 << 10;
 
     #[test]
     fn the_page_is_there_and_its_paths_are_in_order() {
