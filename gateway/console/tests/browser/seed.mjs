@@ -33,6 +33,8 @@ const jobs = [
   ...languages.map(({ id, example }) => ({ language: id, code: example })),
   python("print(open('results.csv').read())\n"),
   python("import time\ntime.sleep(600)\n", { timeout: 1 }),
+  python("print('built')\n", { callbackUrl: "http://127.0.0.1:9/builds" }),
+  python("print('checked')\n", { callbackUrl: "http://127.0.0.1:9/checks" }),
   python("print('refused')\n", { compilerOptions: ["--nonsense"] }),
   python("print('good morning')\n", { runAt: new Date(Date.now() + 8 * 3600_000).toISOString() }),
 ];
