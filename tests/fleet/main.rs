@@ -59,6 +59,7 @@ mod killed;
 mod killed_stores;
 mod load;
 mod module_policy;
+mod page_programs;
 mod passed_over;
 mod peers;
 mod queues;

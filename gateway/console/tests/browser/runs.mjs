@@ -8,7 +8,7 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 
-import { called, fits, isAccessible, launch, LOOKS, visit, wire, write } from "./support.mjs";
+import { called, fits, isAccessible, isAtRest, isSilent, launch, LOOKS, until, visit, wire, write } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
@@ -41,6 +41,9 @@ async function leaveNothing(page) {
   if (run) await fetch(`${url}/v1/runs/${run.id}?ticket=${run.ticket}`, { method: "DELETE" });
 }
 
+/** Where a run is shown. */
+const RESULT = "section[aria-label=Result]";
+
 const begin = (page) => page.getByRole("button", { name: /^Run/ }).click();
 const log = (page) => page.getByRole("log");
 const field = (page) => page.getByLabel("Input", { exact: true });
@@ -62,30 +65,6 @@ async function counted(page, typed) {
   const rest = lines.filter((it) => it !== typed);
   assert.deepEqual(rest, [...Array.from({ length: 60 }, (_, at) => `line ${at + 1}`), `got ${typed}`]);
 }
-
-async function until(is) {
-  const end = Date.now() + 30_000;
-  while (!(await is())) {
-    assert.ok(Date.now() < end, "it does not come to that");
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-test("every language of the fleet runs", () =>
-  at(async (page) => {
-    const { languages } = await (await page.request.get("/v1/languages")).json();
-    const runnable = languages.filter((it) => it.available);
-    assert.ok(runnable.length > 0);
-    for (const { id } of runnable) {
-      await page.getByLabel("Language", { exact: true }).selectOption(id);
-      await begin(page);
-      await page.locator(".result-facts").getByText(new RegExp(`^${id} \\d`)).waitFor();
-      await page.locator(".bar").getByText("Success", { exact: true }).waitFor();
-      assert.notEqual(await text(page), "", id);
-      await page.getByRole("button", { name: "Clear" }).click();
-    }
-    console.log(`ran ${runnable.map((it) => it.id).join(", ")}`);
-  }));
 
 test("a program asks and is answered, until its input ends", () =>
   at(
@@ -473,6 +452,8 @@ for (const look of LOOKS) {
         await field(page).press("Enter");
         await log(page).getByText("hello Ann").waitFor();
         await isAccessible(page, "a program that talks");
+        await isAtRest(page, "a program that talks");
+        await isSilent(page, RESULT, "the log");
         await fits(page, "a program that talks");
         await page.getByRole("button", { name: "EOF" }).click();
         await ended(page, /Run finished/);
@@ -486,6 +467,8 @@ for (const look of LOOKS) {
         await begin(page);
         await screen(page).getByText("Name?").waitFor();
         await isAccessible(page, "a terminal");
+        await isAtRest(page, "a terminal");
+        await isSilent(page, RESULT, "the terminal");
         await fits(page, "a terminal");
         await page.getByRole("button", { name: "Signal", exact: true }).click();
         await fits(page, "a menu");

@@ -20,13 +20,12 @@ const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/goog
 
 export const WIDE = { width: 1280, height: 800 };
 export const NARROW = { width: 390, height: 844 };
+/** Each size begins in another scheme; `isAccessible` looks at both. */
 export const LOOKS = [
   { viewport: WIDE, scheme: "light" },
-  { viewport: WIDE, scheme: "dark" },
-  { viewport: NARROW, scheme: "light" },
   { viewport: NARROW, scheme: "dark" },
 ];
-export const called = ({ viewport, scheme }) => `${viewport === WIDE ? "wide" : "narrow"} and ${scheme}`;
+export const called = ({ viewport, scheme }) => `${viewport === WIDE ? "wide" : "narrow"} and ${scheme} at first`;
 /** How long anything may take before a test gives up. */
 export const PATIENCE_MS = 30_000;
 
@@ -68,6 +67,39 @@ export async function visit(browser, url, path, { viewport = WIDE, scheme = "lig
   return { page, context, faults };
 }
 
+/** Visits a page, lets `look` have it, and fails for whatever the page should not have done. */
+export async function during(browser, url, path, look, options = {}) {
+  const { page, context, faults } = await visit(browser, url, path, options);
+  try {
+    await look(page, context);
+    assert.deepEqual(faults, [], "the page did what it must not");
+  } finally {
+    await context.close();
+  }
+}
+
+/** Waits until something is so. */
+export async function until(is, what = "that") {
+  const end = Date.now() + PATIENCE_MS;
+  while (!(await is())) {
+    assert.ok(Date.now() < end, `it does not come to ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const UNITS = { ms: 1, s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Whether a time that the page shows, as `12 ms` or `1 min 5 s`, is so many milliseconds, as closely as it is told. */
+export function isTime(shown, ms, what) {
+  const parts = [...shown.matchAll(/([\d.]+) (ms|s|min|h|d)\b/g)];
+  assert.ok(parts.length > 0, `${what} is no time: ${shown}`);
+  const told = parts.reduce((sum, [, number, unit]) => sum + Number(number) * UNITS[unit], 0);
+  const [, last, unit] = parts.at(-1);
+  // Ages are cut, all else is rounded.
+  const step = UNITS[unit] / 10 ** (last.split(".")[1]?.length ?? 0);
+  assert.ok(told - step <= ms && ms <= told + step, `${what} is ${shown}, and not ${ms} ms`);
+}
+
 /** Writes a program into the editor, in place of what is there. */
 export async function write(page, text) {
   const content = page.locator(".cm-content");
@@ -77,18 +109,77 @@ export async function write(page, text) {
   await page.keyboard.insertText(text);
 }
 
+/** Looks at what is there in both schemes, and leaves the page in the one that it was in. */
 export async function isAccessible(page, what) {
   // As an argument of the debugger it needs no leave of the page's policy.
   await page.evaluate(axe);
-  const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-  const { violations } = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }), tags);
-  const told = violations.map((it) => `${it.id}: ${it.help}\n    ${it.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("\n    ")}`);
-  assert.deepEqual(told, [], `${what} has faults of accessibility`);
+  const first = await page.evaluate(() => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+  for (const colorScheme of [first === "dark" ? "light" : "dark", first]) {
+    await page.emulateMedia({ colorScheme });
+    await settled(page);
+    const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+    const { violations } = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }), tags);
+    const told = violations.map((it) => `${it.id}: ${it.help}\n    ${it.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("\n    ")}`);
+    assert.deepEqual(told, [], `${what} has faults of accessibility, ${colorScheme}`);
+  }
+}
+
+/** Until what changes has changed, and what scripts draw is drawn. */
+async function settled(page) {
+  const frames = () => page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  await frames();
+  const changes = () => page.evaluate(() => document.getAnimations().filter((it) => it.effect?.getComputedTiming().endTime !== Infinity).length);
+  // A colour that is inherited begins to change once it has above.
+  while ((await changes()) > 0) await frames();
+}
+
+/** How far anything may have jumped since a page began to load, as browsers measure it: below 0.1 counts as good. */
+const SHIFT_MAX = 0.02;
+
+export async function keepsStill(page, what) {
+  await settled(page);
+  const shifts = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const tell = (list) => {
+          const told = list.getEntries().filter((it) => !it.hadRecentInput);
+          resolve(told.map(({ value, sources }) => ({ value, of: sources.map((it) => it.node?.className || it.node?.nodeName) })));
+        };
+        new PerformanceObserver(tell).observe({ type: "layout-shift", buffered: true });
+        setTimeout(() => resolve([]), 500);
+      }),
+  );
+  const sum = shifts.reduce((all, it) => all + it.value, 0);
+  assert.ok(sum <= SHIFT_MAX, `${what} jumps by ${sum}: ${JSON.stringify(shifts)}`);
+}
+
+/** Whoever wants less motion has nothing that moves for ever, also within what hides its own tree. */
+export async function isAtRest(page, what) {
+  const moving = await page.evaluate(() => {
+    const roots = [document];
+    for (const root of roots) for (const it of root.querySelectorAll("*")) if (it.shadowRoot) roots.push(it.shadowRoot);
+    const endless = (it) => it.playState === "running" && it.effect?.getComputedTiming().endTime === Infinity;
+    const all = new Set(roots.flatMap((it) => it.getAnimations({ subtree: true })).filter(endless));
+    return [...all].map((it) => `${it.animationName ?? it.id} of ${it.effect.target.className}`);
+  });
+  assert.deepEqual(moving, [], `${what} moves`);
+}
+
+/** What a program writes is not said aloud line by line: the page announces its end, and nothing here speaks for itself. */
+export async function isSilent(page, where, what) {
+  const loud = await page.locator(where).evaluate((it) => {
+    const implied = { status: "polite", log: "polite", alert: "assertive" };
+    const voice = (it) => it.getAttribute("aria-live") ?? implied[it.getAttribute("role")] ?? "polite";
+    const all = it.querySelectorAll("[aria-live], [role=status], [role=alert], [role=log], output");
+    return [...all].filter((it) => voice(it) !== "off").map((it) => it.outerHTML.slice(0, 120));
+  });
+  assert.deepEqual(loud, [], `${what} speaks`);
 }
 
 export async function fits(page, what) {
+  // Where a place is kept for a scrollbar the page is less wide than the screen.
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.equal(overflow, 0, `${what} is wider than the screen by ${overflow}`);
+  assert.ok(overflow <= 0, `${what} is wider than the screen by ${overflow}`);
 }
 
 /** A way to a server that can be cut, and be there again. */

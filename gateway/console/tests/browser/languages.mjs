@@ -1,0 +1,62 @@
+/**
+ * Every language of a fleet in the playground, in a real browser. What started the fleet tells
+ *
+ *   FLOTILLA_URL        a gateway without keys
+ *   FLOTILLA_LANGUAGES  those that must be there, separated by spaces; none where toolchains may be missing
+ *   FLOTILLA_PROGRAMS   {uncompilable: {id: {source, line}}}: what its compiler refuses, and at which line
+ */
+import assert from "node:assert/strict";
+import test, { after, before } from "node:test";
+
+import { during, launch, until, write } from "./support.mjs";
+
+const url = process.env.FLOTILLA_URL;
+const required = (process.env.FLOTILLA_LANGUAGES ?? "").split(" ").filter(Boolean);
+const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+const on = (path, look) => during(browser, url, path, look);
+const run = (page) => page.getByRole("button", { name: /^Run/ });
+const log = (page) => page.getByRole("log");
+
+test("every language of the fleet runs", () =>
+  on("/play", async (page) => {
+    await page.locator(".cm-content").waitFor();
+    const { languages } = await (await page.request.get("/v1/languages")).json();
+    const runnable = languages.filter((it) => it.available);
+    assert.ok(runnable.length > 0);
+    for (const id of required) assert.ok(runnable.some((it) => it.id === id), `${id} does not run`);
+    for (const { id } of runnable) {
+      await page.getByLabel("Language", { exact: true }).selectOption(id);
+      await run(page).click();
+      await page.locator(".result-facts").getByText(new RegExp(`^${id} \\d`)).waitFor();
+      await page.locator(".bar").getByText("Success", { exact: true }).waitFor();
+      assert.notEqual((await log(page).innerText()).trim(), "", id);
+      await page.getByRole("button", { name: "Clear" }).click();
+    }
+    console.log(`ran ${runnable.map((it) => it.id).join(", ")}`);
+  }));
+
+test("every language whose compiler refuses a program marks the line, and its words lead there", () =>
+  on("/play", async (page) => {
+    await page.locator(".cm-content").waitFor();
+    const { languages } = await (await page.request.get("/v1/languages")).json();
+    const compiled = Object.entries(programs.uncompilable).filter(([id]) => languages.some((it) => it.id === id && it.available));
+    for (const [id, { source, line }] of compiled) {
+      await page.getByLabel("Language", { exact: true }).selectOption(id);
+      await write(page, source);
+      const isMarked = (it) => [...it.querySelectorAll(".cm-line")].findIndex((line) => line.querySelector(".cm-lintRange-error")) + 1;
+      await until(async () => (await page.locator(".cm-content").evaluate(isMarked)) === line, `a mark at line ${line} of ${id}`);
+      await run(page).click();
+      await page.locator(".bar").getByText("Does not compile", { exact: true }).waitFor();
+      await log(page).locator("button").first().click();
+      await page.locator(".cm-activeLineGutter").filter({ hasText: new RegExp(`^${line}$`) }).waitFor();
+      await page.getByRole("button", { name: "Clear" }).click();
+    }
+    console.log(`refused by ${compiled.map(([id]) => id).join(", ") || "nobody"}`);
+  }));
