@@ -12,7 +12,7 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 
-import { called, fits, isAccessible, launch, LOOKS, visit } from "./support.mjs";
+import { called, during, fits, isAccessible, launch, LOOKS } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const keyed = process.env.FLOTILLA_KEYED;
@@ -38,15 +38,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-async function on(path, look, options = {}) {
-  const { page, context, faults } = await visit(browser, options.url ?? url, path, options);
-  try {
-    await look(page, context);
-    assert.deepEqual(faults, [], "the page did what it must not");
-  } finally {
-    await context.close();
-  }
-}
+const on = (path, look, options = {}) => during(browser, options.url ?? url, path, look, options);
 
 async function ask(path, init = {}, base = url) {
   const response = await fetch(`${base}${path}`, init);
@@ -56,16 +48,18 @@ async function ask(path, init = {}, base = url) {
 
 /** Leaves a job, and says which it is. */
 async function submit(fields, { by, to = url } = {}) {
-  const headers = { "content-type": "application/json", ...(by ? { authorization: `Bearer ${by}` } : {}) };
+  const headers = { "content-type": "application/json", ...bearer(by) };
   const { id } = await ask("/v1/jobs", { method: "POST", headers, body: JSON.stringify({ language: programs.language, ...fields }) }, to);
   return id;
 }
 
+const bearer = (it) => (it ? { authorization: `Bearer ${it}` } : {});
+
 /** Waits until a job is that far, as the API has it. */
-async function state(id, wanted) {
+async function state(id, wanted, { by, to = url } = {}) {
   const until = Date.now() + 60_000;
   for (;;) {
-    const job = await ask(`/v1/jobs/${id}`);
+    const job = await ask(`/v1/jobs/${id}`, { headers: bearer(by) }, to);
     if (job.state === wanted) return job;
     assert.ok(Date.now() < until, `${id} is ${job.state}, not ${wanted}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -362,6 +356,37 @@ test("who has no admin key is refused, and told what to do", () =>
       await page.getByLabel("Whose").selectOption("ada");
       await page.waitForURL(/caller=ada/);
       await row(page, others).waitFor({ state: "detached" });
+    },
+    { url: keyed, expects: [/401/, /403/, /404/] },
+  ));
+
+test("who has no admin key is refused an act as well, and told what helps", () =>
+  on(
+    undefined,
+    async (page) => {
+      const others = await submit(programs.refused, { by: admin, to: keyed });
+      await state(others, "dead", { by: admin, to: keyed });
+      // As a page that was filled while there was another key: what it asks is answered, what it does is refused.
+      const { workers } = await ask("/v1/workers");
+      const asAdmin = (route) => (route.request().method() === "GET" ? route.continue({ headers: { ...route.request().headers(), ...bearer(admin) } }) : route.continue());
+      await page.route("**/v1/workers", (route) => route.fulfill({ json: { workers } }));
+      await page.route(`**/v1/jobs/${others}**`, asAdmin);
+      await page.goto("/jobs");
+      await enter(page, key);
+      await page.getByRole("link", { name: "Workers" }).click();
+      await page.getByRole("button", { name: "Drain" }).click();
+      await page.getByRole("button", { name: "Drain it" }).click();
+      await page.getByText(/^It was not drained: .*admin/).first().waitFor();
+      await page.getByText(/Give a key with the role admin instead of this one/).waitFor();
+      await isAccessible(page, "a drain that is refused");
+      await page.goto(`/jobs/${others}`);
+      await page.getByRole("button", { name: "Redrive" }).click();
+      await page.getByText(/^It was not redriven: /).first().waitFor();
+      await page.getByText(/it is somebody else’s: a key with the role admin sees everybody’s/).waitFor();
+      await isAccessible(page, "a redrive that is refused");
+      await fits(page, "a redrive that is refused");
+      const { attempts } = await ask(`/v1/jobs/${others}`, { headers: bearer(admin) }, keyed);
+      assert.equal((await state(others, "dead", { by: admin, to: keyed })).attempts.length, attempts.length);
     },
     { url: keyed, expects: [/401/, /403/, /404/] },
   ));
