@@ -7,6 +7,7 @@ pub(crate) fn programs() -> Value {
     json!({
         "language": "python",
         "quick": "print(6 * 7)\n",
+        "holds": "import time\nheld = bytearray(32 << 20)\ntime.sleep(0.5)\n",
         "fails": "raise SystemExit(3)\n",
         "endless": "while True: pass\n",
         "uncompilable": uncompilable(),

@@ -1,5 +1,7 @@
 /**
- * The fleet's page in a real browser, against a fleet that runs; what it is told is in `suite.mjs`.
+ * The fleet's page in a real browser, against a fleet that runs; what it is told is in `suite.mjs`, and
+ *
+ *   FLOTILLA_PROGRAMS  {language, fails}
  */
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
