@@ -6,8 +6,6 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::{Server, client};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpSocket;
 
 use crate::checks::{Checks, eventually, same, short};
 use crate::connections::{is_gone, is_there, slots_are_free, word};
@@ -15,12 +13,12 @@ use crate::faults::gateway;
 use crate::languages::start;
 use crate::target::whole;
 use crate::viewer::{Viewer, begin, bytes_of, get, interactive, join, place, post, report};
-use crate::{run_access, run_stats};
+use crate::{run_access, run_stats, run_typing};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Programs that answer each line, and say when there is no more.
-const ECHO: &[(&str, &str)] = &[
+pub(crate) const ECHO: &[(&str, &str)] = &[
     (
         "python",
         "import sys\nprint('ready', flush=True)\nfor line in sys.stdin: print('got', line.strip(), flush=True)\nprint('end')",
@@ -62,7 +60,7 @@ for number in range(300):
     time.sleep(0.004)";
 
 /// Prints more than any connection holds by itself, escaped.
-const FLOODS: &str = "import os
+pub(crate) const FLOODS: &str = "import os
 for stream in (1, 2):
     for _ in range(16): os.write(stream, b'\\x01' * 65536)
 print('never told')";
@@ -85,13 +83,13 @@ async fn people_take_part_in_runs() {
     checks.add("a program has a terminal with a size", terminal(&server));
     checks.add("a program that reads nothing is full, and can be killed", full(&server));
     checks.add("what is sent twice is typed once", offsets(&server));
-    checks.add("those who type by names are counted apart", typists(&server));
+    checks.add("those who type by names are counted apart", run_typing::typists(&server));
     checks.add("a lost connection is taken up without losing a byte", resumes(&server));
     checks.add("bytes that are no text come whole", bytes(&server));
     checks.add("viewers see the same, and those who look cannot type", viewers(&server));
     checks.add("a viewer that does not read is cut off and comes back", slow(&server));
     checks.add("events end, and say when to stay away", events(&server));
-    checks.add("who takes no events is no viewer for ever", stuck(&server));
+    checks.add("who takes no events is no viewer for ever", run_typing::stuck(&server));
     checks.add("what a run spends is told while it does", run_stats::told(&server));
     checks.add("a run that nobody looks at is stopped", abandoned(&server));
     checks.add("a run is stopped by its caller", stopped(&server));
@@ -207,51 +205,6 @@ async fn offsets(server: &Server) -> Result<()> {
     viewer.say(json!({"t": "eof"})).await?;
     let expected = "ready\ngot one\ngot two\nend\n";
     same("the output", &report(&mut viewer).await?["output"], &json!(expected))
-}
-
-async fn stuck(server: &Server) -> Result<()> {
-    let run = begin(server, &interactive(&format!("{FLOODS}\ninput()"))).await?;
-    let socket = TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(4096)?;
-    let mut stuck = socket.connect(([127, 0, 0, 1], server.port()).into()).await?;
-    let path = place(&run, "events", "viewTicket");
-    stuck.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await?;
-    let viewers = async || {
-        let run = get(server, &place(&run, "self", "ticket")).await;
-        run.body["viewers"].as_u64()
-    };
-    eventually("it is a viewer", PATIENCE, async || viewers().await == Some(1)).await?;
-    let minute = Duration::from_mins(1);
-    eventually("it is none any more", minute, async || viewers().await == Some(0)).await?;
-    let mut viewer = join(server, &run).await?;
-    viewer.say(json!({"t": "eof"})).await?;
-    report(&mut viewer).await?;
-    Ok(())
-}
-
-/// What two type who have names of their own comes once, whatever they say again.
-async fn typists(server: &Server) -> Result<()> {
-    let run = begin(server, &interactive(ECHO[0].1)).await?;
-    let path = format!("{}&name=ann", place(&run, "ws", "ticket"));
-    let (mut ann, mut ben) = (Viewer::open(server, &path).await?, join(server, &run).await?);
-    let typed = |data: &str, typist: &str, from: u64| json!({"t": "stdin", "data": data, "typist": typist, "from": from});
-    for (is_ann, data, from, taken) in [
-        (true, "ab", 0, 2),
-        (false, "c\n", 0, 2),
-        (true, "abd\n", 0, 4),
-        (false, "c\n", 0, 2),
-        (true, "d\n", 2, 4),
-    ] {
-        let (viewer, who) = if is_ann { (&mut ann, "ann") } else { (&mut ben, "ben") };
-        viewer.say(typed(data, who, from)).await?;
-        same("what was taken", &viewer.until("accepted").await?["bytes"], &json!(taken))?;
-    }
-    ann.say(typed("x", "", 0)).await?;
-    same("no name", &ann.until("error").await?["code"], &json!("bad_message"))?;
-    ben.say(json!({"t": "eof"})).await?;
-    let expected = "ready\ngot abc\ngot d\nend\n";
-    same("the output", &report(&mut ben).await?["output"], &json!(expected))?;
-    same("what is shown of it", &ben.printed("stdin"), &"abd\n".to_owned())
 }
 
 async fn resumes(server: &Server) -> Result<()> {

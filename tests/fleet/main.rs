@@ -68,6 +68,7 @@ mod room_runs;
 mod rooms;
 mod run_access;
 mod run_stats;
+mod run_typing;
 mod same_place;
 mod selftest;
 mod semantics;

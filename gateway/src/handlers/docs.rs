@@ -6,10 +6,8 @@ use actix_web::http::header;
 
 const PAGE: &str = include_str!("docs/page.html");
 /// The console's colours and sizes, and what this page does with them.
-const STYLE: &str = concat!(
-    include_str!("../../console/page/style/tokens.css"),
-    include_str!("docs/docs.css")
-);
+const STYLE: &str =
+    concat!(include_str!("../../console/page/style/tokens.css"), include_str!("docs/docs.css"));
 const SCRIPT: &str = include_str!("docs/docs.js");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
