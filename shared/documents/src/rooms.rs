@@ -363,3 +363,6 @@ impl Drop for Rooms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
