@@ -100,7 +100,7 @@ pub struct Settings {
     pub rooms_max: u64,
     /// The documents of all of them together, in MiB.
     pub rooms_mb: u64,
-    /// Clients in one room.
+    /// Clients in one room at this gateway.
     pub room_clients_max: usize,
     /// Days after which a room is deleted that nobody touches.
     pub room_ttl_days: u64,

@@ -103,22 +103,25 @@ async fn admit(
     let id: RoomId = id.parse().or(Err(Close::NoRoom))?;
     let room = rooms.room(&id).await.map_err(|error| {
         tracing::error!("a room cannot be looked up: {error}");
-        Close::Resync
+        Close::from(&error)
     })?;
     let room = room.ok_or(Close::NoRoom)?;
     let asked = web::Query::<Asked>::from_query(request.query_string());
-    let role = if let Some(ticket) = asked.ok().and_then(|it| it.into_inner().ticket) {
-        rooms::redeem(rooms, &id, &ticket).await?
+    let (role, invitation) = if let Some(ticket) = asked.ok().and_then(|it| it.into_inner().ticket)
+    {
+        let ticket = rooms::redeem(rooms, &id, &ticket).await?;
+        (ticket.role, ticket.invitation)
     } else {
         let caller = shared.keys.authenticate(headers).or(Err(Close::Unauthorized))?;
         if !caller.may(Role::Submit) {
             return Err(Close::Forbidden);
         }
-        rooms::role_of(&caller.id().unwrap_or_default(), &room).ok_or(Close::NoRoom)?
+        let role = rooms::role_of(&caller.id().unwrap_or_default(), &room);
+        (role.ok_or(Close::NoRoom)?, None)
     };
     let presence: &Presence = &shared.presence;
     let present = presence.enter(address, id.clone()).ok_or(Close::RateLimited)?;
-    Ok((rooms.join(&id, role).await?, present))
+    Ok((rooms.join(&id, role, invitation).await?, present))
 }
 
 fn address(request: &HttpRequest, shared: &Shared) -> Subject {

@@ -102,9 +102,9 @@ pub(crate) async fn ticket(
     if !visitor.role.includes(role) {
         return Err(RoomError::RoleTooLow(visitor.role).into());
     }
-    let room = visitor.room;
-    let made = shared.rooms()?.ticket(&room.id, role, name).await.map_err(RoomError::from)?;
-    let made = made.ok_or(RoomError::TooManyTickets)?;
+    let Visitor { room, invitation, .. } = visitor;
+    let made = shared.rooms()?.ticket(&room.id, role, name, invitation).await;
+    let made = made.map_err(RoomError::from)?.ok_or(RoomError::TooManyTickets)?;
     let NewTicket { text, ticket } = made;
     let mut response = HttpResponse::Created();
     response.insert_header((header::CACHE_CONTROL, "no-store"));

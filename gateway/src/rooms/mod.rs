@@ -5,7 +5,7 @@ mod visitor;
 
 use std::sync::Arc;
 
-use documents::{Bounds, Close, Limits, Role, RoomId, Rooms, StoreError, Terms};
+use documents::{Bounds, Close, Limits, Role, RoomId, Rooms, StoreError, Terms, Ticket};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 
@@ -139,16 +139,13 @@ fn is_redis(url: &str) -> bool {
     url.starts_with("redis")
 }
 
-/// The role that a ticket is good for, which it is not any more.
-pub(crate) async fn redeem(rooms: &Rooms, id: &RoomId, ticket: &str) -> Result<Role, Close> {
-    match rooms.admit(id, ticket).await {
-        Ok(Some(ticket)) => Ok(ticket.role),
-        Ok(None) => Err(Close::Unauthorized),
-        Err(error) => {
-            tracing::error!("a ticket cannot be looked up: {error}");
-            Err(Close::Resync)
-        }
-    }
+/// What a ticket is good for, which it is not any more.
+pub(crate) async fn redeem(rooms: &Rooms, id: &RoomId, ticket: &str) -> Result<Ticket, Close> {
+    let taken = rooms.admit(id, ticket).await.map_err(|error| {
+        tracing::error!("a ticket cannot be looked up: {error}");
+        Close::from(&error)
+    })?;
+    taken.ok_or(Close::Unauthorized)
 }
 
 #[cfg(test)]
@@ -179,6 +176,17 @@ mod tests {
         check(Some("postgres://a/b"), None, Some("postgres://a/b"));
         check(Some("redis://a"), None, None);
         check(Some("redis://a"), Some("sqlite:/b"), Some("sqlite:/b"));
+    }
+
+    #[test]
+    fn settings_say_of_rooms_what_a_store_keeps_by_itself() {
+        let (settings, bounds) = (Settings::default(), Bounds::default());
+        assert_eq!(
+            (settings.rooms_max, settings.rooms_mb << 20),
+            (bounds.rooms_max, bounds.bytes_max)
+        );
+        assert_eq!(settings.room_clients_max, Limits::default().clients);
+        assert_eq!(days(settings.room_ttl_days), SignedDuration::from_hours(30 * 24));
     }
 
     #[track_caller]

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::HeaderMap;
 use actix_web::{HttpMessage as _, HttpRequest};
-use documents::{Role, RoomId, RoomRecord, Visibility};
+use documents::{InvitationId, Role, RoomId, RoomRecord, Visibility};
 
 use super::RoomError;
 use crate::auth::Caller;
@@ -21,8 +21,8 @@ pub(crate) struct Visitor {
     pub(crate) role: Role,
     /// Whose the runs count as that it begins.
     pub(crate) host: Caller,
-    /// Whether that is somebody else.
-    is_guest: bool,
+    /// The invitation that it came with, if it was one: then the host is somebody else.
+    pub(crate) invitation: Option<InvitationId>,
 }
 
 impl Visitor {
@@ -43,7 +43,7 @@ impl Visitor {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
         let room = find(shared, id).await?.ok_or(RoomError::NoRoom)?;
         let role = role_of(&caller.id().unwrap_or_default(), &room).ok_or(RoomError::NoRoom)?;
-        Ok(Self { room, role, host: caller, is_guest: false })
+        Ok(Self { room, role, host: caller, invitation: None })
     }
 
     /// Whoever brings an invitation. Who does not is told no more than that, whether there is such a
@@ -51,10 +51,10 @@ impl Visitor {
     async fn invited(shared: &Shared, id: &str, text: Option<&str>) -> Result<Self, ApiError> {
         let room = find(shared, id).await?.ok_or(RoomError::WrongInvitation)?;
         let text = text.ok_or(RoomError::WrongInvitation)?;
-        let role = shared.rooms()?.invited(&room.id, text).await.map_err(RoomError::from)?;
-        let role = role.ok_or(RoomError::WrongInvitation)?;
+        let found = shared.rooms()?.invited(&room.id, text).await.map_err(RoomError::from)?;
+        let found = found.ok_or(RoomError::WrongInvitation)?;
         let host = shared.keys.submitter(&room.owner).ok_or(RoomError::WrongInvitation)?;
-        Ok(Self { room, role, host, is_guest: true })
+        Ok(Self { room, role: found.role, host, invitation: Some(found.id) })
     }
 
     /// The owner of a room, by its key. To others it is not there.
@@ -69,7 +69,7 @@ impl Visitor {
 
     /// Counts a run against its host's rate. What a guest asks for was counted for its address only.
     pub(crate) fn count_run(&self, shared: &Shared) -> Result<(), ApiError> {
-        match (self.is_guest, self.host.holder()) {
+        match (self.invitation.is_some(), self.host.holder()) {
             (true, Some(host)) => {
                 gate::take(shared, &self.host, &Subject::Key(host.name.clone())).map(drop)
             }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::invitation::InvitationId;
 use crate::words::RoomId;
 
 /// One start of a server.
@@ -29,6 +30,8 @@ pub enum Word {
     ServerLeft,
     /// It was deleted.
     Deleted,
+    /// Whoever came by this invitation has to go.
+    InvitationEnded(InvitationId),
 }
 
 /// What comes from other servers.

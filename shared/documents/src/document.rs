@@ -329,4 +329,4 @@ fn guarded<T>(act: impl FnOnce() -> T) -> Result<T, Refused> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

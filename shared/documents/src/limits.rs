@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::store::StoreError;
+
 /// What a room bears.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -41,6 +43,9 @@ pub struct Limits {
     pub idle_time: Duration,
     /// A client that says nothing for so long has lost its name to whoever comes with it.
     pub silence_time: Duration,
+    /// A room that the store has no room for is opened again after so long: who comes back at once
+    /// waits until then.
+    pub full_time: Duration,
 }
 
 impl Default for Limits {
@@ -63,6 +68,7 @@ impl Default for Limits {
             snapshot_updates: 200,
             idle_time: Duration::from_mins(1),
             silence_time: Duration::from_secs(20),
+            full_time: Duration::from_secs(2),
         }
     }
 }
@@ -85,6 +91,8 @@ pub enum Close {
     TooLarge,
     /// It has to begin anew: it took too long to read, or we lost what it had told us.
     Resync,
+    /// What it says is right, and the store has no room to keep it.
+    StoreFull,
     /// The server ends.
     Draining,
     /// It says too much at once, or is in too many rooms.
@@ -104,6 +112,7 @@ impl Close {
             Self::Deleted => 4410,
             Self::TooLarge => 4413,
             Self::Resync => 4500,
+            Self::StoreFull => 4507,
             Self::Draining => 4503,
             Self::RateLimited => 4529,
             Self::Full => 4531,
@@ -122,6 +131,9 @@ impl Close {
                 "a frame may have 1 MiB, a document 2 MiB, and what tells of one client 4 KiB"
             }
             Self::Resync => "connect again, and what is missing comes",
+            Self::StoreFull => {
+                "the gateway's store of rooms is full; connect again once an operator has made room"
+            }
             Self::Draining => "the server ends; connect again",
             Self::RateLimited => "too many messages or rooms at once; connect again",
             Self::Full => "the room is full; try again",
@@ -129,9 +141,20 @@ impl Close {
     }
 }
 
+impl From<&StoreError> for Close {
+    /// What a store that fails us means to whoever is in a room, or wants to be.
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::NoRoom => Self::StoreFull,
+            _ => Self::Resync,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Bounds;
 
     #[test]
     fn a_reason_fits_into_a_close_frame() {
@@ -143,6 +166,7 @@ mod tests {
             Close::Deleted,
             Close::TooLarge,
             Close::Resync,
+            Close::StoreFull,
             Close::Draining,
             Close::RateLimited,
             Close::Full,
@@ -150,5 +174,36 @@ mod tests {
             assert!(close.reason().len() <= 123, "{close:?}");
             assert!((4400..4600).contains(&close.code()));
         }
+    }
+
+    /// Operators and clients rely on these: README.md lists most of them.
+    #[test]
+    fn a_room_bears_what_it_is_said_to() {
+        const KIB: usize = 1 << 10;
+        let limits = Limits::default();
+        for (found, expected, what) in [
+            (limits.frame_bytes, KIB * KIB, "a frame"),
+            (limits.document_bytes, 2 * KIB * KIB, "a document"),
+            (limits.awareness_bytes, 4 * KIB, "a cursor"),
+            (limits.clients, 32, "clients"),
+            (limits.messages_per_second as usize, 60, "messages a second"),
+            (limits.messages_burst as usize, 120, "messages at once"),
+            (limits.outbox_frames, 256, "frames that wait"),
+            (limits.outbox_bytes, 4 * KIB * KIB, "bytes that wait"),
+            (limits.snapshot_updates, 200, "changes to one snapshot"),
+        ] {
+            assert_eq!(found, expected, "{what}");
+        }
+        for (found, milliseconds, what) in [
+            (limits.batch_time, 50, "until a change is written"),
+            (limits.quiet_time, 2_000, "until a snapshot of what rests"),
+            (limits.busy_time, 10_000, "until a snapshot of what does not"),
+            (limits.idle_time, 60_000, "until a room leaves memory"),
+        ] {
+            assert_eq!(found, Duration::from_millis(milliseconds), "{what}");
+        }
+        let bounds = Bounds::default();
+        assert_eq!((bounds.rooms_max, bounds.bytes_max), (10_000, 1 << 30));
+        assert_eq!((bounds.tickets_max, bounds.invitations_max), (256, 32));
     }
 }

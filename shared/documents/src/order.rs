@@ -1,25 +1,18 @@
 //! What a room can be told to do, and what it tells of itself.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::bus::{ServerId, Word};
 use crate::document::RunNote;
+use crate::invitation::InvitationId;
 use crate::limits::Close;
-use crate::outbox::Outbox;
-use crate::words::Role;
+use crate::room::Newcomer;
 
 /// What a room is to do.
 pub(crate) enum Order {
     /// Let somebody in.
-    Join {
-        connection: u64,
-        role: Role,
-        outbox: Arc<Outbox>,
-        reply: oneshot::Sender<Result<(), Close>>,
-    },
+    Join { connection: u64, newcomer: Newcomer, reply: oneshot::Sender<Result<(), Close>> },
     /// Take what somebody sent.
     Frame { connection: u64, frame: Bytes },
     /// Let somebody go.
@@ -32,6 +25,8 @@ pub(crate) enum Order {
     Heard { server: ServerId, word: Word },
     /// There were words of other servers that nobody heard.
     Missed,
+    /// Show those out who came by this invitation.
+    EndInvitation { id: InvitationId },
     /// Let go of everything: it is deleted.
     Delete,
     /// Write everything and end.

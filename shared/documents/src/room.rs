@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::awareness::{self, Awareness, Heard, Speaker};
 use crate::document::{Applied, Document, Refused, RunNote};
+use crate::invitation::InvitationId;
 use crate::limits::{Close, Limits};
 use crate::outbox::Outbox;
 use crate::wire::{self, Message};
@@ -19,10 +20,22 @@ const STEP_1_COST: f64 = 10.0;
 /// What it costs to repeat what others said: every client does so with all that it hears.
 const REPEATED_COST: f64 = 1.0 / 16.0;
 
+/// Somebody who comes into a room.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    /// As what.
+    pub(crate) role: Role,
+    /// By which invitation, if it was one.
+    pub(crate) invitation: Option<InvitationId>,
+    /// What is for it.
+    pub(crate) outbox: Arc<Outbox>,
+}
+
 /// Somebody in a room.
 #[derive(Debug)]
 struct Connection {
     role: Role,
+    invitation: Option<InvitationId>,
     outbox: Arc<Outbox>,
     /// The client that it speaks for, once it is known.
     own: Option<u64>,
@@ -76,12 +89,13 @@ impl Room {
     pub(crate) fn join(
         &mut self,
         connection: u64,
-        (role, outbox): (Role, Arc<Outbox>),
+        newcomer: Newcomer,
         now: Instant,
     ) -> Result<(), Close> {
         if self.connections.len() >= self.limits.clients {
             return Err(Close::Full);
         }
+        let Newcomer { role, invitation, outbox } = newcomer;
         // Whoever only looks would answer with changes that nobody wants.
         if role.may_edit() {
             let state = self.document.state_vector().or(Err(Close::Resync))?;
@@ -92,9 +106,9 @@ impl Room {
             outbox.push(wire::awareness(&self.awareness.tell_of(&all)));
         }
         let tokens = f64::from(self.limits.messages_burst);
-        let own = None;
-        self.connections
-            .insert(connection, Connection { role, outbox, own, tokens, heard_at: now });
+        let (own, heard_at) = (None, now);
+        let known = Connection { role, invitation, outbox, own, tokens, heard_at };
+        self.connections.insert(connection, known);
         Ok(())
     }
 
@@ -258,6 +272,12 @@ impl Room {
     /// What came to be known since this was last asked.
     pub(crate) fn take_news(&mut self) -> News {
         std::mem::take(&mut self.news)
+    }
+
+    /// Ends the connections of those who came by this invitation. Nothing is heard of them any more.
+    pub(crate) fn end_invitation(&self, id: &InvitationId) {
+        let all = self.connections.values().filter(|it| it.invitation.as_ref() == Some(id));
+        all.for_each(|it| it.outbox.close(Close::Unauthorized));
     }
 
     /// Ends every connection.

@@ -17,11 +17,13 @@ use tokio::time::timeout;
 
 use crate::bus::{Bus, Heard, Word};
 use crate::document::RunNote;
+use crate::invitation::InvitationId;
 use crate::limits::{Close, Limits};
 use crate::member::Member;
 use crate::order::{Order, RoomState};
 use crate::outbox::Outbox;
 use crate::redis::RedisBus;
+use crate::room::Newcomer;
 use crate::store::{self, Bounds, StoreError};
 use crate::task::{self, Means};
 use crate::words::{Role, RoomId, RoomRecord, Visibility};
@@ -202,14 +204,35 @@ impl Rooms {
         Ok(is_deleted)
     }
 
-    /// Lets somebody into a room.
-    pub async fn join(&self, id: &RoomId, role: Role) -> Result<Member, Close> {
+    /// Lets somebody into a room, by an invitation if it came with one.
+    pub async fn join(
+        &self,
+        id: &RoomId,
+        role: Role,
+        invitation: Option<InvitationId>,
+    ) -> Result<Member, Close> {
+        let member = self.enter(id, role, invitation.clone()).await?;
+        let Some(invitation) = invitation else { return Ok(member) };
+        // It may have ended before those were told who came by it.
+        let all = self.invitations(id).await.map_err(|error| Close::from(&error))?;
+        let is_good = all.iter().any(|it| it.id == invitation);
+        if is_good { Ok(member) } else { Err(Close::Unauthorized) }
+    }
+
+    async fn enter(
+        &self,
+        id: &RoomId,
+        role: Role,
+        invitation: Option<InvitationId>,
+    ) -> Result<Member, Close> {
         for _ in 0..TRIES {
             let entry = self.entry(id)?;
             let connection = self.next_number.fetch_add(1, Ordering::Relaxed);
             let outbox = Arc::new(Outbox::new(&self.means.limits));
             let (reply, answer) = oneshot::channel();
-            let order = Order::Join { connection, role, outbox: Arc::clone(&outbox), reply };
+            let invitation = invitation.clone();
+            let newcomer = Newcomer { role, invitation, outbox: Arc::clone(&outbox) };
+            let order = Order::Join { connection, newcomer, reply };
             let (orders, handle) = (entry.orders.clone(), self.handle.clone());
             // If nobody waits for this any more, it leaves behind its coming.
             let member = Member { connection, role, orders, outbox, handle };
@@ -265,12 +288,17 @@ impl Rooms {
     }
 
     async fn tell_deleted(&self, id: &RoomId) {
+        self.tell(id, Word::Deleted, Order::Delete).await;
+    }
+
+    /// Tells other servers something of a room, and the room itself, if it is in memory here.
+    async fn tell(&self, id: &RoomId, word: Word, order: Order) {
         if let Some(bus) = &self.means.bus {
-            bus.say(id, Word::Deleted);
+            bus.say(id, word);
         }
         let entry = self.loaded.lock().get(id).cloned();
         if let Some(entry) = entry {
-            drop(entry.orders.send(Order::Delete).await);
+            drop(entry.orders.send(order).await);
         }
     }
 
@@ -335,3 +363,6 @@ impl Drop for Rooms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,8 @@ use crate::{PostgresStore, SqliteStore};
 /// 2. The updates of a room have the numbers 1, 2, 3 and so on: who knows one knows that nobody will
 ///    put another before it.
 /// 3. Nothing is kept of a room that is deleted, nor is anything kept for it later.
-/// 4. A ticket is taken once, and not after its time. An invitation is told of until its time is over.
+/// 4. A ticket is taken once, and not after its time, nor after the invitation that it was made with.
+///    An invitation is told of until its time is over.
 /// 5. There are no more rooms or snippets, nor more bytes in them, than [`Bounds`] say; but for what
 ///    several write at the same moment.
 /// 6. A server is told of as it announced itself last, by the store's own clock, until it leaves.
@@ -75,7 +76,8 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<RoomId>, StoreError>>;
 
-    /// Keeps a ticket. False if there are too many of its room, or there is no such room.
+    /// Keeps a ticket. False if there are too many of its room, or there is no such room, or no such
+    /// invitation to it.
     fn keep_ticket(
         &self,
         digest: SecretDigest,
@@ -104,7 +106,8 @@ pub trait DocumentStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<Invitation>, StoreError>>;
 
-    /// Deletes an invitation. False if there is none of this name to this room.
+    /// Deletes an invitation, and the tickets that were made with it. False if there is none of this
+    /// name to this room.
     fn end_invitation(
         &self,
         room: RoomId,
@@ -348,6 +351,28 @@ impl InvitationRow {
             digest: <[u8; 32]>::try_from(self.digest).ok()?.into(),
             role: self.role.parse().ok()?,
             created_at: time(self.created_at),
+            expires_at: time(self.expires_at),
+        })
+    }
+}
+
+/// A ticket as a row has it.
+pub(crate) struct TicketRow {
+    pub(crate) room: String,
+    pub(crate) role: String,
+    pub(crate) name: Option<String>,
+    pub(crate) expires_at: i64,
+    pub(crate) invitation: Option<String>,
+}
+
+impl TicketRow {
+    /// The ticket that it stands for; none if somebody else wrote it.
+    pub(crate) fn ticket(self) -> Option<Ticket> {
+        Some(Ticket {
+            room: self.room.parse().ok()?,
+            role: self.role.parse().ok()?,
+            name: self.name,
+            invitation: self.invitation.map(|it| it.parse()).transpose().ok()?,
             expires_at: time(self.expires_at),
         })
     }

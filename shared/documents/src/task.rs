@@ -1,6 +1,8 @@
 //! The task of one room: it does what connections order one after another, and has what changes
 //! written. It ends when nobody has been there for a while and everything is written.
 
+mod ending;
+mod opening;
 mod others;
 
 use std::collections::BTreeSet;
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use crate::awareness::Speaker;
 use crate::bus::{Bus, ServerId, Word};
@@ -25,8 +27,6 @@ use crate::words::RoomId;
 
 /// Before what others have written is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long the last words of a room may take to be written.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What a room needs beside its orders.
 #[derive(Debug, Clone)]
@@ -69,9 +69,9 @@ struct Task {
 /// Runs a room until it ends.
 pub(crate) async fn run(id: RoomId, means: Means, mut orders: mpsc::Receiver<Order>) {
     let now = Instant::now();
-    let (document, number, updates) = match load(&id, &means).await {
+    let (document, number, updates) = match opening::load(&id, &means).await {
         Ok(loaded) => loaded,
-        Err(close) => return refuse(&mut orders, close).await,
+        Err(close) => return opening::refuse(&mut orders, close).await,
     };
     let mut task = Task {
         saver: Saver::new(means.limits, updates, now),
@@ -89,45 +89,6 @@ pub(crate) async fn run(id: RoomId, means: Means, mut orders: mpsc::Receiver<Ord
     task.ask();
     let end = task.work().await;
     task.end(end).await;
-}
-
-/// The document of a room, the number of its last update, and how many its snapshot lacks.
-async fn load(id: &RoomId, means: &Means) -> Result<(Document, u64, usize), Close> {
-    let loaded = means.store.load(id.clone(), 0, Timestamp::now()).await;
-    let loaded = loaded.map_err(|error| {
-        tracing::error!(room.id = %id, "a room cannot be read: {error}");
-        Close::Resync
-    })?;
-    let loaded = loaded.ok_or(Close::NoRoom)?;
-    let behind = loaded.updates.len();
-    let updates: Vec<Bytes> = loaded.snapshot.into_iter().chain(loaded.updates).collect();
-    let (document, broken) = Document::load(&updates).map_err(|error| {
-        tracing::error!(room.id = %id, "the document of a room cannot be read: {error}");
-        Close::Resync
-    })?;
-    if broken > 0 {
-        tracing::error!(room.id = %id, broken, "a document is read without changes that break it");
-    }
-    Ok((document, loaded.number, behind))
-}
-
-/// Tells everybody who comes that it does not work.
-async fn refuse(orders: &mut mpsc::Receiver<Order>, close: Close) {
-    orders.close();
-    while let Some(order) = orders.recv().await {
-        match order {
-            Order::Join { reply, .. } | Order::NoteRun { reply, .. } => {
-                reply.send(Err(close)).unwrap_or_default();
-            }
-            Order::Drain
-            | Order::Look { .. }
-            | Order::Frame { .. }
-            | Order::Leave { .. }
-            | Order::Heard { .. }
-            | Order::Missed
-            | Order::Delete => {}
-        }
-    }
 }
 
 impl Task {
@@ -197,8 +158,8 @@ impl Task {
     async fn act(&mut self, order: Order) -> Option<End> {
         let now = Instant::now();
         match order {
-            Order::Join { connection, role, outbox, reply } => {
-                let joined = self.room.join(connection, (role, outbox), now);
+            Order::Join { connection, newcomer, reply } => {
+                let joined = self.room.join(connection, newcomer, now);
                 // Who does not wait for the answer any more leaves by itself.
                 reply.send(joined).unwrap_or_default();
             }
@@ -235,6 +196,7 @@ impl Task {
                 self.say_clients(&self.room.awareness().all_here());
                 self.ask();
             }
+            Order::EndInvitation { id } => self.room.end_invitation(&id),
             Order::Delete => return Some(End::Failed(Close::Deleted)),
             Order::Drain => return Some(End::Drain),
         }
@@ -249,12 +211,14 @@ impl Task {
     /// Makes the document anew of what is written and what waits to be.
     async fn mend(&mut self) -> Result<(), Close> {
         let loaded = self.means.store.load(self.id.clone(), 0, Timestamp::now()).await;
-        let loaded = loaded.or(Err(Close::Resync))?.ok_or(Close::Deleted)?;
+        let loaded = loaded.map_err(|error| Close::from(&error))?.ok_or(Close::Deleted)?;
         let updates = loaded.snapshot.into_iter().chain(loaded.updates);
         let updates: Vec<Bytes> = updates.chain(self.saver.unsaved().cloned()).collect();
         let (document, _) = Document::load(&updates).or(Err(Close::Resync))?;
         self.number = loaded.number;
         self.room.replace(document);
+        // What others told of and have not written yet was in the old one only.
+        self.ask_for_rest();
         Ok(())
     }
 
@@ -319,7 +283,12 @@ impl Task {
                     room.id = %self.id,
                     "all documents together are too large; set GATEWAY_ROOMS_MB, or delete rooms"
                 );
-                return Err(Close::TooLarge);
+                return Err(Close::StoreFull);
+            }
+            // Nobody is to go on writing what would be lost.
+            Err(error @ StoreError::NoRoom) if self.saver.unsaved_bytes() > 0 => {
+                tracing::error!(room.id = %self.id, "a room cannot be written: {error}");
+                return Err(Close::from(&error));
             }
             Err(error) => {
                 tracing::error!(room.id = %self.id, "a room cannot be written now: {error}");
@@ -327,50 +296,6 @@ impl Task {
             }
         }
         Ok(())
-    }
-
-    async fn end(mut self, end: End) {
-        match end {
-            End::Idle => {}
-            End::Failed(close) => self.room.close_all(close),
-            End::Drain => {
-                if timeout(LAST_WORDS, self.last_words()).await.is_err() {
-                    tracing::error!(room.id = %self.id, "a room's last changes could not be written");
-                }
-                self.room.close_all(Close::Draining);
-            }
-        }
-        self.say(Word::ServerLeft);
-        // Whoever came meanwhile comes again.
-        self.orders.close();
-    }
-
-    /// Does what is ordered already, and writes everything.
-    async fn last_words(&mut self) {
-        self.orders.close();
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Join { reply, .. } | Order::NoteRun { reply, .. } => {
-                    reply.send(Err(Close::Draining)).unwrap_or_default();
-                }
-                order => {
-                    self.act(order).await;
-                }
-            }
-        }
-        self.spread();
-        loop {
-            if self.writing.is_some() {
-                let outcome = done(&mut self.writing).await;
-                if self.note_written(outcome).is_err() {
-                    return;
-                }
-            }
-            match self.saver.take_rest() {
-                Some(due) => self.write(due),
-                None => return,
-            }
-        }
     }
 }
 

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::invitation::InvitationId;
+
 /// Longest name of a room, in bytes.
 const ID_BYTES_MAX: usize = 64;
 /// What the names of rooms begin with that are made here.
@@ -157,6 +159,8 @@ pub struct Ticket {
     pub role: Role,
     /// What whoever brings it is called there.
     pub name: Option<String>,
+    /// The invitation that it was made with, if it was one: it ends with that.
+    pub invitation: Option<InvitationId>,
     /// Until when.
     pub expires_at: Timestamp,
 }

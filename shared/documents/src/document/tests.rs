@@ -205,19 +205,27 @@ fn what_is_nested_does_not_end_the_process() {
 #[test]
 fn what_says_more_than_it_has_is_refused_before_it_is_believed() {
     let values = [&[1, 1, 9, 0, 8, 1, 1, b'a', 1][..], &[117, 1].repeat(100_000)].concat();
-    for update in [
-        &[0xff, 0xff, 0xff, 0x7a][..],
-        &[1, 0xff, 0xff, 0xff, 0x7a, 9, 0],
-        &[1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0],
-        &[1, 1, 9, 0, 8, 1, 1, b'a', 0xff, 0xff, 0xff, 0x7a],
-        &[1, 1, 9, 0, 2, 1, 1, b'a', 0xff, 0xff, 0xff, 0xff, 0x0f],
-        &values,
-        &[0, 1, 9, 0xff, 0xff, 0xff, 0x7a],
-        &[],
+    let more = "it says more than it has";
+    // What the library says of what it cannot read is not enough: it has believed it by then.
+    for (update, why) in [
+        (&[0xff, 0xff, 0xff, 0x7a][..], more),
+        (&[1, 0xff, 0xff, 0xff, 0x7a, 9, 0], more),
+        (&[1, 2, 9, 0, 0, 1], more),
+        (&[1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0], "a number is too long"),
+        (&[1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 0, 0], "a number is too large"),
+        (&[1, 1, 9, 0, 8, 1, 1, b'a', 0xff, 0xff, 0xff, 0x7a], more),
+        (&[1, 1, 9, 0, 2, 1, 1, b'a', 0xff, 0xff, 0xff, 0xff, 0x0f], more),
+        (&values, "values are nested too deeply"),
+        (&[0, 1, 9, 0xff, 0xff, 0xff, 0x7a], more),
+        (&[1, 1, 9, 0, 0, 0, 0], "a block is empty"),
+        (&[1, 1, 9, 0, 9, 1, 1, b'a', 0], "documents in documents are not kept here"),
+        (&[], "it ends too soon"),
     ] {
         let refused = Document::new().apply(update, &Limits::default()).unwrap_err();
-        assert!(matches!(refused, Refused::Malformed(_)), "{refused:?}");
+        assert_eq!(refused, Refused::Malformed(Malformed(why)), "{update:?}");
     }
+    let state = [0xff, 0xff, 0xff, 0x7a];
+    assert_eq!(Document::new().diff(&state), Err(Refused::Malformed(Malformed(more))));
 }
 
 #[test]
@@ -226,6 +234,23 @@ fn a_change_that_breaks_a_document_is_left_out_of_it() {
     let (document, left_out) = Document::load(&[sample().into(), broken]).unwrap();
     assert_eq!(left_out, 1);
     assert!(document.bytes() > 50);
+}
+
+/// A well-formed change at which version 0.28.1 of the library panics: a letter, a text in it as if it
+/// were a map, and a deletion of that and of what is not there. It was found by changing bytes.
+pub(crate) const BREAKING: &[u8] =
+    &[1, 2, 6, 0, 4, 1, 0, 1, b'a', 7, 0, 6, 0, 2, 1, 6, 3, 1, 4, 13, 10, 28, 1];
+
+#[test]
+fn a_panic_of_the_library_ends_with_a_document_that_is_to_be_made_anew() {
+    let mut document = Document::new();
+    let told = apply_all(&mut document, &sample());
+    let refused = document.apply(BREAKING, &Limits::default()).unwrap_err();
+    assert_eq!(refused, Refused::Broken, "look for another, or be glad and say so here");
+    drop(document);
+    let (anew, left_out) = Document::load(&[told.clone(), vec![BREAKING.into()]].concat()).unwrap();
+    assert_eq!(left_out, 1, "what it panics at is left out");
+    assert_eq!(anew.state().unwrap(), Document::load(&told).unwrap().0.state().unwrap());
 }
 
 /// Changes some bytes of an update.

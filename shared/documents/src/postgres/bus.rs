@@ -73,6 +73,7 @@ fn write(server: ServerId, room: &RoomId, word: &Word) -> Option<String> {
         Word::WhoIsThere => ("who", String::new()),
         Word::ServerLeft => ("left", String::new()),
         Word::Deleted => ("deleted", String::new()),
+        Word::InvitationEnded(id) => ("uninvited", id.to_string()),
     };
     Some(format!("{:032x} {room} {kind} {body}", server.0))
 }
@@ -89,6 +90,7 @@ fn parse(message: &str) -> Option<(ServerId, Option<(RoomId, Word)>)> {
         "who" => Word::WhoIsThere,
         "left" => Word::ServerLeft,
         "deleted" => Word::Deleted,
+        "uninvited" => Word::InvitationEnded(body.parse().ok()?),
         // A younger version may say more.
         _ => return Some((server, None)),
     };
@@ -180,6 +182,7 @@ async fn listen_once(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invitation::InvitationId;
 
     #[test]
     fn a_word_is_heard_as_it_was_said() {
@@ -191,6 +194,7 @@ mod tests {
             Word::WhoIsThere,
             Word::ServerLeft,
             Word::Deleted,
+            Word::InvitationEnded(InvitationId::random()),
         ] {
             let message = write(server, &room, &word).unwrap();
             assert_eq!(parse(&message), Some((server, Some((room.clone(), word)))));

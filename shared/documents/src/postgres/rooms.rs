@@ -5,8 +5,9 @@ use sqlx::{PgPool, Row as _};
 
 use super::place::Fault;
 use super::{count, number};
+use crate::invitation::InvitationId;
 use crate::secret::SecretDigest;
-use crate::store::{Row, time};
+use crate::store::{Row, TicketRow};
 use crate::words::{RoomId, RoomRecord, Ticket};
 
 pub(super) async fn create(pool: &PgPool, room: &RoomRecord, most: u64) -> Result<bool, Fault> {
@@ -79,9 +80,10 @@ pub(super) async fn keep_ticket(
     (most, now): (u64, Timestamp),
 ) -> Result<bool, Fault> {
     let insert = "WITH old AS (DELETE FROM ticket WHERE room = $2 AND expires_at <= $7) \
-                  INSERT INTO ticket (digest, room, role, name, expires_at) \
-                  SELECT $1, id, $3, $4, $5 FROM room WHERE id = $2 AND (SELECT count(*) \
-                  FROM ticket WHERE room = $2 AND expires_at > $7) < $6";
+                  INSERT INTO ticket (digest, room, role, name, expires_at, invitation) \
+                  SELECT $1, id, $3, $4, $5, $8 FROM room WHERE id = $2 AND (SELECT count(*) \
+                  FROM ticket WHERE room = $2 AND expires_at > $7) < $6 AND ($8::text IS NULL \
+                  OR EXISTS (SELECT 1 FROM invitation WHERE id = $8 AND room = $2))";
     let insert = sqlx::query(insert)
         .bind(&digest.as_bytes()[..])
         .bind(ticket.room.as_str())
@@ -89,7 +91,8 @@ pub(super) async fn keep_ticket(
         .bind(&ticket.name)
         .bind(ticket.expires_at.as_millisecond())
         .bind(number(most))
-        .bind(now.as_millisecond());
+        .bind(now.as_millisecond())
+        .bind(ticket.invitation.as_ref().map(InvitationId::as_str));
     Ok(insert.execute(pool).await?.rows_affected() > 0)
 }
 
@@ -98,12 +101,16 @@ pub(super) async fn take_ticket(
     digest: SecretDigest,
     now: Timestamp,
 ) -> Result<Option<Ticket>, Fault> {
-    let take = "DELETE FROM ticket WHERE digest = $1 RETURNING room, role, name, expires_at";
+    let take = "DELETE FROM ticket WHERE digest = $1 \
+                RETURNING room, role, name, expires_at, invitation";
     let taken = sqlx::query(take).bind(&digest.as_bytes()[..]).fetch_optional(pool).await?;
     let Some(row) = taken else { return Ok(None) };
-    let (room, role): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-    let (Ok(room), Ok(role)) = (room.parse(), role.parse()) else { return Ok(None) };
-    let (name, expires_at) = (row.try_get(2)?, time(row.try_get(3)?));
-    let ticket = Ticket { room, role, name, expires_at };
-    Ok((ticket.expires_at > now).then_some(ticket))
+    let row = TicketRow {
+        room: row.try_get(0)?,
+        role: row.try_get(1)?,
+        name: row.try_get(2)?,
+        expires_at: row.try_get(3)?,
+        invitation: row.try_get(4)?,
+    };
+    Ok(row.ticket().filter(|it| it.expires_at > now))
 }

@@ -13,6 +13,7 @@ const AWARENESS: u8 = 4;
 const WHO_IS_THERE: u8 = 5;
 const SERVER_LEFT: u8 = 6;
 const DELETED: u8 = 7;
+const INVITATION_ENDED: u8 = 8;
 
 /// What says that a server is there.
 pub(super) fn beat(server: ServerId) -> Vec<u8> {
@@ -32,6 +33,7 @@ pub(super) fn write(server: ServerId, room: &RoomId, word: &Word) -> Vec<u8> {
         Word::WhoIsThere => (WHO_IS_THERE, &[][..]),
         Word::ServerLeft => (SERVER_LEFT, &[][..]),
         Word::Deleted => (DELETED, &[][..]),
+        Word::InvitationEnded(id) => (INVITATION_ENDED, id.as_str().as_bytes()),
     };
     let mut message = beat(server);
     let name = room.as_str().as_bytes();
@@ -60,6 +62,7 @@ pub(super) fn parse(message: &[u8]) -> Option<(ServerId, Option<(RoomId, Word)>)
         WHO_IS_THERE => Word::WhoIsThere,
         SERVER_LEFT => Word::ServerLeft,
         DELETED => Word::Deleted,
+        INVITATION_ENDED => Word::InvitationEnded(std::str::from_utf8(body).ok()?.parse().ok()?),
         // A younger version may say more.
         _ => return Some((server, None)),
     };
@@ -69,6 +72,7 @@ pub(super) fn parse(message: &[u8]) -> Option<(ServerId, Option<(RoomId, Word)>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invitation::InvitationId;
 
     #[test]
     fn a_word_is_heard_as_it_was_said() {
@@ -82,6 +86,7 @@ mod tests {
             Word::WhoIsThere,
             Word::ServerLeft,
             Word::Deleted,
+            Word::InvitationEnded(InvitationId::random()),
         ] {
             let message = write(server, &room, &word);
             assert_eq!(parse(&message), Some((server, Some((room.clone(), word)))));

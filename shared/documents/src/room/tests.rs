@@ -13,9 +13,22 @@ fn room() -> Room {
     Room::new(Limits::default(), Document::new())
 }
 
-fn join(room: &mut Room, connection: u64, role: Role) -> Arc<Outbox> {
+fn newcomer(role: Role) -> (Newcomer, Arc<Outbox>) {
     let outbox = Arc::new(Outbox::new(&Limits::default()));
-    room.join(connection, (role, Arc::clone(&outbox)), Instant::now()).unwrap();
+    (Newcomer { role, invitation: None, outbox: Arc::clone(&outbox) }, outbox)
+}
+
+fn join(room: &mut Room, connection: u64, role: Role) -> Arc<Outbox> {
+    let (newcomer, outbox) = newcomer(role);
+    room.join(connection, newcomer, Instant::now()).unwrap();
+    outbox
+}
+
+fn invited(room: &mut Room, connection: u64, invitation: &InvitationId) -> Arc<Outbox> {
+    let (newcomer, outbox) = newcomer(Role::Editor);
+    let newcomer = Newcomer { invitation: Some(invitation.clone()), ..newcomer };
+    room.join(connection, newcomer, Instant::now()).unwrap();
+    drop(frames(&outbox));
     outbox
 }
 
@@ -183,11 +196,68 @@ fn who_says_too_much_comes_again_later() {
 fn a_room_is_full_some_time() {
     let mut room = room();
     let all: Vec<_> = (0..32).map(|it| join(&mut room, it, Role::Viewer)).collect();
-    let outbox = Arc::new(Outbox::new(&Limits::default()));
-    let joined = room.join(99, (Role::Owner, Arc::clone(&outbox)), Instant::now());
+    let joined = room.join(99, newcomer(Role::Owner).0, Instant::now());
     assert_eq!((joined, all.len()), (Err(Close::Full), 32));
     room.leave(0);
-    assert_eq!(room.join(99, (Role::Owner, outbox), Instant::now()), Ok(()));
+    assert_eq!(room.join(99, newcomer(Role::Owner).0, Instant::now()), Ok(()));
+}
+
+/// Clients read the first message of a frame and nothing behind it: whoever came late would never see
+/// who is there.
+#[test]
+fn an_editor_who_comes_late_is_told_one_message_a_frame() {
+    let mut room = room();
+    for (connection, client) in [(1, 7), (2, 8)] {
+        drop(join(&mut room, connection, Role::Editor));
+        send(&mut room, connection, &said(client, 1, "{}"));
+    }
+    send(&mut room, 1, &wire::update(&text_update("hello")));
+    let eve = join(&mut room, 3, Role::Editor);
+    send(&mut room, 3, &wire::step_1(&[0]));
+    send(&mut room, 3, &[3]);
+    let told = frames(&eve);
+    let messages: Vec<Message<'_>> = told.iter().map(|it| Message::parse(it).unwrap()).collect();
+    let [
+        Message::Step1(_),
+        Message::Awareness(there),
+        Message::Step2(_),
+        Message::Awareness(again),
+    ] = messages[..]
+    else {
+        panic!("{messages:?}")
+    };
+    for there in [there, again] {
+        let mut clients: Vec<u64> =
+            awareness::parse(there).unwrap().iter().map(|it| it.client).collect();
+        clients.sort_unstable();
+        assert_eq!(clients, [7, 8]);
+    }
+}
+
+#[test]
+fn who_came_by_an_invitation_goes_when_it_ends() {
+    let mut room = room();
+    let (ended, other) = (InvitationId::random(), InvitationId::random());
+    let ann = join(&mut room, 1, Role::Owner);
+    let (ben, eve) = (invited(&mut room, 2, &ended), invited(&mut room, 3, &other));
+    room.end_invitation(&ended);
+    assert_eq!(taken(&ben), [Out::Close(Close::Unauthorized)]);
+    assert!(!ann.is_closed() && !eve.is_closed());
+    send(&mut room, 2, &wire::update(&text_update("late")));
+    assert_eq!(text(&room), "", "it is not listened to any more");
+    send(&mut room, 3, &wire::update(&text_update("hello")));
+    assert_eq!(text(&room), "hello");
+}
+
+#[test]
+fn who_breaks_a_document_is_shown_out_and_nobody_else() {
+    let mut room = room();
+    let (ann, ben) = (join(&mut room, 1, Role::Owner), join(&mut room, 2, Role::Owner));
+    let breaking = wire::update(crate::document::tests::BREAKING);
+    assert_eq!(send(&mut room, 1, &breaking), Taken::Broken);
+    assert_eq!(taken(&ann).pop(), Some(Out::Close(Close::Malformed)));
+    assert_eq!(frames(&ben).len(), 1, "nothing of it is told");
+    assert_eq!(room.take_news().updates.len(), 0, "or kept");
 }
 
 #[test]

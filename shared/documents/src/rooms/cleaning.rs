@@ -25,8 +25,8 @@ impl Rooms {
         }
     }
 
-    /// Deletes some of what is old. Says whether there may be more.
-    async fn clean(&self, now: Timestamp) -> Result<bool, StoreError> {
+    /// Deletes some of what is old by now. Says whether there may be more.
+    pub async fn clean(&self, now: Timestamp) -> Result<bool, StoreError> {
         let before = |age: SignedDuration| now.saturating_sub(age).unwrap_or(Timestamp::UNIX_EPOCH);
         let purged = self.means.store.purge(before(self.ttl), now, AT_ONCE).await?;
         for id in &purged {

@@ -3,7 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Rooms, now};
+use crate::bus::Word;
 use crate::invitation::{Invitation, InvitationId};
+use crate::order::Order;
 use crate::secret::{SecretDigest, random_secret};
 use crate::store::StoreError;
 use crate::words::{Role, RoomId, Ticket};
@@ -32,17 +34,19 @@ pub struct NewInvitation {
 }
 
 impl Rooms {
-    /// Makes a ticket. None if there are too many, or there is no such room.
+    /// Makes a ticket, which ends with the invitation that it was made with, if it was one. None if
+    /// there are too many, or there is no such room, or no such invitation.
     pub async fn ticket(
         &self,
         room: &RoomId,
         role: Role,
         name: Option<String>,
+        invitation: Option<InvitationId>,
     ) -> Result<Option<NewTicket>, StoreError> {
         let now = now();
         let text = secret()?;
         let expires_at = now.saturating_add(TICKET_TIME).unwrap_or(now);
-        let ticket = Ticket { room: room.clone(), role, name, expires_at };
+        let ticket = Ticket { room: room.clone(), role, name, invitation, expires_at };
         let digest = SecretDigest::of(&text);
         let is_kept = self.means.store.keep_ticket(digest, ticket.clone(), now).await?;
         Ok(is_kept.then_some(NewTicket { text, ticket }))
@@ -81,23 +85,30 @@ impl Rooms {
         self.means.store.invitations(room.clone(), Timestamp::now()).await
     }
 
-    /// What whoever brings this is in a room, if it is an invitation to it. Each of the room's own is
-    /// compared, whichever it is.
-    pub async fn invited(&self, room: &RoomId, text: &str) -> Result<Option<Role>, StoreError> {
+    /// The invitation that this is, if it is one to a room. Each of the room's own is compared,
+    /// whichever it is.
+    pub async fn invited(
+        &self,
+        room: &RoomId,
+        text: &str,
+    ) -> Result<Option<Invitation>, StoreError> {
         let digest = SecretDigest::of(text);
-        let all = self.invitations(room).await?;
-        Ok(all
-            .iter()
-            .fold(None, |found, it| if it.digest.is(&digest) { Some(it.role) } else { found }))
+        let all = self.invitations(room).await?.into_iter();
+        Ok(all.fold(None, |found, it| if it.digest.is(&digest) { Some(it) } else { found }))
     }
 
-    /// Ends an invitation. False if the room has none of this name.
+    /// Ends an invitation; whoever came by it is shown out. False if the room has none of this name.
     pub async fn end_invitation(
         &self,
         room: &RoomId,
         id: &InvitationId,
     ) -> Result<bool, StoreError> {
-        self.means.store.end_invitation(room.clone(), id.clone()).await
+        let is_ended = self.means.store.end_invitation(room.clone(), id.clone()).await?;
+        if is_ended {
+            let word = Word::InvitationEnded(id.clone());
+            self.tell(room, word, Order::EndInvitation { id: id.clone() }).await;
+        }
+        Ok(is_ended)
     }
 }
 

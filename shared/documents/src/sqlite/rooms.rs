@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
+use crate::invitation::InvitationId;
 use crate::secret::SecretDigest;
-use crate::store::{Row, time};
+use crate::store::{Row, TicketRow};
 use crate::words::{RoomId, RoomRecord, Ticket};
 
 pub(super) fn create(connection: &Connection, room: &RoomRecord, most: u64) -> Result<bool, Fault> {
@@ -80,9 +81,10 @@ pub(super) fn keep_ticket(
     connection
         .prepare_cached("DELETE FROM ticket WHERE room = ?1 AND expires_at <= ?2")?
         .execute(params![room, now.as_millisecond()])?;
-    let insert = "INSERT INTO ticket (digest, room, role, name, expires_at) \
-                  SELECT ?1, id, ?3, ?4, ?5 FROM room WHERE id = ?2 \
-                  AND (SELECT count(*) FROM ticket WHERE room = ?2) < ?6";
+    let insert = "INSERT INTO ticket (digest, room, role, name, expires_at, invitation) \
+                  SELECT ?1, id, ?3, ?4, ?5, ?7 FROM room WHERE id = ?2 \
+                  AND (SELECT count(*) FROM ticket WHERE room = ?2) < ?6 \
+                  AND (?7 IS NULL OR EXISTS (SELECT 1 FROM invitation WHERE id = ?7 AND room = ?2))";
     let kept = connection.prepare_cached(insert)?.execute(params![
         digest.as_bytes(),
         room,
@@ -90,6 +92,7 @@ pub(super) fn keep_ticket(
         ticket.name,
         ticket.expires_at.as_millisecond(),
         most,
+        ticket.invitation.as_ref().map(InvitationId::as_str),
     ])?;
     Ok(kept > 0)
 }
@@ -99,12 +102,16 @@ pub(super) fn take_ticket(
     digest: SecretDigest,
     now: Timestamp,
 ) -> Result<Option<Ticket>, Fault> {
-    let take = "DELETE FROM ticket WHERE digest = ?1 RETURNING room, role, name, expires_at";
+    let take = "DELETE FROM ticket WHERE digest = ?1 \
+                RETURNING room, role, name, expires_at, invitation";
     let taken = connection.prepare_cached(take)?.query_row([digest.as_bytes()], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+        Ok(TicketRow {
+            room: row.get(0)?,
+            role: row.get(1)?,
+            name: row.get(2)?,
+            expires_at: row.get(3)?,
+            invitation: row.get(4)?,
+        })
     });
-    let Some((room, role, name, expires_at)) = taken.optional()? else { return Ok(None) };
-    let (Ok(room), Ok(role)) = (room.parse(), role.parse()) else { return Ok(None) };
-    let ticket = Ticket { room, role, name, expires_at: time(expires_at) };
-    Ok((ticket.expires_at > now).then_some(ticket))
+    Ok(taken.optional()?.and_then(TicketRow::ticket).filter(|it| it.expires_at > now))
 }

@@ -23,6 +23,11 @@ impl Task {
     /// Asks other servers for what is not here.
     pub(super) fn ask(&self) {
         self.say(Word::WhoIsThere);
+        self.ask_for_rest();
+    }
+
+    /// Asks other servers for changes that are not here.
+    pub(super) fn ask_for_rest(&self) {
         if let Ok(state) = self.room.document().state_vector() {
             self.say(Word::Step1(state.into()));
         }
@@ -60,6 +65,7 @@ impl Task {
                 }
             }
             Word::Deleted => return Err(Close::Deleted),
+            Word::InvitationEnded(id) => self.room.end_invitation(id),
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ async fn what_a_younger_version_or_another_program_wrote_is_refused() {
     set("user_version", 99);
     let error = SqliteStore::open(path.clone(), BOUNDS).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
-    set("user_version", 2);
+    set("user_version", 3);
     set("application_id", 7);
     let error = SqliteStore::open(path.clone(), BOUNDS).await.unwrap_err().to_string();
     assert!(error.contains("another program"), "{error}");
@@ -80,7 +80,7 @@ async fn what_version_1_wrote_is_kept_and_gets_what_is_new() {
     everything(&store).await;
     drop(store);
     let version = |it: &Connection| it.pragma_query_value(None, "user_version", |row| row.get(0));
-    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(2));
+    assert_eq!(version(&Connection::open(&path).unwrap()), Ok(3));
 }
 
 #[tokio::test]

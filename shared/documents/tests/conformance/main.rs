@@ -18,7 +18,9 @@ mod snippets;
 
 use std::sync::Arc;
 
-use self::invitations::{an_invitation_is_good_for_its_time, invitation};
+use self::invitations::{
+    a_ticket_ends_with_its_invitation, an_invitation_is_good_for_its_time, invitation,
+};
 use self::snippets::{a_snippet_is_kept_while_it_is_wanted, snippets_have_bounds};
 
 use bytes::Bytes;
@@ -73,6 +75,7 @@ async fn everything(store: &Store) {
     nothing_is_kept_of_what_is_deleted(store).await;
     a_ticket_is_taken_once_and_in_time(store).await;
     an_invitation_is_good_for_its_time(store).await;
+    a_ticket_ends_with_its_invitation(store).await;
     a_snippet_is_kept_while_it_is_wanted(store).await;
     snippets_have_bounds(store).await;
     what_nobody_touches_is_deleted(store).await;
@@ -188,7 +191,8 @@ async fn nothing_is_kept_of_what_is_deleted(store: &Store) {
 
 fn ticket(room: &RoomId, until: i64) -> Ticket {
     let name = Some("ben".to_owned());
-    Ticket { room: room.clone(), role: Role::Runner, name, expires_at: at(until) }
+    let (room, expires_at) = (room.clone(), at(until));
+    Ticket { room, role: Role::Runner, name, invitation: None, expires_at }
 }
 
 async fn a_ticket_is_taken_once_and_in_time(store: &Store) {

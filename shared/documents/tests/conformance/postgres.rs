@@ -59,7 +59,7 @@ async fn what_version_1_wrote_in_postgresql_is_kept_and_gets_what_is_new() {
     everything(&store).await;
     a_server_is_told_of_until_it_leaves(&store, true).await;
     let version = sqlx::query_scalar::<_, i64>("SELECT version FROM flotilla_rooms.about");
-    assert_eq!(version.fetch_one(&mut old).await.unwrap(), 3);
+    assert_eq!(version.fetch_one(&mut old).await.unwrap(), 4);
 }
 
 async fn servers_hear_each_other(store: &Store, other: &Store) {

@@ -178,3 +178,12 @@ export class Client {
     this.doc.destroy();
   }
 }
+
+/** A bare connection that is let in: others that were ended may still count. */
+export async function enter(fleet, room) {
+  return until("there is place", async () => {
+    const place = fleet.bare(room);
+    await until("it is told", () => place.isClosed || place.frames.length > 0);
+    return !place.isClosed && place;
+  });
+}

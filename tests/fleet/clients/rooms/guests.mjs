@@ -149,7 +149,12 @@ export const guests = {
     const listed = (await fleet.call("GET", path)).body.invitations;
     equal(listed.map((it) => [it.id, it.role]), [[guest.id, "runner"], [owner.id, "owner"]], "all of them");
     equal(JSON.stringify(listed).includes("inv_"), false, "without their secrets");
+    const [out, stays] = [await enter(guest, room, "runner"), await enter(owner, room, "owner")];
+    const unused = await guest.ticket(room, "viewer");
     equal((await fleet.call("DELETE", `${path}/${guest.id}`)).status, 204, "one is ended");
+    equal(await out.closed, 4401, "whoever came by it is shown out");
+    equal(await fleet.client(room, { ticket: unused }).closed, 4401, "its tickets are none any more");
+    equal(stays.codes, [], "whoever came by another stays");
     await refused(fleet.call("DELETE", `${path}/${guest.id}`), 404, "no_invitation", "and is gone");
     await refused(guest.call("GET", `/v1/rooms/${room}`), 401, "invitation_wrong", "and lets nobody in");
     const entered = await enter(owner, room, "owner");

@@ -1,6 +1,7 @@
 // Scenarios by name: `node scenarios.mjs URL OTHER_URL NAME…`. Each fails by throwing.
-import { Fleet, Y, ask, equal, pause, until } from "./fleet.mjs";
+import { Fleet, Y, ask, enter, equal, pause, until } from "./fleet.mjs";
 import { guests } from "./guests.mjs";
+import { limits } from "./limits.mjs";
 
 const [url, other, ...names] = process.argv.slice(2);
 
@@ -46,17 +47,9 @@ function frame(kind, body) {
   return Uint8Array.from([...kind, ...length, ...body]);
 }
 
-/** A bare connection that is let in: others that were ended may still count. */
-async function enter(fleet, room) {
-  return until("there is place", async () => {
-    const place = fleet.bare(room);
-    await until("it is told", () => place.isClosed || place.frames.length > 0);
-    return !place.isClosed && place;
-  });
-}
-
 const scenarios = {
   ...guests,
+  ...limits,
 
   async converge(fleet) {
     const room = await fleet.room();
@@ -187,58 +180,6 @@ const scenarios = {
     equal((await fleet.call("GET", `/v1/rooms/${room}`)).status, 404, "it is gone");
     const wrong = await fleet.call("POST", "/v1/rooms", { visibility: "open", colour: 1 });
     equal(wrong.status, 422, "a wrong field");
-  },
-
-  async bounds(fleet) {
-    const room = await fleet.room();
-    const ann = await fleet.client(room).synced();
-    const ben = await fleet.client(room).synced();
-    ann.write("x".repeat(1_500_000));
-    equal(await ann.closed, 4413, "a frame that is too large");
-    const large = "y".repeat(700_000);
-    ben.write(large);
-    await fleet.saved(room);
-    ben.write(large);
-    ben.write(large);
-    equal(await ben.closed, 4413, "a document that is too large");
-    const late = await fleet.client(room).synced();
-    equal(late.text.length, 1_400_000, "what fitted is there");
-    // One more than a room has place for, and than one address may be in.
-    const full = await fleet.room();
-    const all = [];
-    for (let number = 0; number < 32; number++) all.push(await enter(fleet, full));
-    equal(await fleet.bare(full).closed, 4531, "the room is full");
-    all.forEach(({ socket }) => socket.terminate());
-    late.end();
-    const rooms = await Promise.all(Array.from({ length: 9 }, () => fleet.room()));
-    const places = [];
-    for (const it of rooms.slice(0, 8)) places.push(await enter(fleet, it));
-    equal(await fleet.bare(rooms[8]).closed, 4529, "too many rooms");
-    places.forEach(({ socket }) => socket.terminate());
-    const loud = await enter(fleet, full);
-    for (let number = 0; number < 500; number++) loud.socket.send(Uint8Array.of(3));
-    equal(await loud.closed, 4529, "too many messages");
-  },
-
-  async slow(fleet) {
-    const room = await fleet.room();
-    const [ann, ben] = [await fleet.client(room).synced(), await fleet.client(room).synced()];
-    ben.provider.ws._socket.pause();
-    const letters = "abcdefghijklmnopqrst";
-    for (const letter of letters) {
-      ann.doc.transact(() => {
-        ann.text.delete(0, ann.text.length);
-        ann.write(letter.repeat(900_000));
-      });
-      await pause(40);
-    }
-    const last = letters.at(-1).repeat(900_000);
-    const other = await fleet.client(room).synced();
-    await other.reads(last);
-    ben.provider.ws._socket.resume();
-    await until("it is told to begin anew", () => ben.codes.includes(4500));
-    await ben.reads(last);
-    equal(ann.codes, [], "nobody else was held up");
   },
 
   async hostile(fleet) {

@@ -1,0 +1,51 @@
+//! How a room begins: with what the store has of it, or not at all.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::Means;
+use crate::document::Document;
+use crate::limits::Close;
+use crate::order::Order;
+use crate::words::RoomId;
+
+/// The document of a room, the number of its last update, and how many its snapshot lacks.
+pub(super) async fn load(id: &RoomId, means: &Means) -> Result<(Document, u64, usize), Close> {
+    let loaded = means.store.load(id.clone(), 0, Timestamp::now()).await;
+    let loaded = loaded.map_err(|error| {
+        tracing::error!(room.id = %id, "a room cannot be read: {error}");
+        Close::from(&error)
+    })?;
+    let loaded = loaded.ok_or(Close::NoRoom)?;
+    let behind = loaded.updates.len();
+    let updates: Vec<Bytes> = loaded.snapshot.into_iter().chain(loaded.updates).collect();
+    let (document, broken) = Document::load(&updates).map_err(|error| {
+        tracing::error!(room.id = %id, "the document of a room cannot be read: {error}");
+        Close::Resync
+    })?;
+    if broken > 0 {
+        tracing::error!(room.id = %id, broken, "a document is read without changes that break it");
+    }
+    Ok((document, loaded.number, behind))
+}
+
+/// Tells everybody who comes that it does not work.
+pub(super) async fn refuse(orders: &mut mpsc::Receiver<Order>, close: Close) {
+    orders.close();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Join { reply, .. } | Order::NoteRun { reply, .. } => {
+                reply.send(Err(close)).unwrap_or_default();
+            }
+            Order::Drain
+            | Order::Look { .. }
+            | Order::Frame { .. }
+            | Order::Leave { .. }
+            | Order::Heard { .. }
+            | Order::Missed
+            | Order::EndInvitation { .. }
+            | Order::Delete => {}
+        }
+    }
+}
