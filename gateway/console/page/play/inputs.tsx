@@ -6,9 +6,13 @@ export function Inputs() {
   const { args, input } = desk.draft.value;
   const limits = desk.limits.value;
   const most = desk.language.value?.limits ?? {};
-  const number = (name: "timeout" | "memoryMb", fallback?: number) => (event: Event) => {
-    const value = Number((event.currentTarget as HTMLInputElement).value);
-    desk.changeLimits({ [name]: value > 0 ? value : fallback });
+  const number = (name: "timeout" | "memoryMb", fallback?: number) => {
+    const take = (event: Event) => {
+      const value = Number((event.currentTarget as HTMLInputElement).value);
+      desk.changeLimits({ [name]: value > 0 ? value : fallback });
+    };
+    // Ctrl+Enter runs with what was just typed.
+    return { onChange: take, onKeyDown: (event: KeyboardEvent) => event.key === "Enter" && take(event) };
   };
   const count = split(args).length;
   const told = [input ? "input" : "", count > 0 ? `${count} ${count === 1 ? "argument" : "arguments"}` : ""].filter(Boolean).join(", ");
@@ -51,7 +55,7 @@ export function Inputs() {
             max={most.timeoutMaxSeconds ?? 60}
             placeholder={String(SECONDS)}
             value={limits.timeout ?? ""}
-            onChange={number("timeout")}
+            {...number("timeout")}
           />
         </div>
         <div class="field">
@@ -63,7 +67,7 @@ export function Inputs() {
             min={16}
             max={most.memoryMaxMb ?? 512}
             value={limits.memoryMb}
-            onChange={number("memoryMb", 128)}
+            {...number("memoryMb", 128)}
           />
         </div>
         <div class="field inputs-bring">
