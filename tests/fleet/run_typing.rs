@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 use tests::Server;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpSocket;
 
 use crate::checks::{eventually, same};
-use crate::interactive::{ECHO, FLOODS};
+use crate::interactive::{ECHO, FLOODS, WAITS};
 use crate::viewer::{Viewer, begin, get, interactive, join, place, report};
 
 /// Nothing takes longer, but for what waits on purpose.
@@ -33,6 +33,36 @@ pub(crate) async fn stuck(server: &Server) -> Result<()> {
     viewer.say(json!({"t": "eof"})).await?;
     report(&mut viewer).await?;
     Ok(())
+}
+
+/// A program that reads nothing takes so much and no more.
+pub(crate) async fn full(server: &Server) -> Result<()> {
+    let run = begin(server, &interactive(WAITS)).await?;
+    let mut viewer = join(server, &run).await?;
+    viewer.until_printed("ready").await?;
+    let much = "x".repeat(60 << 10);
+    let mut taken = 0;
+    loop {
+        viewer.type_in(&much).await?;
+        let answer = loop {
+            match viewer.next().await? {
+                Some(it) if it["t"] == "accepted" || it["t"] == "stdin_full" => break it,
+                Some(_) => {}
+                None => anyhow::bail!("it is closed ({:?})", viewer.closed),
+            }
+        };
+        if answer["t"] == "stdin_full" {
+            same("what was taken", &answer["bytes"], &json!(taken))?;
+            break;
+        }
+        taken += much.len();
+        same("what was taken", &answer["bytes"], &json!(taken))?;
+        ensure!(taken < 1 << 20, "a program that reads nothing takes {taken} bytes");
+    }
+    viewer.say(json!({"t": "signal", "name": "KILL"})).await?;
+    let ended = report(&mut viewer).await?;
+    same("the status", &ended["status"], &json!("runtime_error"))?;
+    same("the signal", &ended["signal"], &json!("SIGKILL"))
 }
 
 /// What two type who have names of their own comes once, whatever they say again.

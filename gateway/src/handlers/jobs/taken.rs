@@ -7,10 +7,19 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 
+/// What is told of a single job.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Told<J> {
+    Job(J),
+    /// That it is kept, and why no more is told.
+    Short(Value),
+}
+
 /// What is told of a single job, by what was found of it afterwards.
-pub(super) fn told(enqueued: Enqueued, found: Result<Option<impl Serialize>, ApiError>) -> Value {
+pub(super) fn told<J>(enqueued: Enqueued, found: Result<Option<J>, ApiError>) -> Told<J> {
     let detail = match found {
-        Ok(Some(job)) => return json!(job),
+        Ok(Some(job)) => return Told::Job(job),
         Ok(None) => {
             "this was submitted before with its idempotency key; the job and its result are \
                      not kept any more"
@@ -24,7 +33,7 @@ pub(super) fn told(enqueued: Enqueued, found: Result<Option<impl Serialize>, Api
     if let Value::Object(fields) = &mut told {
         fields.insert("detail".to_owned(), json!(detail));
     }
-    told
+    Told::Short(told)
 }
 
 /// What came of submitting a job.
@@ -46,7 +55,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_told_as_kept_whether_or_not_it_can_be_read() {
         let id = JobId::random();
-        let told = |found| told(Enqueued::Created(id), found);
+        let told = |found| serde_json::to_value(told(Enqueued::Created(id), found)).unwrap();
         assert_eq!(told(Ok(Some(json!({ "state": "ready" })))), json!({ "state": "ready" }));
         for (found, words) in
             [(Err(ApiError::Store(StoreError::NoRoom)), "is kept"), (Ok(None), "not kept any more")]
