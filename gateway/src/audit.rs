@@ -34,6 +34,11 @@ pub(crate) struct Act<'a> {
     pub(crate) request_id: &'a str,
 }
 
+/// Whether what a caller does is written down: its key can do more than submit.
+fn is_audited(caller: &Caller) -> bool {
+    caller.holder().is_some_and(|it| it.may(Role::Work) || it.may(Role::Admin))
+}
+
 impl Audit {
     /// Goes on with the file at `path`, which only we may read, if there is to be one.
     pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
@@ -48,6 +53,10 @@ impl Audit {
         address: Option<IpAddr>,
         response: &ServiceResponse<BoxBody>,
     ) {
+        // Most keys only submit, and nothing is gathered for those.
+        if !is_audited(caller) {
+            return;
+        }
         let request = response.request();
         let context = request.extensions().get::<RequestContext>().map(|it| it.request_id.clone());
         let act = Act {
@@ -61,10 +70,7 @@ impl Audit {
 
     /// Writes down one act of `caller` from `address`, if its key can do more than submit.
     pub(crate) fn write(&self, caller: &Caller, address: Option<IpAddr>, act: &Act<'_>) {
-        let Some(holder) = caller.holder() else { return };
-        if !holder.may(Role::Work) && !holder.may(Role::Admin) {
-            return;
-        }
+        let Some(holder) = caller.holder().filter(|_| is_audited(caller)) else { return };
         let roles: Vec<&str> = holder.roles.iter().copied().map(Role::as_str).collect();
         let roles = roles.join("+");
         let address = address.map(|it| it.to_canonical().to_string()).unwrap_or_default();

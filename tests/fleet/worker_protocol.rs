@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{answering, client, lonely};
+use tempfile::TempDir;
+use tests::{Server, answering, client, lonely};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -12,12 +13,18 @@ use crate::languages::start;
 use crate::player::{Player, completion};
 use crate::target::{get, whole};
 
-#[tokio::test]
-async fn what_workers_say_is_held_against_their_leases() {
-    let Some(executor) = start("python", &[]).await else { return };
+/// A gateway without executors, and what one of them says of itself.
+async fn alone() -> Option<(Server, Value, TempDir)> {
+    let executor = start("python", &[]).await?;
     let info = get(&executor, "/info").await.body;
     let directory = tempfile::tempdir().unwrap();
     let gateway = answering(lonely(directory.path(), &[])).await;
+    Some((gateway, info, directory))
+}
+
+#[tokio::test]
+async fn what_workers_say_is_held_against_their_leases() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
     let mut player = Player::register(&gateway, &info, "a").await;
     let id = submitted(&gateway, &program("print(1)")).await;
 
@@ -71,10 +78,7 @@ async fn what_workers_say_is_held_against_their_leases() {
 
 #[tokio::test]
 async fn who_is_replaced_is_told_what_came_of_its_results() {
-    let Some(executor) = start("python", &[]).await else { return };
-    let info = get(&executor, "/info").await.body;
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = answering(lonely(directory.path(), &[])).await;
+    let Some((gateway, info, _directory)) = alone().await else { return };
     let mut player = Player::register(&gateway, &info, "a").await;
     let id = submitted(&gateway, &program("print(1)")).await;
     let held = player.poll(1, &[]).await;
@@ -99,10 +103,7 @@ async fn who_is_replaced_is_told_what_came_of_its_results() {
 
 #[tokio::test]
 async fn a_job_that_is_called_off_again_and_again_is_told_once() {
-    let Some(executor) = start("python", &[]).await else { return };
-    let info = get(&executor, "/info").await.body;
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = answering(lonely(directory.path(), &[])).await;
+    let Some((gateway, info, _directory)) = alone().await else { return };
     let mut player = Player::register(&gateway, &info, "a").await;
     let id = submitted(&gateway, &program("print(1)")).await;
     let held = player.poll(1, &[]).await;
@@ -145,10 +146,7 @@ async fn results_over_a_slow_line_have_time_by_their_size() {
 
 #[tokio::test]
 async fn a_worker_s_words_are_bounded_and_checked() {
-    let Some(executor) = start("python", &[]).await else { return };
-    let info = get(&executor, "/info").await.body;
-    let directory = tempfile::tempdir().unwrap();
-    let gateway = answering(lonely(directory.path(), &[])).await;
+    let Some((gateway, info, _directory)) = alone().await else { return };
     let player = Player::new(&gateway, "a");
     let told = |name: &str, protocol: Value| {
         json!({"worker": name, "incarnation": "a", "isFresh": true, "version": "1",

@@ -4,20 +4,14 @@
  *   FLOTILLA_PROGRAMS  {language, fails}
  */
 import assert from "node:assert/strict";
-import test, { after, before } from "node:test";
+import test from "node:test";
 
-import { during, fits, isAccessible, isTime, launch, until } from "./support.mjs";
+import { fits, inBrowser, isAccessible, isTime, until } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
 
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(() => browser.close());
-
-const on = (path, look, options = {}) => during(browser, options.url ?? url, path, look, options);
+const on = inBrowser(url);
 
 const COUNT = { "10m": 60, "1h": 60, "24h": 96, "7d": 84 };
 const HEALTH = { pass: "Up", warn: "Wants a look", fail: "Down" };

@@ -6,22 +6,15 @@
  *   FLOTILLA_PROGRAMS   {uncompilable: {id: {source, line}}}: what its compiler refuses, and at which line
  */
 import assert from "node:assert/strict";
-import test, { after, before } from "node:test";
+import test from "node:test";
 
-import { during, launch, until, write } from "./support.mjs";
+import { inBrowser, runButton, until, write } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const required = (process.env.FLOTILLA_LANGUAGES ?? "").split(" ").filter(Boolean);
 const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
 
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(() => browser.close());
-
-const on = (path, look) => during(browser, url, path, look);
-const run = (page) => page.getByRole("button", { name: /^Run/ });
+const on = inBrowser(url);
 const log = (page) => page.getByRole("log");
 
 test("every language of the fleet runs", () =>
@@ -33,7 +26,7 @@ test("every language of the fleet runs", () =>
     for (const id of required) assert.ok(runnable.some((it) => it.id === id), `${id} does not run`);
     for (const { id } of runnable) {
       await page.getByLabel("Language", { exact: true }).selectOption(id);
-      await run(page).click();
+      await runButton(page).click();
       await page.locator(".result-facts").getByText(new RegExp(`^${id} \\d`)).waitFor();
       await page.locator(".bar").getByText("Success", { exact: true }).waitFor();
       assert.notEqual((await log(page).innerText()).trim(), "", id);
@@ -52,7 +45,7 @@ test("every language whose compiler refuses a program marks the line, and its wo
       await write(page, source);
       const isMarked = (it) => [...it.querySelectorAll(".cm-line")].findIndex((line) => line.querySelector(".cm-lintRange-error")) + 1;
       await until(async () => (await page.locator(".cm-content").evaluate(isMarked)) === line, `a mark at line ${line} of ${id}`);
-      await run(page).click();
+      await runButton(page).click();
       await page.locator(".bar").getByText("Does not compile", { exact: true }).waitFor();
       await log(page).locator("button").first().click();
       await page.locator(".cm-activeLineGutter").filter({ hasText: new RegExp(`^${line}$`) }).waitFor();

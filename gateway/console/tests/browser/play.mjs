@@ -4,28 +4,16 @@
  *   FLOTILLA_PROGRAMS  {language, quick, holds, waits, endless, markup, broken: {source, line}, picture, leaves: {source, png, csv}, args, two}
  */
 import assert from "node:assert/strict";
-import test, { after, before } from "node:test";
+import test from "node:test";
 
-import { during, isAccessible, isTime, launch, until, visit, write } from "./support.mjs";
+import { atDesk, inBrowser, isAccessible, isTime, runButton, until, visit, write } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
 
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(() => browser.close());
+const on = inBrowser(url);
 
-const on = (path, look, options = {}) => during(browser, options.url ?? url, path, look, options);
-
-const run = (page) => page.getByRole("button", { name: /^Run/ });
 const log = (page) => page.getByRole("log");
-
-async function atDesk(page) {
-  await page.locator(".cm-content").waitFor();
-  await page.getByLabel("Language", { exact: true }).selectOption(programs.language);
-}
 
 /** Presses Tab until something has the focus. */
 async function tabTo(page, selector) {
@@ -72,9 +60,9 @@ test("a program is written, run and stopped with the keyboard alone", () =>
 
 test("output comes as it is written, and Stop stops the program", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.waits);
-    await run(page).click();
+    await runButton(page).click();
     await log(page).getByText("begun").waitFor();
     await page.getByRole("button", { name: /^Stop/ }).click();
     await page.getByText("Stopped", { exact: true }).waitFor();
@@ -87,9 +75,9 @@ test("output comes as it is written, and Stop stops the program", () =>
 
 test("what a program writes is text, whatever it looks like", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.markup);
-    await run(page).click();
+    await runButton(page).click();
     await page.locator(".results").waitFor();
     assert.match(await log(page).innerText(), /<img src=x onerror=alert\(1\)>/);
     assert.equal(await log(page).locator("img, script").count(), 0);
@@ -98,12 +86,12 @@ test("what a program writes is text, whatever it looks like", () =>
 
 test("what is wrong with a program is shown at its line, and leads there", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.broken.source);
     await page.locator(".cm-lintRange-error").first().waitFor();
     await page.getByText(/^\d+ errors?/).waitFor();
     await isAccessible(page, "a complaint");
-    await run(page).click();
+    await runButton(page).click();
     await log(page).locator("button").first().click();
     const line = new RegExp(`^${programs.broken.line}$`);
     await page.locator(".cm-activeLineGutter").filter({ hasText: line }).waitFor();
@@ -111,7 +99,7 @@ test("what is wrong with a program is shown at its line, and leads there", () =>
 
 test("a shared program arrives whole, and yields to what was there", () =>
   on("/play", async (page, context) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.args);
     if (!(await page.getByLabel("Arguments").isVisible())) await page.getByText("Input, arguments, limits").click();
     await page.getByLabel("Arguments").fill("one 'two words'");
@@ -119,8 +107,8 @@ test("a shared program arrives whole, and yields to what was there", () =>
     await page.getByRole("button", { name: "Share" }).click();
     const link = await page.locator(".popover input").inputValue();
     assert.ok(link.startsWith(`${url}/play#program=`) && link.length < 8192, link);
-    const { page: other, context: theirs, faults } = await visit(browser, url, link.slice(url.length));
-    await run(other).click();
+    const { page: other, context: theirs, faults } = await visit(page.context().browser(), url, link.slice(url.length));
+    await runButton(other).click();
     await other.locator(".results").waitFor();
     assert.equal((await log(other).innerText()).trim(), "one two words three");
     assert.equal(new URL(other.url()).hash, "");
@@ -138,7 +126,7 @@ test("a shared program arrives whole, and yields to what was there", () =>
 
 test("what is written survives a reload, for each language", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.markup);
     const others = await page.getByLabel("Language", { exact: true }).locator("option").evaluateAll((all) => all.map((it) => it.value));
     const other = others.find((it) => it !== programs.language);
@@ -155,7 +143,7 @@ test("what is written survives a reload, for each language", () =>
 
 test("files are added, named, left and deleted", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.two.main);
     await page.getByRole("button", { name: "Add a file" }).click();
     const name = page.getByLabel("Name of the file");
@@ -167,7 +155,7 @@ test("files are added, named, left and deleted", () =>
     await page.getByRole("tab", { name: programs.two.path, selected: true }).waitFor();
     await write(page, programs.two.other);
     await isAccessible(page, "several files");
-    await run(page).click();
+    await runButton(page).click();
     await page.locator(".results").waitFor();
     assert.equal((await log(page).innerText()).trim(), "from the other file");
     await page.getByRole("tab", { name: programs.two.path }).focus();
@@ -180,9 +168,9 @@ test("files are added, named, left and deleted", () =>
 
 test("a picture that a program leaves is shown, and can be kept", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.picture);
-    await run(page).click();
+    await runButton(page).click();
     const picture = page.locator(".brought img");
     await picture.waitFor();
     assert.ok(await picture.evaluate((it) => it.decode().then(() => it.naturalWidth > 0)));
@@ -194,11 +182,11 @@ test("a picture that a program leaves is shown, and can be kept", () =>
 
 test("the examples of the fleet are in the list, and a run can be had as curl", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     const examples = page.getByLabel("Examples");
     assert.ok((await examples.locator("option").count()) > 2);
     await examples.selectOption({ index: 2 });
-    await run(page).click();
+    await runButton(page).click();
     await page.getByRole("button", { name: "Copy as curl" }).click();
     await page.getByRole("button", { name: "Copied" }).waitFor();
     const copied = await page.evaluate(() => navigator.clipboard.readText());
@@ -218,9 +206,9 @@ async function report(page, act) {
 
 test("what a run took, where and how it began is told", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.holds);
-    const { facts, told } = await report(page, () => run(page).click());
+    const { facts, told } = await report(page, () => runButton(page).click());
     isTime(facts.Run, told.executionTime * 1000, "the run");
     isTime(facts.Processor, told.cpuTime * 1000, "the processor");
     isTime(facts.Queue, told.timings.queue, "the queue");
@@ -239,7 +227,7 @@ test("what a run took, where and how it began is told", () =>
 
 test("a program that never ends is ended by the limit that was set", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     await write(page, programs.endless);
     await page.getByLabel("Seconds").fill("1");
     await page.getByLabel("Memory, MB").fill("64");
@@ -255,11 +243,11 @@ test("a program that never ends is ended by the limit that was set", () =>
 
 test("pictures and tables that a program leaves come back as they were written", () =>
   on("/play", async (page) => {
-    await atDesk(page);
+    await atDesk(page, programs.language);
     const { source, png, csv } = programs.leaves;
     await write(page, source);
     await page.getByLabel("Files to bring back").fill("*.png *.csv");
-    await run(page).click();
+    await runButton(page).click();
     const picture = page.locator(".brought img");
     await picture.waitFor();
     assert.deepEqual(await picture.evaluate((it) => it.decode().then(() => [it.naturalWidth, it.naturalHeight])), [1, 1]);

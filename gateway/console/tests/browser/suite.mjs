@@ -9,9 +9,9 @@
  *   FLOTILLA_PROGRAMS  {language, broken: {source, line}}
  */
 import assert from "node:assert/strict";
-import test, { after, before } from "node:test";
+import test from "node:test";
 
-import { called, during, fits, isAccessible, isAtRest, keepsStill, launch, LOOKS, until } from "./support.mjs";
+import { atDesk, called, fits, inBrowser, isAccessible, isAtRest, keepsStill, LOOKS, runButton, until } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const keyed = process.env.FLOTILLA_KEYED;
@@ -22,20 +22,7 @@ const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
 /** What a first visit may load, compressed, in bytes. */
 const BUDGETS = { "/": 150 << 10, "/play": 350 << 10 };
 
-let browser;
-before(async () => {
-  browser = await launch();
-});
-after(() => browser.close());
-
-const on = (path, look, options = {}) => during(browser, options.url ?? url, path, look, options);
-
-const run = (page) => page.getByRole("button", { name: /^Run/ });
-
-async function atDesk(page) {
-  await page.locator(".cm-content").waitFor();
-  await page.getByLabel("Language", { exact: true }).selectOption(programs.language);
-}
+const on = inBrowser(url);
 
 /** Until the page to try the API knows the fleet and its languages. */
 async function atDocs(page) {
@@ -65,10 +52,10 @@ for (const look of LOOKS) {
     on(
       "/play",
       async (page) => {
-        await atDesk(page);
+        await atDesk(page, programs.language);
         await isAccessible(page, "the playground");
         await fits(page, "the playground");
-        await run(page).click();
+        await runButton(page).click();
         await page.locator(".results").waitFor();
         await isAccessible(page, "a result");
         await fits(page, "a result");
@@ -122,8 +109,8 @@ test("a key is asked for, kept in this tab alone, and sent", () =>
       await page.getByRole("heading", { name: "That API key is not known here" }).waitFor();
       await field.fill(key);
       await page.keyboard.press("Enter");
-      await atDesk(page);
-      await run(page).click();
+      await atDesk(page, programs.language);
+      await runButton(page).click();
       await page.locator(".results").waitFor();
       const kept = await page.evaluate(() => JSON.stringify(localStorage) + document.cookie + location.href);
       assert.ok(!kept.includes(key), "the key is kept beyond this tab");

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
+import { after, before } from "node:test";
 
 import { chromium } from "playwright-core";
 
@@ -77,6 +78,24 @@ export async function during(browser, url, path, look, options = {}) {
     await context.close();
   }
 }
+
+/** Has all tests of a file in one browser. Returns how they look at a page: at `url`, unless it is told another. */
+export function inBrowser(url) {
+  let browser;
+  before(async () => {
+    browser = await launch();
+  });
+  after(() => browser.close());
+  return (path, look, options = {}) => during(browser, options.url ?? url, path, look, options);
+}
+
+/** The playground, once it is there, with a language chosen. */
+export async function atDesk(page, language) {
+  await page.locator(".cm-content").waitFor();
+  await page.getByLabel("Language", { exact: true }).selectOption(language);
+}
+
+export const runButton = (page) => page.getByRole("button", { name: /^Run/ });
 
 /** Waits until something is so. */
 export async function until(is, what = "that") {
