@@ -64,6 +64,8 @@ export class Room {
       // What was on its way may not have arrived.
       const isLeft = it === "ended" && (this.connection.ending.peek()?.way ?? "again") === "again";
       if ((isLeft || it === "reconnecting" || it === "offline") && mayEdit(this.role.peek())) this.#keepSoon();
+      // Nothing tells of those who went meanwhile, if nobody else is there.
+      if (it === "live" && this.#told) this.#tellSoon();
     });
     addEventListener("pagehide", this.#keep);
   }

@@ -63,7 +63,17 @@ const isLive = (page) => page.locator(".room-head").getByText("Live", { exact: t
 const content = (page) => page.locator(".cm-content");
 const log = (page) => page.getByRole("log");
 const run = (page) => page.getByRole("button", { name: /^Run(?!s)/ });
-const said = (page, what) => page.getByRole("status").filter({ hasText: what }).first().waitFor({ state: "attached" });
+/** Waits until a page says something, and fails with what it says instead. */
+async function said(page, what) {
+  const all = page.getByRole("status");
+  try {
+    await all.filter({ hasText: what }).first().waitFor({ state: "attached" });
+  } catch (error) {
+    const here = await page.locator(".avatars .avatar").evaluateAll((them) => them.map((it) => it.title || it.textContent));
+    const how = await page.locator(".standing").allInnerTexts();
+    throw new Error(`it says ${JSON.stringify(await all.allTextContents())}, not ${what}; there are ${here}, ${how}`, { cause: error });
+  }
+}
 
 /** Makes a room and is in it; says where it is. */
 async function make(page, title, at = "/rooms") {
