@@ -30,10 +30,10 @@ use crate::shared::Shared;
 
 /// Longest wait for a change, in seconds.
 const WAIT_MAX: f64 = 60.0;
-/// Without being told of a change, one is looked for this often.
-const LOOK: Duration = Duration::from_secs(5);
-/// What others do to a job's place is looked for this often.
+/// What others do to a job's place is looked for this often, and less so the more jobs are followed:
+/// all of them together take this much time for each.
 const LOOK_FOR_PLACE: Duration = Duration::from_secs(2);
+const LOOK_FOR_EACH: Duration = Duration::from_millis(10);
 /// Jobs on a page, unless fewer are asked for.
 const PAGE: usize = 50;
 /// Jobs on a page at most.
@@ -134,7 +134,7 @@ pub(crate) async fn one(
         tokio::select! {
             _ = changes.changed() => {}
             () = shared.drain.begun() => {}
-            () = tokio::time::sleep(left.min(LOOK)) => {}
+            () = tokio::time::sleep(left) => {}
         }
     }
 }
@@ -189,11 +189,17 @@ pub(crate) async fn follow(
                 let line = Bytes::from_static(b": keep-alive\n\n");
                 return Some((Ok(line), (shared, changes, Some((seen, place)))));
             }
-            let look = if place.is_some() { LOOK_FOR_PLACE } else { LOOK };
-            drop(tokio::time::timeout(left.min(look), changes.changed()).await);
+            let look = place.map_or(left, |_| left.min(look_for_place(jobs)));
+            drop(tokio::time::timeout(look, changes.changed()).await);
         }
     });
     Ok(events::response().streaming(lines))
+}
+
+/// How long to wait until a job's place is looked for again.
+fn look_for_place(jobs: &Jobs) -> Duration {
+    let followed = u32::try_from(jobs.store.wakes().watched_count()).unwrap_or(u32::MAX);
+    LOOK_FOR_PLACE.max(LOOK_FOR_EACH.saturating_mul(followed))
 }
 
 /// `DELETE /v1/jobs/{id}`
@@ -317,12 +323,23 @@ fn may_see_all(request: &HttpRequest) -> bool {
     request.extensions().get::<Caller>().is_some_and(|it| it.may(Role::Admin))
 }
 
+/// Whose callbacks are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whose {
+    /// The name of a key: for operators.
+    caller: Option<String>,
+}
+
 /// `GET /v1/callbacks`
 pub(crate) async fn callbacks(
     request: HttpRequest,
+    query: web::Query<Whose>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let open = shared.jobs()?.store.callbacks(caller(&request), PAGE_MAX).await?;
+    let whose = whose(query.caller.as_deref(), &request)?;
+    let caller = whose.ok_or(ApiError::invalid("/caller", "must be the name of a key here"))?;
+    let open = shared.jobs()?.store.callbacks(caller, PAGE_MAX).await?;
     Ok(HttpResponse::Ok().json(json!({ "callbacks": open })))
 }
 

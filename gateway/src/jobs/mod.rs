@@ -9,6 +9,7 @@ mod janitor;
 mod known;
 mod own;
 mod push;
+mod recheck;
 mod submission;
 pub(crate) mod view;
 pub(crate) mod workers;
@@ -104,6 +105,7 @@ impl Jobs {
         let mut others = JoinSet::new();
         let cleanup = Duration::from_secs(shared.settings.jobs_cleanup_seconds);
         others.spawn(janitor::keep(Arc::clone(&self.store), cleanup, self.noted.clone()));
+        others.spawn(recheck::keep(Arc::clone(&self.store)));
         others.spawn(board::share(Arc::clone(&self.store), Arc::clone(&self.workers)));
         if let Some(secret) = &shared.settings.callback_secret {
             let callbacks = Callbacks {

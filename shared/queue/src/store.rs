@@ -84,6 +84,10 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// A job.
     fn job(&self, id: JobId) -> BoxFuture<'_, Result<Option<Job>, StoreError>>;
 
+    /// Which of these jobs there are, and the version of each, in any order: whoever waits for many
+    /// looks at all of them at once.
+    fn versions(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<(JobId, u64)>, StoreError>>;
+
     /// What is run: the body of a job, as it came.
     fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
 

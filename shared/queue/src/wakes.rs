@@ -95,6 +95,17 @@ impl Wakes {
         self.tell_of_work();
     }
 
+    /// Jobs that somebody waits for.
+    pub fn watched(&self) -> Vec<JobId> {
+        let jobs = self.lock();
+        jobs.iter().filter(|(_, it)| it.receiver_count() > 0).map(|(id, _)| *id).collect()
+    }
+
+    /// How many these are, and those that nobody waits for any more and that are not forgotten yet.
+    pub fn watched_count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Forgets jobs that nobody waits for any more.
     pub fn tidy(&self) {
         self.lock().retain(|_, it| it.receiver_count() > 0);

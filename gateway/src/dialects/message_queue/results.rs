@@ -1,5 +1,4 @@
-//! The results that a front-end waits for over its socket. The store tells when a job changes; as it
-//! may fail to, each is looked at again after a while.
+//! The results that a front-end waits for over its socket.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -18,8 +17,8 @@ use crate::jobs::Jobs;
 
 /// Results that one socket waits for.
 pub(super) const WAITS_MAX: usize = 1000;
-/// Without being told of a change, one is looked for this often.
-const LOOK: Duration = Duration::from_secs(30);
+/// What could not be looked at is looked at again so soon.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Hears of one job.
 type Changes = (JobId, Receiver<()>);
@@ -69,8 +68,16 @@ impl Results {
         let (id, changes) = self.due.pop_front()?;
         let name = self.names.get(&id)?;
         match told(jobs, owner, id, name).await {
-            Ok(None) | Err(ApiError::Store(_)) => {
+            Ok(None) => {
                 self.waiting.push(Box::pin(change(id, changes)));
+                None
+            }
+            Err(ApiError::Store(_)) => {
+                let waited = async move {
+                    tokio::time::sleep(AGAIN).await;
+                    (id, changes)
+                };
+                self.waiting.push(Box::pin(waited));
                 None
             }
             Ok(Some(result)) => {
@@ -96,12 +103,9 @@ async fn told(
 }
 
 async fn change(id: JobId, mut changes: Receiver<()>) -> Changes {
-    let change = async {
-        if changes.changed().await.is_err() {
-            // Nobody tells any more.
-            std::future::pending::<()>().await;
-        }
-    };
-    drop(tokio::time::timeout(LOOK, change).await);
+    if changes.changed().await.is_err() {
+        // Nobody tells any more.
+        std::future::pending::<()>().await;
+    }
     (id, changes)
 }

@@ -55,6 +55,15 @@ pub(super) async fn job(pool: &PgPool, id: JobId) -> Result<Option<Job>, Fault> 
     Ok(Some(job))
 }
 
+/// The versions of those of these jobs that there are.
+pub(super) async fn versions(pool: &PgPool, ids: Vec<JobId>) -> Result<Vec<(JobId, u64)>, Fault> {
+    let ids: Vec<Bytes> = ids.into_iter().map(bytes).collect();
+    let found = sqlx::query("SELECT id, version FROM jobs WHERE id = ANY($1)").bind(ids);
+    let found = found.fetch_all(pool).await?;
+    let read = |row: &PgRow| Ok((id(row.try_get("id")?), count(row.try_get("version")?)));
+    found.iter().map(read).collect()
+}
+
 /// How many ready jobs are before one: counted as far as that is cheap, as every submission is told.
 async fn position(pool: &PgPool, id: JobId) -> Result<u64, Fault> {
     let find = sqlx::query(

@@ -230,6 +230,10 @@ impl JobStore for PostgresStore {
         look(look::job(&self.readers, id))
     }
 
+    fn versions(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<(JobId, u64)>, StoreError>> {
+        look(look::versions(&self.readers, ids))
+    }
+
     fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
         look(look::body(&self.readers, id))
     }

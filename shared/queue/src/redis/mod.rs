@@ -283,6 +283,19 @@ impl JobStore for RedisStore {
         .boxed()
     }
 
+    fn versions(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<(JobId, u64)>, StoreError>> {
+        async move {
+            let mut call = self.call(&scripts::VERSIONS);
+            for id in &ids {
+                call.arg(&id.as_bytes()[..]);
+            }
+            let found: Vec<Option<u64>> = self.link.run(&call).await?;
+            let known = ids.into_iter().zip(found);
+            Ok(known.filter_map(|(id, version)| Some((id, version?))).collect())
+        }
+        .boxed()
+    }
+
     fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
         async move { self.link.run(&self.call_of(&scripts::BODY, id)).await }.boxed()
     }

@@ -35,6 +35,7 @@ operations! {
     PURGE: " flags=allow-oom" "purge.lua";
     HELD: " flags=no-writes" "held.lua";
     JOB: " flags=no-writes" "job.lua";
+    VERSIONS: " flags=no-writes" "versions.lua";
     BODY: " flags=no-writes" "body.lua";
     RESULT: " flags=no-writes" "result.lua";
     ATTEMPTS: " flags=no-writes" "attempts.lua";

@@ -47,6 +47,17 @@ pub(super) fn job(connection: &Connection, id: JobId) -> Result<Option<Job>, Fau
     Ok(Some(job))
 }
 
+/// The versions of those of these jobs that there are.
+pub(super) fn versions(connection: &Connection, ids: &[JobId]) -> Result<Vec<(JobId, u64)>, Fault> {
+    let mut find = connection.prepare_cached("SELECT version FROM jobs WHERE id = ?")?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let version = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+        found.extend(version.map(|it| (*id, it)));
+    }
+    Ok(found)
+}
+
 /// How many ready jobs are before one: counted as far as that is cheap, as every submission is told.
 fn position(connection: &Connection, id: JobId) -> Result<u64, Fault> {
     // In two ranges of the index, as those of a higher priority come first.

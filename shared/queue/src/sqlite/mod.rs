@@ -310,6 +310,10 @@ impl JobStore for SqliteStore {
         self.read(move |connection| look::job(connection, id))
     }
 
+    fn versions(&self, ids: Vec<JobId>) -> BoxFuture<'_, Result<Vec<(JobId, u64)>, StoreError>> {
+        self.read(move |connection| look::versions(connection, &ids))
+    }
+
     fn body(&self, id: JobId) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
         self.read(move |connection| look::body(connection, id))
     }

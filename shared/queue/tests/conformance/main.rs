@@ -50,6 +50,7 @@ macro_rules! every_case {
                 a_caller_may_have_a_bound_of_its_own
                 a_batch_is_kept_in_its_order
                 a_cancelled_job_is_never_granted
+                many_jobs_are_looked_at_in_one_go
                 jobs_are_listed_by_what_they_are;
             order: a_leased_job_is_not_granted_again
                 a_higher_priority_goes_first

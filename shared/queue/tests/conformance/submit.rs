@@ -1,6 +1,10 @@
 //! Jobs come in.
 
-use queue::{Cancelled, DEFAULT_QUEUE, Enqueued, Filter, IdempotencyKey, Lane, NewJob, State};
+use std::collections::HashMap;
+
+use queue::{
+    Cancelled, DEFAULT_QUEUE, Enqueued, Filter, IdempotencyKey, JobId, Lane, NewJob, State,
+};
 
 use crate::fixture::{Fixture, job};
 
@@ -68,8 +72,23 @@ pub(crate) async fn a_cancelled_job_is_never_granted(fixture: &Fixture) {
     assert_eq!(fixture.store().cancel(id).await.unwrap(), Cancelled::Now);
     assert_eq!(fixture.job(id).await.state, State::Cancelled);
     assert_eq!(fixture.claim("w", 1).await, []);
-    let unknown = queue::JobId::random();
+    let unknown = JobId::random();
     assert_eq!(fixture.store().cancel(unknown).await.unwrap(), Cancelled::Unknown);
+}
+
+pub(crate) async fn many_jobs_are_looked_at_in_one_go(fixture: &Fixture) {
+    let (a, b) = (fixture.enqueue(job("a")).await, fixture.enqueue(job("b")).await);
+    let look = async || {
+        let found = fixture.store().versions(vec![a, JobId::random(), b]).await.unwrap();
+        found.into_iter().collect::<HashMap<_, _>>()
+    };
+    let before = look().await;
+    assert_eq!(before.len(), 2);
+    fixture.store().cancel(b).await.unwrap();
+    let after = look().await;
+    assert_eq!(after[&a], before[&a]);
+    assert!(after[&b] > before[&b]);
+    assert_eq!(fixture.store().versions(Vec::new()).await.unwrap(), []);
 }
 
 pub(crate) async fn jobs_are_listed_by_what_they_are(fixture: &Fixture) {
