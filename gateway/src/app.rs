@@ -102,7 +102,8 @@ async fn build_all(settings: Settings, executors: &Executors) -> Result<Gateway,
     // Somebody may have chosen one before, as tests do; theirs is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     let keys = Keys::open(settings.keys.as_ref(), settings.keys_file.as_deref())?;
-    let audit = Audit::open(settings.audit_file.as_deref()).map_err(Reason::Audit)?;
+    let audit = Audit::open(settings.audit_file.as_deref(), settings.audit_file_mb << 20);
+    let audit = audit.map_err(Reason::Audit)?;
     let metrics = Metrics::new();
     let fleet = Arc::new(Fleet::new(&executors.0, metrics.circuit_opens())?);
     let address = listen::resolve(&settings.host, settings.port).await?;

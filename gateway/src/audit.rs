@@ -1,10 +1,10 @@
 //! What keys did that can do more than submit: one line each, in the log under `audit`, and in a
 //! file where settings name one. No line holds a key, a program or a result.
 
-use std::fs::File;
-use std::io::{self, Write as _};
+mod file;
+
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -15,12 +15,14 @@ use jiff::Timestamp;
 use serde_json::json;
 use telemetry::RequestContext;
 
+use file::Lines;
+
 use crate::auth::{Caller, Role};
 
 /// Where it is written down.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    file: Option<Mutex<File>>,
+    file: Option<Mutex<Lines>>,
 }
 
 /// One use of a key.
@@ -40,10 +42,11 @@ fn is_audited(caller: &Caller) -> bool {
 }
 
 impl Audit {
-    /// Goes on with the file at `path`, which only we may read, if there is to be one.
-    pub(crate) fn open(path: Option<&Path>) -> io::Result<Self> {
-        let open = |path: &Path| File::options().create(true).append(true).mode(0o600).open(path);
-        Ok(Self { file: path.map(open).transpose()?.map(Mutex::new) })
+    /// Goes on with the file at `path`, which only we may read, if there is to be one. It is put aside
+    /// before it has more than `bytes_max`.
+    pub(crate) fn open(path: Option<&Path>, bytes_max: u64) -> io::Result<Self> {
+        let lines = path.map(|it| Lines::open(it, bytes_max)).transpose()?;
+        Ok(Self { file: lines.map(Mutex::new) })
     }
 
     /// Writes down what `caller` asked for from `address`, and how it was answered.
@@ -92,7 +95,7 @@ impl Audit {
         });
         let line = format!("{line}\n");
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = file.write_all(line.as_bytes()) {
+        if let Err(error) = file.add(&line) {
             tracing::error!("the audit file cannot be written: {error}");
         }
     }

@@ -243,5 +243,6 @@ fn rate_of_workers(is_worker: bool) -> Option<u32> {
 fn address(shared: &Shared, request: &ServiceRequest) -> Option<IpAddr> {
     let peer = request.peer_addr().map(|it| it.ip());
     let is_passed_on = shared.identity.is_passed_on(request.headers());
-    rate_limit::address(peer, request.headers(), is_passed_on)
+    let trusts = is_passed_on || shared.settings.trust_forwarded_for;
+    rate_limit::address(peer, request.headers(), trusts)
 }

@@ -36,4 +36,5 @@ mod settings;
 mod shared;
 mod socket;
 
+pub use dialects::Profile;
 pub use settings::{Executors, InvalidSettings, Settings};

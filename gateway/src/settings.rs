@@ -8,6 +8,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::dialects::Profile;
+
 /// The gateway's settings. Every bound is finite: 0 never means "unlimited".
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +27,9 @@ pub struct Settings {
     pub keys_file: Option<PathBuf>,
     /// A file that every use of a key is added to that can do more than submit.
     pub audit_file: Option<PathBuf>,
+    /// How large that file may grow, in MiB, until it is put aside and a new one begun; one is kept
+    /// beside it.
+    pub audit_file_mb: u64,
     /// The token that executors expect from us.
     #[serde(skip_serializing)]
     pub executor_token: Option<SecretString>,
@@ -60,18 +65,20 @@ pub struct Settings {
     pub job_api: bool,
     /// The language of programs there that name none.
     pub job_api_language: Option<String>,
+    /// The limits there, but for those that the following change.
+    pub job_api_profile: Profile,
     /// Largest program there, in bytes.
-    pub job_api_code_bytes_max: usize,
+    pub job_api_code_bytes_max: Option<usize>,
     /// What is told of each stream there, in bytes.
-    pub job_api_output_bytes_max: usize,
+    pub job_api_output_bytes_max: Option<usize>,
     /// Seconds that a program may run there.
-    pub job_api_timeout_seconds: f64,
+    pub job_api_timeout_seconds: Option<f64>,
     /// Programs a minute of one address there.
-    pub job_api_per_minute: u32,
+    pub job_api_per_minute: Option<u32>,
     /// Programs that run at a time there.
-    pub job_api_running_max: u64,
+    pub job_api_running_max: Option<u64>,
     /// Seconds that a result is kept there.
-    pub job_api_ttl_seconds: f64,
+    pub job_api_ttl_seconds: Option<f64>,
     /// Whether the message queue is served, below `/dialects/message-queue`.
     pub message_queue: bool,
     /// The language of tasks there that name none, and of workers that do.
@@ -148,6 +155,7 @@ impl Default for Settings {
             keys: None,
             keys_file: None,
             audit_file: None,
+            audit_file_mb: 64,
             executor_token: None,
             store_url: None,
             jobs_waiting_max: 1_000_000,
@@ -162,12 +170,13 @@ impl Default for Settings {
             runs_kept_seconds: 600.0,
             job_api: false,
             job_api_language: None,
-            job_api_code_bytes_max: 5 << 10,
-            job_api_output_bytes_max: 10 << 10,
-            job_api_timeout_seconds: 5.0,
-            job_api_per_minute: 10,
-            job_api_running_max: 2,
-            job_api_ttl_seconds: 600.0,
+            job_api_profile: Profile::Public,
+            job_api_code_bytes_max: None,
+            job_api_output_bytes_max: None,
+            job_api_timeout_seconds: None,
+            job_api_per_minute: None,
+            job_api_running_max: None,
+            job_api_ttl_seconds: None,
             message_queue: false,
             message_queue_language: None,
             message_queue_task_age_hours: 24,

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::client;
+use tests::{answering, client, lonely};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::queues::{API, OPS, VM, served};
 use crate::socket::{PATH, Socket};
@@ -49,4 +51,24 @@ async fn what_keys_do_is_written_down_where_anybody_may_look_and_over_sockets() 
     }
     let lines = std::fs::read_to_string(&file).unwrap();
     assert!(!lines.contains("\"api\"") && !lines.contains("print("), "{lines}");
+}
+
+#[tokio::test]
+async fn who_enters_a_room_with_a_key_is_written_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("audit.log");
+    let boss = "admin-0123456789a";
+    let keys = format!("boss:{boss} role=submit+admin,vm:{VM} role=work");
+    let settings = [("GATEWAY_KEYS", &*keys), ("GATEWAY_AUDIT_FILE", file.to_str().unwrap())];
+    let gateway = answering(lonely(directory.path(), &settings)).await;
+    let room = client().post(gateway.url("/v1/rooms")).header("x-api-key", boss);
+    let room = whole(room.header("content-type", "application/json").body("{}")).await.body;
+    let path = format!("/collab/{}", room["id"].as_str().unwrap());
+    for (name, key, status) in [("boss", boss, 101), ("vm", VM, 4403)] {
+        let url = gateway.url(&path).replace("http://", "ws://");
+        let mut entering = url.into_client_request().unwrap();
+        entering.headers_mut().insert("x-api-key", key.parse().unwrap());
+        connect_async(entering).await.unwrap();
+        assert!(has_line(&file, name, "GET", &path, status), "{name}");
+    }
 }

@@ -37,6 +37,7 @@ async fn the_job_api_answers_within_its_own_limits() {
         ("GATEWAY_STORE_URL", store.as_str()),
         ("GATEWAY_JOB_API", "true"),
         ("GATEWAY_JOB_API_LANGUAGE", "python"),
+        ("GATEWAY_JOB_API_PROFILE", "public"),
         ("GATEWAY_JOB_API_TIMEOUT_SECONDS", "1"),
         ("GATEWAY_JOB_API_PER_MINUTE", "9"),
     ];

@@ -2,6 +2,8 @@
 //! `GET /api/status/{jobId}` tells what became of it. Its limits are a profile of their own, as it
 //! is made for a form on a page that anybody may send.
 
+pub(super) mod limits;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use protocol::{Refusal, RunReport};
 use queue::{Job, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use limits::Limits;
 
 use crate::admission::{AdmissionError, check_media_type};
 use crate::auth::Caller;
@@ -35,13 +39,16 @@ const BESIDE: usize = 1024;
 pub(crate) struct JobApi {
     /// How often one address may come. Somebody has to sweep it.
     pub(crate) rate_limit: Arc<RateLimit>,
+    limits: Limits,
 }
 
 impl JobApi {
     /// Nobody has asked yet. None if settings leave it off.
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
-        let rate = settings.job_api_per_minute;
-        settings.job_api.then(|| Self { rate_limit: Arc::new(RateLimit::new(rate, rate)) })
+        let limits = Limits::of(settings);
+        let rate = limits.per_minute;
+        let rate_limit = || Arc::new(RateLimit::new(rate, rate));
+        settings.job_api.then(|| Self { rate_limit: rate_limit(), limits })
     }
 }
 
@@ -59,10 +66,10 @@ pub(crate) async fn execute(
     // By address, whatever key it has.
     let subject = rate_limit::subject(&Caller::Anonymous, peer, request.headers(), trusts);
     api.rate_limit.take(&subject)?;
-    let bytes_max = settings.job_api_code_bytes_max.saturating_mul(ESCAPED) + BESIDE;
+    let bytes_max = api.limits.code_bytes.saturating_mul(ESCAPED) + BESIDE;
     let bounds = BodyBounds { bytes_max, seconds: settings.body_seconds };
     let body = body::read(&request, payload, &shared.bodies, bounds).await?;
-    let job = translate(&body.bytes, settings)?;
+    let job = translate(&body.bytes, settings.job_api_language.as_deref(), &api.limits)?;
     let terms = Terms {
         caller: CALLER.to_owned(),
         waiting_max: None,
@@ -79,7 +86,7 @@ pub(crate) async fn execute(
 }
 
 /// What is submitted here, as it is submitted to us.
-fn translate(body: &[u8], settings: &Settings) -> Result<Value, ApiError> {
+fn translate(body: &[u8], usual: Option<&str>, limits: &Limits) -> Result<Value, ApiError> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Asked {
@@ -94,19 +101,18 @@ fn translate(body: &[u8], settings: &Settings) -> Result<Value, ApiError> {
             AdmissionError::from(Refusal::NotJson(error.to_string())).into()
         }
     })?;
-    let most = settings.job_api_code_bytes_max;
+    let most = limits.code_bytes;
     if asked.code.len() > most {
         return Err(AdmissionError::BodyTooLarge(most).into());
     }
-    let language = asked.language.or_else(|| settings.job_api_language.clone());
-    let Some(language) = language else {
+    let Some(language) = asked.language.as_deref().or(usual) else {
         return Err(ApiError::invalid("/language", "is required here"));
     };
     Ok(json!({
         "language": language,
         "code": asked.code,
-        "timeout": settings.job_api_timeout_seconds,
-        "ttl": settings.job_api_ttl_seconds,
+        "timeout": limits.timeout_seconds,
+        "ttl": limits.ttl_seconds,
     }))
 }
 
@@ -115,16 +121,15 @@ pub(crate) async fn status(
     id: web::Path<String>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let (_, jobs) = parts(&shared)?;
+    let (api, jobs) = parts(&shared)?;
     let id = id.parse().or(Err(ApiError::NoJob))?;
     let job = jobs.store.job(id).await?.filter(|it| it.caller == CALLER);
-    let ttl = seconds(shared.settings.job_api_ttl_seconds);
+    let ttl = seconds(api.limits.ttl_seconds);
     // What is over for so long is deleted a little later.
     let job = job.filter(|it| !is_old(it, ttl, Time::now())).ok_or(ApiError::NoJob)?;
     let result = jobs.store.result(id).await?;
     let report = result.and_then(|it| serde_json::from_slice::<RunReport>(&it.body).ok());
-    let bytes_max = shared.settings.job_api_output_bytes_max;
-    Ok(HttpResponse::Ok().json(told(&job, report.as_ref(), bytes_max)))
+    Ok(HttpResponse::Ok().json(told(&job, report.as_ref(), api.limits.output_bytes)))
 }
 
 /// Whether a job has been over for longer than its result is kept.
@@ -184,14 +189,14 @@ mod tests {
 
     #[test]
     fn what_is_too_much_or_unknown_is_refused() {
-        let settings = Settings::default();
-        let refused = |body: &str| translate(body.as_bytes(), &settings).is_err();
+        let limits = Limits::of(&Settings::default());
+        let refused = |body: &str| translate(body.as_bytes(), None, &limits).is_err();
         assert!(refused("{"));
         assert!(refused(r#"{"code": "1"}"#), "no language is set");
         assert!(refused(r#"{"code": "1", "language": "alpha", "timeout": 60}"#));
         assert!(refused(&json!({"code": "x".repeat(5121), "language": "alpha"}).to_string()));
         assert!(!refused(&json!({"code": "x".repeat(5120), "language": "alpha"}).to_string()));
-        let own = Settings { job_api_language: Some("alpha".to_owned()), ..settings };
-        assert_eq!(translate(br#"{"code": "1"}"#, &own).unwrap()["language"], "alpha");
+        let own = translate(br#"{"code": "1"}"#, Some("alpha"), &limits).unwrap();
+        assert_eq!(own["language"], "alpha");
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::error::PayloadError;
 use actix_web::web::{self, Bytes};
-use actix_web::{FromRequest as _, HttpRequest, HttpResponse, dev, rt};
+use actix_web::{FromRequest as _, HttpMessage as _, HttpRequest, HttpResponse, dev, rt};
 use actix_ws::{
     AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Closed, ProtocolError,
     Session,
@@ -20,8 +20,10 @@ use actix_ws::{
 use documents::{Close, Member, Out, RoomId, Rooms};
 use futures::{Stream, StreamExt as _};
 use serde::Deserialize;
+use telemetry::RequestContext;
 use tokio::time::{interval, timeout};
 
+use crate::audit::Act;
 use crate::auth::{Caller, Role};
 use crate::error::ApiError;
 use crate::origin::may_call;
@@ -44,6 +46,9 @@ const REFUSED_BYTES_MAX: usize = 16 << 20;
 /// How long that may take, and how long after the last of it.
 const REFUSED_TIME_MAX: Duration = Duration::from_secs(5);
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+/// How it is written down that somebody came in.
+const ENTERED: u16 = 101;
 
 /// What may stand behind the path. Clients add parameters of their own.
 #[derive(Debug, Deserialize)]
@@ -114,14 +119,32 @@ async fn admit(
     } else {
         let caller = shared.keys.authenticate(headers).or(Err(Close::Unauthorized))?;
         if !caller.may(Role::Submit) {
+            write_down(request, &caller, shared, Some(Close::Forbidden));
             return Err(Close::Forbidden);
         }
-        let role = rooms::role_of(&caller.id().unwrap_or_default(), &room);
-        (role.ok_or(Close::NoRoom)?, None)
+        let role = rooms::role_of(&caller.id().unwrap_or_default(), &room).ok_or(Close::NoRoom);
+        write_down(request, &caller, shared, role.err());
+        (role?, None)
     };
     let presence: &Presence = &shared.presence;
     let present = presence.enter(address, id.clone()).ok_or(Close::RateLimited)?;
     Ok((rooms.join(&id, role, invitation).await?, present))
+}
+
+/// Writes down that a key was used to enter, as every request is: with the code of the close where it
+/// did not come in.
+fn write_down(request: &HttpRequest, caller: &Caller, shared: &Shared, refused: Option<Close>) {
+    let context = request.extensions().get::<RequestContext>().map(|it| it.request_id.clone());
+    let act = Act {
+        method: request.method().as_str(),
+        path: request.path(),
+        status: refused.map_or(ENTERED, Close::code),
+        request_id: &context.unwrap_or_default(),
+    };
+    let peer = request.peer_addr().map(|it| it.ip());
+    let trusts = shared.settings.trust_forwarded_for;
+    let address = rate_limit::address(peer, request.headers(), trusts);
+    shared.audit.write(caller, address, &act);
 }
 
 fn address(request: &HttpRequest, shared: &Shared) -> Subject {

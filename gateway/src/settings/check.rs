@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::{InvalidSettings, Settings};
+use crate::dialects::Limits;
 use crate::peers::is_base_url;
 
 /// Hours that a task of the message queue waits, and its result is kept, at most.
@@ -16,14 +17,15 @@ type Row = (&'static str, bool, &'static str);
 impl Settings {
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<(), InvalidSettings> {
+        let job_api = Limits::of(self);
         let seconds = "must be more than 0 and at most 3600 seconds";
         let seconds_rows = [
             ("PROBE_SECONDS", self.probe_seconds),
             ("PROBE_TIMEOUT_SECONDS", self.probe_timeout_seconds),
             ("BODY_SECONDS", self.body_seconds),
             ("ALLOWANCE_SECONDS", self.allowance_seconds),
-            ("JOB_API_TIMEOUT_SECONDS", self.job_api_timeout_seconds),
-            ("JOB_API_TTL_SECONDS", self.job_api_ttl_seconds),
+            ("JOB_API_TIMEOUT_SECONDS", job_api.timeout_seconds),
+            ("JOB_API_TTL_SECONDS", job_api.ttl_seconds),
             ("RUNS_KEPT_SECONDS", self.runs_kept_seconds),
         ]
         .map(|(variable, value)| (variable, value > 0.0 && value <= 3600.0, seconds));
@@ -41,12 +43,18 @@ impl Settings {
             ),
             ("RUNS_MB", (1..=65_536).contains(&self.runs_mb), "must be from 1 to 65536"),
             ("CONNECTIONS_MAX", self.connections_max > 0, "must be 1 or more"),
+            (
+                "AUDIT_FILE_MB",
+                (1..=65_536).contains(&self.audit_file_mb),
+                "must be from 1 to 65536",
+            ),
             ("WORKERS", self.workers <= 1024, "may be at most 1024"),
         ];
         let rows = seconds_rows
             .into_iter()
             .chain(whole_rows)
             .chain(self.job_rows())
+            .chain(job_api_rows(&job_api))
             .chain(self.room_rows());
         for (variable, is_right, problem) in rows {
             if !is_right {
@@ -56,7 +64,7 @@ impl Settings {
         Ok(())
     }
 
-    fn job_rows(&self) -> [Row; 13] {
+    fn job_rows(&self) -> [Row; 9] {
         [
             ("JOBS_WAITING_MAX", self.jobs_waiting_max > 0, "must be 1 or more"),
             (
@@ -69,18 +77,6 @@ impl Settings {
                 self.callback_secret.as_ref().is_none_or(|it| it.expose_secret().len() >= 16),
                 "must have 16 bytes or more",
             ),
-            (
-                "JOB_API_CODE_BYTES_MAX",
-                (1..=16 << 20).contains(&self.job_api_code_bytes_max),
-                "must be from 1 to 16777216",
-            ),
-            (
-                "JOB_API_OUTPUT_BYTES_MAX",
-                (1..=16 << 20).contains(&self.job_api_output_bytes_max),
-                "must be from 1 to 16777216",
-            ),
-            ("JOB_API_PER_MINUTE", self.job_api_per_minute > 0, "must be 1 or more"),
-            ("JOB_API_RUNNING_MAX", self.job_api_running_max > 0, "must be 1 or more"),
             (
                 "MESSAGE_QUEUE_TASK_AGE_HOURS",
                 (1..=TASK_AGE_HOURS_MAX).contains(&self.message_queue_task_age_hours),
@@ -122,6 +118,16 @@ impl Settings {
             ),
         ]
     }
+}
+
+fn job_api_rows(limits: &Limits) -> [Row; 4] {
+    let bytes = |it: usize| (1..=16 << 20).contains(&it);
+    [
+        ("JOB_API_CODE_BYTES_MAX", bytes(limits.code_bytes), "must be from 1 to 16777216"),
+        ("JOB_API_OUTPUT_BYTES_MAX", bytes(limits.output_bytes), "must be from 1 to 16777216"),
+        ("JOB_API_PER_MINUTE", limits.per_minute > 0, "must be 1 or more"),
+        ("JOB_API_RUNNING_MAX", limits.running > 0, "must be 1 or more"),
+    ]
 }
 
 const QUEUES: &str = "give each a name of 1 to 64 letters, digits, `-`, `_` and `.`";
