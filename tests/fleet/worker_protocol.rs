@@ -49,21 +49,6 @@ async fn what_workers_say_is_held_against_their_leases() {
     let job = get(&gateway, &format!("/v1/jobs/{id}")).await.body;
     assert_eq!((&job["result"]["output"], &job["attempt"]), (&json!("right"), &json!(1)));
 
-    // A grant that is lost with its connection is somebody's again within seconds.
-    let id = submitted(&gateway, &program("print(2)")).await;
-    let lost = player.poll(1, &[]).await;
-    assert_eq!(lost[0]["id"], id.as_str());
-    let began = Instant::now();
-    let other = json!({"worker": "other", "incarnation": "o", "isFresh": true, "version": "1",
-        "protocol": [1, 1], "info": info});
-    assert_eq!(player.call("register", &other).await.status, 200);
-    let poll =
-        json!({"worker": "other", "incarnation": "o", "poll": "1", "free": 1, "waitMs": 20_000});
-    let found = player.call("poll", &poll).await.body;
-    assert_eq!(found["jobs"][0]["id"], id.as_str(), "{found}");
-    assert!(began.elapsed() < Duration::from_secs(15));
-    assert_eq!(get(&gateway, &format!("/v1/jobs/{id}")).await.body["attempt"], 1, "none was spent");
-
     // Another start of a worker takes its name over, and its jobs are free.
     let id = submitted(&gateway, &program("print(3)")).await;
     let held = player.poll(1, &[]).await;
@@ -74,6 +59,35 @@ async fn what_workers_say_is_held_against_their_leases() {
     assert_eq!(next.poll(1, &[]).await[0]["id"], id.as_str());
     let unknown = player.call("poll", &json!({"worker": "nobody", "incarnation": "a"})).await;
     unknown.is_problem(404, "unknown_worker").unwrap();
+}
+
+#[tokio::test]
+async fn a_grant_that_is_lost_with_its_connection_is_offered_again_within_six_seconds() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
+    let mut player = Player::register(&gateway, &info, "a").await;
+    let other = json!({"worker": "other", "incarnation": "o", "isFresh": true, "version": "1",
+        "protocol": [1, 1], "info": info});
+    assert_eq!(player.call("register", &other).await.status, 200);
+    // A machine with more to do than this may be late, but not each time.
+    let mut took = Vec::new();
+    for number in 1..=3 {
+        let id = submitted(&gateway, &program("print(2)")).await;
+        let lost = player.poll(1, &[]).await;
+        assert_eq!(lost[0]["id"], id.as_str());
+        let began = Instant::now();
+        let poll = json!({"worker": "other", "incarnation": "o", "poll": number.to_string(),
+            "free": 1, "waitMs": 20_000});
+        let found = player.call("poll", &poll).await.body;
+        assert_eq!(found["jobs"][0]["id"], id.as_str(), "{found}");
+        took.push(began.elapsed());
+        let job = get(&gateway, &format!("/v1/jobs/{id}")).await.body;
+        assert_eq!(job["attempt"], 1, "none was spent");
+        if took.iter().any(|it| *it < Duration::from_secs(6)) {
+            return;
+        }
+        assert_eq!(player.complete(&found["jobs"][0], "done").await, "recorded");
+    }
+    panic!("{took:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What time does to jobs is done once a second.
+//! What time does to jobs is done twice a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use queue::{JobStore, StoreError};
 
-/// How often the store is swept.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often the store is swept: a grant that nobody accepts is offered again so soon after its end.
+const SWEEP: Duration = Duration::from_millis(500);
 /// Jobs that one step changes: others must not wait for long.
 const STEP: usize = 500;
 /// Steps in one go.
