@@ -62,6 +62,7 @@ mod module_policy;
 mod page_programs;
 mod passed_over;
 mod peers;
+mod queue_service;
 mod queues;
 mod resources;
 mod room_runs;
