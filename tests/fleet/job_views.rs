@@ -1,10 +1,13 @@
 //! What is told of a job: to whom, and while it waits.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tests::client;
 
+use crate::checks::eventually;
 use crate::faults::gateway;
-use crate::jobs::{keeper, program, submit, submitted};
+use crate::jobs::{ended, keeper, program, started, submit, submitted};
 use crate::languages::start;
 use crate::target::whole;
 
@@ -12,6 +15,7 @@ use crate::target::whole;
 const SAM: &str = "sam-0123456789abcdef";
 const TOM: &str = "tom-0123456789abcdef";
 const ADA: &str = "ada-0123456789abcdef";
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_job_is_told_of_to_its_caller_and_to_operators() {
@@ -19,7 +23,11 @@ async fn a_job_is_told_of_to_its_caller_and_to_operators() {
     let directory = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
     let keys = format!("sam:{SAM},tom:{TOM},ada:{ADA} role=admin");
-    let settings = [("GATEWAY_KEYS", keys.as_str()), ("GATEWAY_STORE_URL", &store)];
+    let settings = [
+        ("GATEWAY_KEYS", keys.as_str()),
+        ("GATEWAY_STORE_URL", &store),
+        ("GATEWAY_CALLBACK_SECRET", "0123456789abcdef"),
+    ];
     let gateway = gateway(&[("python", &python)], &settings).await;
     let ask =
         async |path: &str, key: &str| whole(client().get(gateway.url(path)).bearer_auth(key)).await;
@@ -42,6 +50,42 @@ async fn a_job_is_told_of_to_its_caller_and_to_operators() {
     assert_eq!((count("caller=tom", ADA).await, count("state=dead", SAM).await), (0, 1));
     ask("/v1/jobs?counts=true&caller=*", TOM).await.is_problem(403, "forbidden").unwrap();
     assert_eq!(ask("/v1/jobs", SAM).await.body["counts"], json!(null), "it was not asked for");
+
+    // Callbacks as well: this one goes to a private address, and is given up.
+    let mut body = program("print(2)");
+    body["callbackUrl"] = json!("http://127.0.0.1:9/");
+    let job = submit(&gateway, &body, &[("x-api-key", SAM)]).await.body;
+    let is_told = async |path: &str, key: &str| {
+        let open = ask(path, key).await.body["callbacks"].clone();
+        open.as_array().unwrap().iter().any(|it| it["jobId"] == job["id"])
+    };
+    eventually("it is given up", PATIENCE, async || is_told("/v1/callbacks", SAM).await)
+        .await
+        .unwrap();
+    assert!(is_told("/v1/callbacks?caller=sam", ADA).await);
+    assert!(!is_told("/v1/callbacks", ADA).await);
+    ask("/v1/callbacks?caller=sam", TOM).await.is_problem(403, "forbidden").unwrap();
+    ask("/v1/callbacks?caller=*", ADA).await.is_problem(422, "invalid_request").unwrap();
+}
+
+#[tokio::test]
+async fn who_submits_is_told_how_long_it_may_take_until_it_starts() {
+    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = keeper(&[("python", &python)], &directory).await;
+    let first = submit(&gateway, &program("import time\ntime.sleep(1)"), &[]).await.body;
+    assert_eq!(first["expectedStartMs"], Value::Null, "nothing has run yet");
+    ended(&gateway, first["id"].as_str().unwrap()).await;
+    let running = submitted(&gateway, &program("import time\ntime.sleep(5)")).await;
+    started(&gateway, &running).await;
+    let mut expected = Vec::new();
+    for position in 0..3 {
+        let told = submit(&gateway, &program("print(1)"), &[]).await.body;
+        assert_eq!(told["position"], position, "{told}");
+        expected.push(told["expectedStartMs"].as_u64().unwrap());
+    }
+    assert!(expected[0] < expected[1] && expected[1] < expected[2], "{expected:?}");
+    assert!(expected[1] - expected[0] >= 1000, "as long as one ran: {expected:?}");
 }
 
 #[tokio::test]

@@ -79,7 +79,17 @@ async fn a_worker_that_nobody_can_reach_runs_jobs() {
     assert_eq!(ended(&gateway, &id).await["state"], "cancelled");
     let view = seen(&gateway, "one").await.unwrap();
     assert_eq!((&view["isLive"], &view["slots"]), (&json!(true), &json!(2)));
-    assert!(view["host"]["memoryBytes"].as_u64() > Some(0), "{view}");
+    let host = &view["host"];
+    for text in [&host["hostname"], &host["kernel"], &view["version"], &view["isolation"]["level"]]
+    {
+        assert!(!text.as_str().unwrap().is_empty(), "{view}");
+    }
+    assert!(host["processors"].as_u64() > Some(0), "{view}");
+    assert!((0.0..=1.0).contains(&host["cpu"].as_f64().unwrap()), "{view}");
+    for (all, free) in [("memoryBytes", "memoryFreeBytes"), ("diskBytes", "diskFreeBytes")] {
+        let (all, free) = (host[all].as_u64().unwrap(), host[free].as_u64().unwrap());
+        assert!(free > 0 && free < all, "{view}");
+    }
     // It serves the other front as well.
     let direct =
         client().post(worker.url("/execute")).body(json!({"code": "print(1)"}).to_string());
@@ -91,6 +101,40 @@ async fn a_worker_that_nobody_can_reach_runs_jobs() {
         .unwrap();
     drop(worker);
     assert!(seen(&gateway, "one").await.is_none(), "it has left");
+}
+
+#[tokio::test]
+async fn jobs_and_runs_take_turns_in_one_slot() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = answering(lonely(directory.path(), &[])).await;
+    let Some(worker) = worker(&gateway, "one", &[("EXECUTOR_SLOTS", "1")]).await else { return };
+    // Both tell when they were there, by one clock.
+    let code =
+        "import time\nbegan = time.monotonic()\ntime.sleep(2)\nprint(began, time.monotonic())";
+    let times = |output: &Value| -> Vec<f64> {
+        output.as_str().unwrap().split_whitespace().map(|it| it.parse().unwrap()).collect()
+    };
+    let direct = async || {
+        let body = json!({ "code": code }).to_string();
+        let answer = whole(client().post(worker.url("/execute")).body(body)).await;
+        times(&answer.body["output"])
+    };
+    let job = async || {
+        let id = submitted(&gateway, &program(code)).await;
+        times(&ended(&gateway, &id).await["result"]["output"])
+    };
+    let (mut one, mut other) = tokio::join!(direct(), job());
+    for _ in 0..2 {
+        let (first, second) = if one[0] < other[0] { (&one, &other) } else { (&other, &one) };
+        assert!(first[1] <= second[0], "{one:?} {other:?}");
+        (one, other) = tokio::join!(
+            async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                direct().await
+            },
+            job()
+        );
+    }
 }
 
 #[tokio::test]

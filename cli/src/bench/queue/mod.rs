@@ -13,20 +13,23 @@ use anyhow::{Context as _, ensure};
 use protocol::ExecutorInfo;
 use protocol::worker::Work;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
 use super::statistics::{Summary, rate};
 use crate::fleet::random_token;
 use crate::output::say;
 use client::{Queue, holding, job, poll, results};
-use report::{ClaimCost, QueueReport};
+use report::{ClaimCost, FullCycle, QueueReport};
 
 /// Callers that submit at the same time.
 const CALLERS: usize = 64;
 /// Workers, and jobs that each asks for at a time.
 const WORKERS: usize = 4;
 const JOBS_OF_A_POLL: usize = 50;
+/// Jobs of one submission while they go all the way, and how many are on it at most.
+const BATCHES: [usize; 2] = [1, 10];
+const ON_THE_WAY: usize = 4000;
 /// Jobs a second while it is measured how soon one is picked up.
 pub(super) const STEADY_PER_SECOND: u64 = 200;
 /// Jobs in one submission where only their number matters.
@@ -81,9 +84,15 @@ pub(crate) async fn measure(
     for number in 0..WORKERS {
         bench.register(number, info).await?;
     }
-    let empty = bench.queue().await?;
     say("how soon a job is picked up");
     let pickup = pickup(&bench, pace.phase).await?;
+    let mut full_cycles = Vec::new();
+    for batch in BATCHES {
+        say(format_args!("how many jobs go all the way, submitted {batch} at a time"));
+        let jobs = full_cycle(&bench, pace.phase, batch).await?;
+        full_cycles.push(FullCycle { batch, per_second: rate(jobs, pace.phase.as_secs_f64()) });
+    }
+    let empty = bench.queue().await?;
     say("how many jobs are acknowledged");
     let (count, time, acknowledged) = submit_alone(&bench, pace.phase).await?;
     let mut claims = Vec::new();
@@ -108,6 +117,7 @@ pub(crate) async fn measure(
         claims,
         before_a_newcomer,
         cycles_per_second: rate(cycles, cycles_time.as_secs_f64()),
+        full_cycles,
     })
 }
 
@@ -250,6 +260,59 @@ async fn before_a_newcomer(bench: &Queue) -> anyhow::Result<Vec<usize>> {
     }
     before.sort_unstable();
     Ok(before)
+}
+
+/// How many jobs are submitted, claimed, accepted and completed in a phase, all at the same time. None
+/// of them waits when this returns.
+async fn full_cycle(bench: &Arc<Queue>, phase: Duration, batch: usize) -> anyhow::Result<usize> {
+    let until = Instant::now() + phase;
+    let room = Arc::new(Semaphore::new(ON_THE_WAY));
+    let (mut callers, mut workers) = (JoinSet::new(), JoinSet::new());
+    for _ in 0..CALLERS.div_ceil(batch) {
+        let (bench, room) = (Arc::clone(bench), Arc::clone(&room));
+        callers.spawn(async move {
+            let jobs = vec![job(); batch];
+            while Instant::now() < until {
+                room.acquire_many(u32::try_from(batch)?).await?.forget();
+                if batch == 1 {
+                    bench.submit().await?;
+                } else {
+                    bench.submit_batch(&jobs).await?;
+                }
+            }
+            anyhow::Ok(())
+        });
+    }
+    for number in 0..WORKERS {
+        let (bench, room) = (Arc::clone(bench), Arc::clone(&room));
+        workers.spawn(async move {
+            let (mut done, mut ready) = (0, Vec::new());
+            for turn in 0.. {
+                let turn = turn + 10_000_000 * batch;
+                let poll = poll(number, turn, JOBS_OF_A_POLL, Duration::from_millis(500));
+                let count = ready.len();
+                let work = bench.complete(ready, Some(poll)).await?;
+                room.add_permits(count);
+                let is_over = Instant::now() >= until;
+                done += if is_over { 0 } else { count };
+                if !work.jobs.is_empty() {
+                    bench.accept(number, holding(&work)).await?;
+                } else if is_over {
+                    break;
+                }
+                ready = results(&work)?;
+            }
+            anyhow::Ok(done)
+        });
+    }
+    while let Some(done) = callers.join_next().await {
+        done??;
+    }
+    let mut all = 0;
+    while let Some(done) = workers.join_next().await {
+        all += done??;
+    }
+    Ok(all)
 }
 
 /// How many of the jobs that wait are claimed, accepted and completed in a phase.

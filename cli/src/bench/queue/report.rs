@@ -26,8 +26,21 @@ pub(in crate::bench) struct QueueReport {
     /// With a long backlog of one caller, how many of its jobs were started before the job of another
     /// who came along; for each who did, in the order of the numbers.
     pub(in crate::bench) before_a_newcomer: Vec<usize>,
-    /// Jobs that were claimed, accepted and completed a second.
+    /// Jobs that were claimed, accepted and completed a second, of those that waited.
     pub(in crate::bench) cycles_per_second: f64,
+    /// Jobs that were submitted, claimed, accepted and completed a second, by how many were submitted
+    /// at a time.
+    pub(in crate::bench) full_cycles: Vec<FullCycle>,
+}
+
+/// How many jobs go all the way.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::bench) struct FullCycle {
+    /// How many are submitted at a time.
+    pub(in crate::bench) batch: usize,
+    /// Jobs a second.
+    pub(in crate::bench) per_second: f64,
 }
 
 /// What a claim costs.
@@ -62,10 +75,15 @@ pub(in crate::bench) fn page(report: &QueueReport) -> String {
     let QueueReport { cycles_per_second, bytes_per_job, before_a_newcomer, .. } = report;
     let middle = before_a_newcomer.get(before_a_newcomer.len() / 2).copied().unwrap_or_default();
     let most = before_a_newcomer.last().copied().unwrap_or_default();
+    let full_cycles = report.full_cycles.iter().map(|FullCycle { batch, per_second }| {
+        format!(
+            "submitted {batch} at a time, claimed, accepted and completed: {per_second:.0} jobs/s\n"
+        )
+    });
     let last = format!(
         "started before the job of a caller who comes along: {middle} of a backlog (median), {most} at most\n\
-         claimed, accepted and completed: {cycles_per_second:.0} jobs/s\n\
+         of those that wait, claimed, accepted and completed: {cycles_per_second:.0} jobs/s\n\
          a job of 1 KB that waits: {bytes_per_job} bytes of the store\n"
     );
-    [head, claims.collect(), last].concat()
+    [head, claims.collect(), full_cycles.collect(), last].concat()
 }

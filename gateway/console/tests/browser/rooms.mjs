@@ -63,6 +63,16 @@ const isLive = (page) => page.locator(".room-head").getByText("Live", { exact: t
 const content = (page) => page.locator(".cm-content");
 const log = (page) => page.getByRole("log");
 const run = (page) => page.getByRole("button", { name: /^Run(?!s)/ });
+/** Waits until a page shows what a program printed, and fails with what it shows instead. */
+async function prints(page, what) {
+  try {
+    await log(page).getByText(what).waitFor();
+  } catch (error) {
+    const shown = await page.locator("main").innerText();
+    throw new Error(`no ${JSON.stringify(what)} in:\n${shown}\nwith this in the editor:\n${await text(page)}`, { cause: error });
+  }
+}
+
 /** Waits until a page says something, and fails with what it says instead. */
 async function said(page, what) {
   const all = page.getByRole("status");
@@ -184,6 +194,8 @@ test("everybody sees who is there, where they are, and what they do", () =>
     await ben.page.reload();
     await isLive(ben.page);
     await ben.page.getByRole("button", { name: new RegExp(long) }).waitFor();
+    // Nobody hears of who comes and goes within a second.
+    await said(ann.page, `${long} joined`);
     await ben.page.goto("/rooms");
     await said(ann.page, `${long} left`);
     await ben.page.getByRole("link", { name: /Who is here/ }).click();
@@ -198,19 +210,19 @@ test("one runs, another types, and both see all of it; who comes later as well",
     await reads(ben.page, (it) => it.includes("Name?"));
     await run(ann.page).click();
     await said(ben.page, "Ann Lee runs the program");
-    for (const { page } of [ann, ben]) await log(page).getByText("Name?").waitFor();
+    for (const { page } of [ann, ben]) await prints(page, "Name?");
     await ben.page.getByRole("button", { name: /^Who is here/ }).click();
     await ben.page.locator(".who").getByText("is running it").waitFor();
     await ben.page.keyboard.press("Escape");
     await ben.page.getByLabel("Input", { exact: true }).fill("Benny");
     await ben.page.keyboard.press("Enter");
     for (const { page } of [ann, ben]) {
-      await log(page).getByText("hello Benny").waitFor();
+      await prints(page, "hello Benny");
       assert.match(await log(page).innerText(), /Name\? Ben: Benny/);
     }
     await ann.page.getByLabel("Input", { exact: true }).fill("more");
     await ann.page.keyboard.press("Enter");
-    await log(ben.page).getByText("got more").waitFor();
+    await prints(ben.page, "got more");
     await ben.page.getByRole("button", { name: "EOF" }).click();
     await Promise.all([ann, ben].map(({ page }) => said(page, /Run finished: Success, exit code 0/)));
     for (const { page } of [ann, ben]) {
@@ -223,14 +235,14 @@ test("one runs, another types, and both see all of it; who comes later as well",
     // A later run takes its place, and the earlier one can be looked at again.
     await write(cleo.page, programs.waits);
     await cleo.page.keyboard.press("ControlOrMeta+Enter");
-    await log(ann.page).getByText("begun").waitFor();
+    await prints(ann.page, "begun");
     await ben.page.getByRole("button", { name: /^Stop/ }).click();
     for (const { page } of [ann, ben, cleo]) await page.locator(".bar").getByText("Stopped").waitFor();
     await ann.page.getByRole("button", { name: "Runs", exact: true }).click();
     const items = ann.page.getByRole("menuitem");
     assert.deepEqual(await items.evaluateAll((all) => all.map((it) => it.textContent.split(",")[0])), ["Cleo", "Ann Lee"]);
     await items.nth(1).click();
-    await log(ann.page).getByText("hello Benny").waitFor();
+    await prints(ann.page, "hello Benny");
   }));
 
 test("files, language and arguments are shared", () =>
@@ -241,13 +253,14 @@ test("files, language and arguments are shared", () =>
     await ann.page.getByRole("button", { name: "Add a file" }).click();
     await ann.page.getByLabel("Name of the file").fill(programs.two.path);
     await ann.page.keyboard.press("Enter");
+    await reads(ann.page, "");
     await write(ann.page, programs.two.other);
     await ben.page.getByRole("tab", { name: programs.two.path }).click();
     await reads(ben.page, programs.two.other);
     await ben.page.getByLabel("Arguments").fill("one 'two words'");
     await ann.page.waitForFunction(() => document.querySelector("#args")?.value === "one 'two words'");
     await run(ben.page).click();
-    for (const { page } of [ann, ben]) await log(page).getByText("from the other file").waitFor();
+    for (const { page } of [ann, ben]) await prints(page, "from the other file");
     await fits(ann.page, "a long name");
     // The text that is written stays where the cursor was, also when another file was looked at.
     await ben.page.getByRole("button", { name: `Rename ${programs.two.path}` }).click();
@@ -284,10 +297,10 @@ test("a guest without a key enters by a link, for what it is good for and as lon
       assert.equal(await guest.page.getByRole("button", { name: "Invite" }).count(), 0);
       await reads(guest.page, (it) => it.includes("Name?"));
       await run(guest.page).click();
-      for (const { page } of [ann, guest]) await log(page).getByText("Name?").waitFor();
+      for (const { page } of [ann, guest]) await prints(page, "Name?");
       await guest.page.getByLabel("Input", { exact: true }).fill("Gus");
       await guest.page.keyboard.press("Enter");
-      for (const { page } of [ann, guest]) await log(page).getByText("hello Gus").waitFor();
+      for (const { page } of [ann, guest]) await prints(page, "hello Gus");
       await guest.page.getByRole("button", { name: "EOF" }).click();
       await ann.page.locator(".results").waitFor();
 
@@ -298,10 +311,10 @@ test("a guest without a key enters by a link, for what it is good for and as lon
       await content(guest.page).click();
       await guest.page.keyboard.type("not mine");
       await run(guest.page).click();
-      await log(ann.page).getByText("Name?").waitFor();
+      await prints(ann.page, "Name?");
       await guest.page.getByLabel("Input", { exact: true }).fill("again");
       await guest.page.keyboard.press("Enter");
-      await log(ann.page).getByText("hello again").waitFor();
+      await prints(ann.page, "hello again");
       assert.ok(!(await text(ann.page)).includes("not mine"));
       await guest.page.getByRole("button", { name: /^Stop/ }).click();
       await ann.page.locator(".bar").getByText("Stopped").waitFor();
@@ -320,7 +333,7 @@ test("a guest without a key enters by a link, for what it is good for and as lon
       await reads(guest.page, (it) => it.includes("# seen") && !it.includes("not mine"));
       assert.ok(!before.includes("not mine"));
       await run(ann.page).click();
-      await log(guest.page).getByText("begun").waitFor();
+      await prints(guest.page, "begun");
       assert.equal(await guest.page.getByLabel("Input", { exact: true }).count(), 0);
       assert.equal(await guest.page.getByRole("button", { name: /^Stop/ }).count(), 0);
       await isAccessible(guest.page, "a room that is only looked at");
@@ -463,7 +476,7 @@ test("a gateway is there again under an open room", () =>
       await reads(ben.page, "before meanwhile");
       await write(ben.page, programs.asks);
       await run(ann.page).click();
-      for (const { page } of [ann, ben]) await log(page).getByText("Name?").waitFor();
+      for (const { page } of [ann, ben]) await prints(page, "Name?");
       await ben.page.getByRole("button", { name: /^Stop/ }).click();
       await ann.page.locator(".bar").getByText("Stopped").waitFor();
     },
