@@ -59,7 +59,6 @@ pub(crate) fn configure(app: &mut ServiceConfig) {
                 .service(post("/validate", execute::validate))
                 .service(post("/snippets", snippets::keep))
                 .service(get("/snippets/{id}", snippets::one))
-                .service(get("/callbacks", jobs::callbacks))
                 .service(get("/languages", languages::list))
                 .service(get("/languages/{language}", languages::one))
                 .default_service(web::route().to(not_found))
@@ -102,6 +101,7 @@ fn job_paths(app: &mut ServiceConfig) {
             .default_service(web::route().to(not_found))
             .wrap(from_fn(gate::for_owners)),
     )
+    .service(get("/v1/callbacks", jobs::callbacks).wrap(from_fn(gate::for_owners)))
     .service(get("/v1/queue", queue::look).wrap(from_fn(gate::for_owners)));
 }
 
