@@ -135,7 +135,10 @@ export class Line {
     clearInterval(this.#watch);
     const socket = this.#socket;
     this.#socket = undefined;
-    socket?.close();
+    if (!socket) return;
+    // Browsers complain of one that is closed before it is open.
+    if (socket.readyState === socket.CONNECTING) socket.addEventListener("open", () => socket.close());
+    else socket.close();
   }
 }
 

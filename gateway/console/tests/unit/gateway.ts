@@ -88,6 +88,7 @@ export class Gateway {
 }
 
 export class FakeSocket extends EventTarget {
+  readonly CONNECTING = 0;
   readonly OPEN = 1;
   readyState = 0;
   /** Bytes in the log that were sent. */

@@ -60,6 +60,19 @@ it("tells a run from its beginning to its end, and nothing after it", async () =
   expect(gateway.socket.readyState).toBe(3);
 });
 
+it("closes a connection only once it is there", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: { ...BEGUN, tty: false } });
+  running = start({}, tell, { open: gateway.open });
+  await pass(0);
+  const socket = gateway.socket;
+  expect(socket.readyState).toBe(socket.CONNECTING);
+  running.detach();
+  expect(socket.readyState).toBe(socket.CONNECTING);
+  await pass(50);
+  expect(socket.readyState).toBe(3);
+  expect(kinds()).not.toContain("connection");
+});
+
 it("tells our own fault as such", async () => {
   await begin();
   gateway.add({ t: "exit", report: null, problem: { status: 502, code: "executor_lost", detail: "gone", requestId: "r" } });
