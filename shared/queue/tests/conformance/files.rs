@@ -136,5 +136,5 @@ async fn a_file_of_the_version_before_is_brought_to_this_one() {
     drop(store);
     let after = rusqlite::Connection::open(&place).unwrap();
     let version = after.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    assert_eq!(version.unwrap(), 2);
+    assert_eq!(version.unwrap(), 3);
 }

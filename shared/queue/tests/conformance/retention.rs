@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{DEFAULT_QUEUE, Filter, IdempotencyKey, Lane, LaneStats, NewJob, State};
+use queue::{DEFAULT_QUEUE, Enqueued, Filter, IdempotencyKey, Lane, LaneStats, NewJob, State};
 
 use crate::fixture::{Fixture, HOUR, MINUTE, job};
 
@@ -46,6 +46,64 @@ pub(crate) async fn keys_go_after_theirs(fixture: &Fixture) {
     fixture.store().purge(100).await.unwrap();
     let second = fixture.enqueue(NewJob { idempotency: key(), ..job("a") }).await;
     assert_ne!(first, second);
+}
+
+pub(crate) async fn of_keys_the_oldest_go_beyond_a_number_unless_their_jobs_are_open(
+    fixture: &Fixture,
+) {
+    let keyed = |number: usize| {
+        let idempotency = Some(IdempotencyKey { key: format!("{number:03}"), digest: [1; 32] });
+        NewJob { idempotency, start_within: Some(Duration::from_secs(1)), ..job("a") }
+    };
+    let open = fixture.enqueue(NewJob { start_within: None, ..keyed(0) }).await;
+    for batch in [1..181, 181..361, 361..541] {
+        fixture.store().enqueue(batch.map(keyed).collect()).await.unwrap();
+        fixture.clock.pass(MINUTE);
+        assert_eq!(fixture.store().sweep(1_000).await.unwrap().expired, 180);
+    }
+    // Whoever may have nothing waiting hears only of what came before.
+    let kept = async || {
+        let probe = |number| NewJob { waiting_max: Some(0), ..keyed(number) };
+        let answers = fixture.store().enqueue((0..541).map(probe).collect()).await.unwrap();
+        let kept = answers.iter().enumerate().filter(|(_, it)| matches!(it, Enqueued::Existing(_)));
+        assert_eq!(answers[0], Enqueued::Existing(open));
+        kept.map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    assert_eq!(kept().await.len(), 541);
+    fixture.store().purge(10).await.unwrap();
+    let in_steps = kept().await;
+    assert!((531..541).contains(&in_steps.len()), "{} in steps", in_steps.len());
+    while fixture.store().purge(100).await.unwrap() > 0 {}
+    let last: Vec<usize> = std::iter::once(0).chain(42..541).collect();
+    assert_eq!(kept().await, last, "ten times as many as jobs");
+}
+
+pub(crate) async fn a_lane_is_forgotten_with_its_last_job(fixture: &Fixture) {
+    let in_lane =
+        |language: &str, caller| NewJob { lane: Lane::new(language, DEFAULT_QUEUE), ..job(caller) };
+    fixture.enqueue(in_lane("beta", "a")).await;
+    for _ in 0..5 {
+        fixture.enqueue(job("a")).await;
+        let grant = fixture.start("w").await;
+        fixture.complete(&grant, "{}").await;
+    }
+    let lane = async |language: &str| {
+        let lanes = fixture.store().stats().await.unwrap().lanes;
+        lanes.into_iter().find(|it| it.lane == Lane::new(language, DEFAULT_QUEUE))
+    };
+    assert_eq!(lane("alpha").await.unwrap().average_run_ms, Some(100));
+    fixture.clock.pass(2 * HOUR);
+    // One by one, so that what comes in between finds all of it or nothing.
+    while fixture.store().purge(1).await.unwrap() > 0 {}
+    assert_eq!(lane("alpha").await, None);
+    assert_eq!(lane("beta").await.unwrap().ready, 1);
+    // Nobody has an advantage there, nor owes anything.
+    for caller in ["a", "a", "b", "b"] {
+        fixture.enqueue(job(caller)).await;
+    }
+    assert_eq!(lane("alpha").await.unwrap().average_run_ms, None);
+    let granted: Vec<_> = fixture.claim("w", 4).await.into_iter().map(|it| it.caller).collect();
+    assert_eq!(granted, ["a", "b", "a", "b"]);
 }
 
 pub(crate) async fn of_callbacks_the_oldest_go_beyond_a_number(fixture: &Fixture) {

@@ -8,9 +8,10 @@ use crate::postgres::{SERVER, ask, database, number, open, until_some};
 
 #[tokio::test]
 async fn a_database_of_any_version_before_is_brought_to_this_one() {
-    const STEPS: [&str; 2] = [
+    const STEPS: [&str; 3] = [
         include_str!("../../src/postgres/schema-1.sql"),
         include_str!("../../src/postgres/schema-2.sql"),
+        include_str!("../../src/postgres/schema-3.sql"),
     ];
     for version in 1..=STEPS.len() {
         let url = database().await;
@@ -31,7 +32,7 @@ async fn a_database_of_any_version_before_is_brought_to_this_one() {
         let store = open(&url).await;
         let granted = store.claim(claim("w", 1)).await.unwrap();
         assert_eq!(granted.iter().map(|it| it.lease.id).collect::<Vec<_>>(), [id]);
-        assert_eq!(number(&url, "SELECT version FROM flotilla.about").await, 3);
+        assert_eq!(number(&url, "SELECT version FROM flotilla.about").await, 4);
     }
 }
 
