@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use queue::{DEFAULT_QUEUE, Enqueued, Filter, IdempotencyKey, Lane, LaneStats, NewJob, State};
+use queue::{
+    DEFAULT_QUEUE, Enqueued, Filter, IdempotencyKey, JobId, Lane, LaneStats, NewJob, State, Swept,
+};
 
 use crate::fixture::{Fixture, HOUR, MINUTE, job};
 
@@ -145,7 +147,7 @@ pub(crate) async fn the_last_attempts_are_kept(fixture: &Fixture) {
 }
 
 pub(crate) async fn few_jobs_are_listed_among_many(fixture: &Fixture) {
-    let at = fixture.clock.now().after(HOUR);
+    fixture.widen().await;
     let start_within = Some(MINUTE);
     let expired = fixture.enqueue(NewJob { start_within, ..job("a") }).await;
     fixture.pass(2 * MINUTE).await;
@@ -153,33 +155,69 @@ pub(crate) async fn few_jobs_are_listed_among_many(fixture: &Fixture) {
     fixture.store().cancel(cancelled).await.unwrap();
     let other = fixture.enqueue(job("b")).await;
     fixture.store().cancel(other).await.unwrap();
+    let at = fixture.clock.now().after(10 * HOUR);
     let waits = fixture.enqueue(NewJob { run_at: Some(at), ..job("a") }).await;
     let leased = fixture.enqueue(job("a")).await;
     let also = fixture.enqueue(job("b")).await;
     fixture.claim("w", 2).await;
+    fixture.clock.pass(MINUTE);
+    let before = fixture.clock.now();
+    let ready = fixture.enqueue(job("a")).await;
+    let run_at = Some(fixture.clock.now().after(HOUR));
+    let many = |_| NewJob { run_at, start_within, ..job("many") };
+    for _ in 0..11 {
+        fixture.store().enqueue((0..1_000).map(many).collect()).await.unwrap();
+    }
+    fixture.clock.pass(MINUTE);
+    let since = Some(fixture.clock.now());
+    let last = fixture.enqueue(job("c")).await;
     for (caller, state, expected) in [
         (None, State::Expired, vec![expired]),
         (None, State::Cancelled, vec![other, cancelled]),
         (Some("a"), State::Cancelled, vec![cancelled]),
         (None, State::Dead, vec![]),
-        (None, State::Scheduled, vec![waits]),
         (None, State::Leased, vec![also, leased]),
         (Some("a"), State::Leased, vec![leased]),
+        (None, State::Ready, vec![last, ready]),
+        (Some("a"), State::Ready, vec![ready]),
     ] {
-        let caller = caller.map(str::to_owned);
-        let filter = Filter { caller, state: Some(state), ..Filter::default() };
-        let mut found = Vec::new();
-        let mut from = None;
-        loop {
-            let page = fixture.store().list(filter.clone(), from, 1).await.unwrap();
-            found.extend(page.jobs.iter().map(|it| it.id));
-            from = page.next;
-            if from.is_none() {
-                break;
-            }
-        }
-        assert_eq!(found, expected, "{filter:?}");
+        let filter = Filter { state: Some(state), ..of(caller) };
+        check_listed(fixture, filter.clone(), &expected).await;
+        let old = expected.iter().copied().filter(|it| ![ready, last].contains(it));
+        let old: Vec<JobId> = old.collect();
+        check_listed(fixture, Filter { before: Some(before), ..filter }, &old).await;
     }
+    check_listed(fixture, Filter { since, ..of(None) }, &[last]).await;
+    check_listed(fixture, Filter { since, ..of(Some("a")) }, &[]).await;
+    let beta = Some("beta".to_owned());
+    check_listed(fixture, Filter { since, language: beta, ..of(None) }, &[]).await;
+    fixture.clock.pass(2 * HOUR);
+    while fixture.store().sweep(1_000).await.unwrap() != Swept::default() {}
+    let scheduled = Filter { state: Some(State::Scheduled), ..of(None) };
+    check_listed(fixture, scheduled, &[waits]).await;
+    let again = Filter { state: Some(State::Ready), ..of(None) };
+    check_listed(fixture, again, &[last, ready, also, leased]).await;
+}
+
+fn of(caller: Option<&str>) -> Filter {
+    Filter { caller: caller.map(str::to_owned), ..Filter::default() }
+}
+
+/// Holds what is listed against what there is: on one page, and on pages of one job.
+async fn check_listed(fixture: &Fixture, filter: Filter, expected: &[JobId]) {
+    let page = fixture.store().list(filter.clone(), None, 10).await.unwrap();
+    let found: Vec<_> = page.jobs.iter().map(|it| it.id).collect();
+    assert_eq!((&found[..], page.next), (expected, None), "{filter:?}");
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let page = fixture.store().list(filter.clone(), from, 1).await.unwrap();
+        found.extend(page.jobs.iter().map(|it| it.id));
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, expected, "{filter:?}");
 }
 
 pub(crate) async fn counts_are_right_all_the_while(fixture: &Fixture) {
