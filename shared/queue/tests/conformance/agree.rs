@@ -229,7 +229,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(of_cases(15))]
+    #![proptest_config(of_cases(8))]
 
     #[test]
     fn a_database_does_as_a_file_does(acts in proptest::collection::vec(act(), 1..80)) {

@@ -15,6 +15,9 @@ use crate::postgres::{ask, database, number, until_some};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Those who listen in a database.
+const EARS: &str = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
+                    AND datname = current_database()";
 
 async fn open(url: &str) -> Arc<dyn JobStore> {
     queue::open(url, Bounds::default(), Clock::steady()).await.unwrap()
@@ -48,8 +51,6 @@ async fn check(url: &str, deafen: impl AsyncFn(), hears: impl AsyncFn()) {
 #[tokio::test]
 async fn what_a_database_told_nobody_is_found_again() {
     let url = database().await;
-    const EARS: &str = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%' \
-                        AND datname = current_database()";
     let deafen =
         async || ask(&url, &format!("SELECT pg_terminate_backend(pid, 5000) {EARS}")).await;
     let hears = async || {

@@ -36,6 +36,20 @@ enum Did {
     Swept(Swept),
 }
 
+/// Does everything at once, in any order.
+async fn do_at_once(mut acts: Vec<BoxFuture<'_, Did>>) -> Vec<Did> {
+    for index in (1..acts.len()).rev() {
+        acts.swap(index, random(index + 1));
+    }
+    let late = acts.into_iter().map(|act| async {
+        for _ in 0..random(20) {
+            tokio::task::yield_now().await;
+        }
+        act.await
+    });
+    join_all(late).await
+}
+
 pub(crate) async fn either_a_sweep_or_the_worker_has_a_late_job(fixture: &Fixture) {
     const ROUNDS: usize = 25;
     const JOBS: usize = 40;
@@ -65,17 +79,7 @@ pub(crate) async fn either_a_sweep_or_the_worker_has_a_late_job(fixture: &Fixtur
         for store in gateways.iter().cycle().take(8) {
             acts.push(async move { Did::Swept(store.sweep(JOBS / 8).await.unwrap()) }.boxed());
         }
-        for index in (1..acts.len()).rev() {
-            acts.swap(index, random(index + 1));
-        }
-        // Each begins at some time or other.
-        let acts = acts.into_iter().map(|act| async {
-            for _ in 0..random(20) {
-                tokio::task::yield_now().await;
-            }
-            act.await
-        });
-        let did = join_all(acts).await;
+        let did = do_at_once(acts).await;
         let mut swept = 0;
         let mut recorded = [false; JOBS];
         let mut held = [false; JOBS];
