@@ -131,6 +131,10 @@ impl State {
         matches!(self, Self::Cancelled | Self::Expired | Self::Dead)
     }
 
+    /// In a state that waits, up to so many jobs are few: stores list those by what they have of that
+    /// state, and more by going through all jobs, among which they are soon found.
+    pub(crate) const FEW: u64 = 2_000;
+
     /// Whether it stays so.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Succeeded | Self::Cancelled | Self::Expired | Self::Dead)

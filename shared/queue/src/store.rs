@@ -73,7 +73,8 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// Makes a dead job ready again. False if it is not dead.
     fn redrive(&self, id: JobId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Deletes at most `limit` of what has been kept for long enough; says how much that was.
+    /// Deletes at most `limit` of each kind of what has been kept for long enough; says how much that
+    /// was. With the last job of a lane that is kept, all that is known of the lane goes.
     fn purge(&self, limit: usize) -> BoxFuture<'_, Result<usize, StoreError>>;
 
     /// At most `limit` leases that a worker has, those of older jobs first: it, or a gateway that
@@ -165,9 +166,10 @@ pub struct Bounds {
     pub waiting_max: u64,
     /// Of one caller.
     pub waiting_per_caller_max: u64,
-    /// Jobs that are over and still kept; the oldest go first. Of callbacks, ten times as many are.
+    /// Jobs that are over and still kept; the oldest go first. Of callbacks, and of idempotency keys,
+    /// ten times as many are.
     pub kept_max: u64,
-    /// How long an idempotency key is kept.
+    /// How long an idempotency key is kept; one whose job is over may go before, if there are too many.
     pub key_ttl: Duration,
     /// How long to wait for another process to let go of the store: the gateway before this one may
     /// still be draining.
@@ -177,6 +179,12 @@ pub struct Bounds {
 impl Bounds {
     /// Callbacks that are kept; the oldest go first, whether they were taken or not.
     pub(crate) fn callbacks_max(&self) -> u64 {
+        self.kept_max.saturating_mul(10)
+    }
+
+    /// Idempotency keys that are kept. The oldest whose jobs are over go first, and those of others do
+    /// not.
+    pub(crate) fn keys_max(&self) -> u64 {
         self.kept_max.saturating_mul(10)
     }
 }

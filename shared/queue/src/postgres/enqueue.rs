@@ -154,8 +154,8 @@ impl<'a> Admission<'a> {
             "INSERT INTO keys (caller, key, digest, id, expires_at) \
              SELECT caller, key, digest, id, $1 \
              FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[]) AS k (caller, key, digest, id) \
-             ON CONFLICT (caller, key) DO UPDATE SET digest = excluded.digest, id = excluded.id, \
-             expires_at = excluded.expires_at",
+             ON CONFLICT (caller, key) DO UPDATE SET number = DEFAULT, digest = excluded.digest, \
+             id = excluded.id, expires_at = excluded.expires_at",
         );
         remember
             .bind(self.now.after(self.bounds.key_ttl).0)

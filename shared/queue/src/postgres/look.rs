@@ -148,13 +148,18 @@ pub(super) async fn list(
     limit: usize,
 ) -> Result<Page, Fault> {
     let start = concat!("SELECT ", columns!(), " FROM jobs WHERE TRUE");
-    // Apart, so that they are found as leased jobs, and not by going through all numbers.
-    let leased =
-        concat!("WITH leased AS MATERIALIZED (SELECT ", columns!(), " FROM jobs WHERE TRUE");
-    let is_leased = filter.state == Some(State::Leased);
-    let mut find = QueryBuilder::<Postgres>::new(if is_leased { leased } else { start });
+    // Apart, so that they are found by their state, and not by going through all numbers.
+    let few = concat!("WITH few AS MATERIALIZED (SELECT ", columns!(), " FROM jobs WHERE TRUE");
+    let are_few = are_few(pool, filter.state).await?;
+    let mut find = QueryBuilder::<Postgres>::new(if are_few { few } else { start });
     if let Some(from) = from {
         find.push(" AND number < ").push_bind(from);
+    }
+    if let Some(before) = filter.before {
+        find.push(" AND number < ").push_bind(first_at(pool, before).await?);
+    }
+    if let Some(since) = filter.since {
+        find.push(" AND number >= ").push_bind(first_at(pool, since).await?);
     }
     if let Some(caller) = &filter.caller {
         find.push(" AND caller = ").push_bind(caller);
@@ -172,14 +177,8 @@ pub(super) async fn list(
         find.push(" AND coalesce(nullif(split_part(language, chr(31), 2), ''), 'default') = ");
         find.push_bind(queue);
     }
-    if let Some(since) = filter.since {
-        find.push(" AND created_at >= ").push_bind(since.0);
-    }
-    if let Some(before) = filter.before {
-        find.push(" AND created_at < ").push_bind(before.0);
-    }
-    if is_leased {
-        find.push(") SELECT * FROM leased");
+    if are_few {
+        find.push(") SELECT * FROM few");
     }
     // One more tells whether there are more.
     find.push(" ORDER BY number DESC LIMIT ").push_bind(bound(limit.saturating_add(1)));
@@ -189,6 +188,32 @@ pub(super) async fn list(
     let jobs = kept.iter().map(read).collect::<sqlx::Result<_>>()?;
     let last = kept.last().filter(|_| has_more);
     Ok(Page { jobs, next: last.map(|row| row.try_get("number")).transpose()? })
+}
+
+/// Whether jobs of a state are leased, which no more are than the fleet can run, or wait and are few.
+/// Those of final states that few are in have an index in the order of their numbers.
+async fn are_few(pool: &PgPool, state: Option<State>) -> Result<bool, Fault> {
+    let Some(state @ (State::Ready | State::Scheduled)) = state else {
+        return Ok(state == Some(State::Leased));
+    };
+    let find = "SELECT coalesce(sum(jobs), 0)::bigint FROM totals WHERE state = $1";
+    let found = sqlx::query_scalar(find).bind(state.as_str()).fetch_one(pool).await?;
+    Ok(count(found) <= State::FEW)
+}
+
+/// The number from which on jobs came at `time` or later: numbers grow with time, so this looks at few
+/// of them.
+async fn first_at(pool: &PgPool, time: Timestamp) -> Result<i64, Fault> {
+    let find = "WITH RECURSIVE search (low, high) AS (SELECT \
+                (SELECT number FROM jobs ORDER BY number LIMIT 1), \
+                (SELECT number + 1 FROM jobs ORDER BY number DESC LIMIT 1) UNION ALL \
+                SELECT CASE WHEN created_at < $1 THEN number + 1 ELSE low END, \
+                CASE WHEN created_at < $1 THEN high ELSE (low + high) / 2 END \
+                FROM search CROSS JOIN LATERAL (SELECT number, created_at FROM jobs \
+                WHERE number >= (low + high) / 2 ORDER BY number LIMIT 1) AS middle \
+                WHERE low < high) SELECT low FROM search WHERE low >= high";
+    let found = sqlx::query_scalar(find).bind(time.0).fetch_optional(pool).await?;
+    Ok(found.unwrap_or(0))
 }
 
 /// How many jobs there are in each state.

@@ -26,15 +26,11 @@ pub(super) async fn purge(
         let sql = "DELETE FROM jobs WHERE number = ANY($1) AND finished_at IS NOT NULL";
         deleted += sqlx::query(sql).bind(&jobs).execute(&mut *connection).await?.rows_affected();
     }
-    for sql in [
-        "DELETE FROM keys WHERE ctid = ANY(ARRAY \
-         (SELECT ctid FROM keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2))",
-        "DELETE FROM callbacks WHERE number = ANY(ARRAY \
-         (SELECT number FROM callbacks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2))",
-    ] {
-        let delete = sqlx::query(sql).bind(now.0).bind(bound(limit));
-        deleted += delete.execute(&mut *connection).await?.rows_affected();
-    }
+    deleted += purge_keys(connection, limit, bounds, now).await?;
+    let late = "DELETE FROM callbacks WHERE number = ANY(ARRAY \
+                (SELECT number FROM callbacks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2))";
+    let late = sqlx::query(late).bind(now.0).bind(bound(limit));
+    deleted += late.execute(&mut *connection).await?.rows_affected();
     // Their numbers have few gaps but those of what is deleted.
     let too_many = sqlx::query(
         "DELETE FROM callbacks WHERE number = ANY(ARRAY(SELECT number FROM callbacks \
@@ -44,19 +40,61 @@ pub(super) async fn purge(
     let most = i64::try_from(bounds.callbacks_max()).unwrap_or(i64::MAX);
     let too_many = too_many.bind(most).bind(bound(limit));
     deleted += too_many.execute(&mut *connection).await?.rows_affected();
-    // Shares of callers who have nothing are what a new caller would get.
     for sql in [
         "DELETE FROM counts WHERE ctid = ANY(ARRAY \
          (SELECT ctid FROM counts WHERE jobs = 0 LIMIT $1))",
         "DELETE FROM totals WHERE ctid = ANY(ARRAY \
          (SELECT ctid FROM totals WHERE jobs = 0 LIMIT $1))",
-        "DELETE FROM shares WHERE ctid = ANY(ARRAY (SELECT ctid FROM shares WHERE NOT EXISTS \
-         (SELECT 1 FROM counts WHERE counts.caller = shares.caller) LIMIT $1))",
     ] {
         let delete = sqlx::query(sql).bind(bound(limit));
         deleted += delete.execute(&mut *connection).await?.rows_affected();
     }
+    deleted += forget_turns(connection, limit).await?;
     Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
+}
+
+/// Deletes keys that have ended, and the oldest beyond the most that are kept. One whose job is not
+/// over comes behind the others instead: it stays, and is in nobody's way.
+async fn purge_keys(
+    connection: &mut PgConnection,
+    limit: usize,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    let ended = "DELETE FROM keys WHERE number = ANY(ARRAY(SELECT number FROM \
+                 (SELECT number, expires_at FROM keys ORDER BY number LIMIT $2) AS oldest \
+                 WHERE expires_at < $1))";
+    let ended = sqlx::query(ended).bind(now.0).bind(bound(limit));
+    let ended = ended.execute(&mut *connection).await?.rows_affected();
+    let beyond = sqlx::query(
+        "WITH oldest AS MATERIALIZED (SELECT number, \
+         (SELECT TRUE FROM jobs WHERE jobs.id = keys.id AND finished_at IS NULL) AS is_needed \
+         FROM keys WHERE number <= (SELECT number FROM keys ORDER BY number DESC LIMIT 1) - $1 \
+         ORDER BY number LIMIT $2), moved AS (UPDATE keys SET number = DEFAULT \
+         WHERE number = ANY(ARRAY(SELECT number FROM oldest WHERE is_needed))) \
+         DELETE FROM keys WHERE number = ANY(ARRAY(SELECT number FROM oldest WHERE is_needed IS NULL))",
+    );
+    let most = i64::try_from(bounds.keys_max()).unwrap_or(i64::MAX);
+    let beyond = beyond.bind(most).bind(bound(limit)).execute(connection).await?;
+    Ok(ended + beyond.rows_affected())
+}
+
+/// Forgets whose turn it is where nothing is kept. Callers who have nothing are as new ones; and a lane
+/// that has nothing begins anew, when nobody is left who had a turn there.
+async fn forget_turns(connection: &mut PgConnection, limit: usize) -> Result<u64, Fault> {
+    let shares = "DELETE FROM shares WHERE ctid = ANY(ARRAY (SELECT ctid FROM shares WHERE NOT EXISTS \
+                  (SELECT 1 FROM counts WHERE counts.caller = shares.caller) OR NOT EXISTS \
+                  (SELECT 1 FROM totals WHERE totals.language = shares.language) LIMIT $1))";
+    let shares = sqlx::query(shares).bind(bound(limit)).execute(&mut *connection).await?;
+    let shares = shares.rows_affected();
+    if count(bound(limit)) <= shares {
+        return Ok(shares);
+    }
+    let lanes = "DELETE FROM languages WHERE ctid = ANY(ARRAY (SELECT ctid FROM languages \
+                 WHERE NOT EXISTS (SELECT 1 FROM totals \
+                 WHERE totals.language = languages.language) LIMIT $1))";
+    let lanes = sqlx::query(lanes).bind(bound(limit)).execute(connection).await?;
+    Ok(shares + lanes.rows_affected())
 }
 
 /// Jobs that are over and have been kept for long enough, and the oldest of those beyond the most that

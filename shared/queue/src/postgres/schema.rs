@@ -6,8 +6,12 @@ use super::place::{Fault, Place};
 use crate::{Durability, StoreError};
 
 /// One step from each version to the next.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 /// Tells our tables from others'.
 const APPLICATION: &str = "flotilla jobs";
 /// The oldest server that was tried.

@@ -16,8 +16,8 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(15);
 const NOTED_EVERY_MS: i64 = 5_000;
 
 /// The jobs for which it is time.
-#[derive(Default)]
 pub(super) struct Due {
+    limit: usize,
     late: Vec<JobId>,
     promoted: Vec<JobId>,
     expired: Vec<JobId>,
@@ -40,6 +40,7 @@ impl Due {
                     WHERE last_sweep_at IS NULL OR abs($1 - last_sweep_at) >= $2";
         sqlx::query(note).bind(now.0).bind(NOTED_EVERY_MS).execute(&mut *connection).await?;
         Ok(Self {
+            limit,
             late: ids(connection, late, limit, now).await?,
             promoted: ids(connection, promoted, limit, now).await?,
             expired: ids(connection, expired, limit, now).await?,
@@ -99,12 +100,13 @@ pub(super) fn sweep(
         (standing.turn, standing.cost) = shares.take_turn(&standing.caller, &standing.language);
         swept.promoted += 1;
     }
-    for id in &due.expired {
+    // What was given back may have to be started sooner.
+    for id in due.expired.iter().chain(&due.late) {
         let waits = |it: &mut Standing| {
             matches!(it.state, State::Ready | State::Scheduled)
                 && it.start_by.is_some_and(|by| by < now.0)
         };
-        if table.find(*id).is_some_and(waits) {
+        if swept.expired < due.limit && table.find(*id).is_some_and(waits) {
             table.end(*id, State::Expired, None, now);
             swept.expired += 1;
         }

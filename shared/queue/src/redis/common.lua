@@ -17,6 +17,8 @@
 --                               caller in one step, however much of it waits
 -- since:LANGUAGE                ready jobs by the time when they became so
 -- shares:CALLER                 hash: next turn at the earliest and expected seconds in each language
+-- sharers:LANGUAGE              set: callers that have a share of it
+-- rare:STATE                    jobs in a final state that few are in, by number
 -- clock, average                hashes by language: turn of the last job that went out, milliseconds
 -- totals:LANGUAGE, languages    hash: how many jobs there are in each state; those that have any
 -- counts:CALLER                 hash: how many jobs of a caller there are in each state
@@ -42,6 +44,7 @@ local DEATHS_MAX = 2
 local GRACE = 15000
 local PRIORITY_MAX = 9
 local WAITS = { ready = true, scheduled = true }
+local RARE = { cancelled = true, expired = true, dead = true }
 local FINAL = { succeeded = true, cancelled = true, expired = true, dead = true }
 
 local now = tonumber(ARGV[1])
@@ -172,6 +175,9 @@ local function leave(job)
     tally(P .. 'running', job.caller, -1)
   else
     call('ZREM', P .. 'expires', id)
+    if RARE[job.state] then
+      call('ZREM', P .. 'rare:' .. job.state, id)
+    end
   end
   if job.start_by then
     call('ZREM', P .. 'start_by', id)
@@ -197,6 +203,9 @@ local function enter(job)
     call('HINCRBY', P .. 'running', job.caller, 1)
   else
     call('ZADD', P .. 'expires', job.expires_at, id)
+    if RARE[job.state] then
+      call('ZADD', P .. 'rare:' .. job.state, job.number, id)
+    end
   end
   if job.start_by and WAITS[job.state] then
     call('ZADD', P .. 'start_by', job.start_by, id)
@@ -225,6 +234,9 @@ local function take_turn(caller, language)
   local clock = number_of(call('HGET', P .. 'clock', language))
   local turn = math.max(number_of(share[1]), clock)
   call('HSET', shares, turn_of, turn + cost, cost_of, cost)
+  if not share[1] then
+    call('SADD', name('sharers', language), caller)
+  end
   return turn, cost
 end
 

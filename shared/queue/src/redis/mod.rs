@@ -31,7 +31,7 @@ use crate::{
 /// What the names of all keys begin with. What stands in braces has a cluster keep them together.
 const PREFIX: &str = "{flotilla}:";
 /// The version of what the keys hold.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Jobs that one script looks at when it lists some; others must not wait for long.
 const LOOKED_AT_MAX: usize = 2000;
 /// Scripts that one page takes at most.
@@ -257,6 +257,7 @@ impl JobStore for RedisStore {
         async move {
             let mut call = self.call(&scripts::PURGE);
             call.arg(limit).arg(self.bounds.kept_max).arg(self.bounds.callbacks_max());
+            call.arg(self.bounds.keys_max());
             let purged = self.link.run(&call).await?;
             self.wakes.tidy();
             Ok(purged)

@@ -48,13 +48,32 @@ fn is_for_good(error: &StoreError) -> bool {
 async fn take_place(link: &Link, clock: &Clock) -> Result<(), StoreError> {
     let mut take = call(&scripts::OPEN, clock, Uuid::nil());
     take.arg(SCHEMA);
-    let found: String = link.run(&take).await?;
-    let found = found.parse::<i64>().map_err(|_foreign| {
-        StoreError::Unavailable(format!("`{PREFIX}*` on the server belongs to another program"))
-    })?;
+    let version = async || {
+        let found: String = link.run(&take).await?;
+        found.parse::<i64>().map_err(|_foreign| {
+            StoreError::Unavailable(format!("`{PREFIX}*` on the server belongs to another program"))
+        })
+    };
+    let found = version().await?;
     if found > SCHEMA {
         let place = "the server".to_owned();
         return Err(StoreError::Newer { place, found, known: SCHEMA });
+    }
+    if found < SCHEMA {
+        migrate(link, clock).await?;
+        version().await?;
+    }
+    Ok(())
+}
+
+/// Brings the server's keys to the newest version, some jobs at a time: nobody else has to wait, and
+/// who begins again, or at the same time, does no harm.
+async fn migrate(link: &Link, clock: &Clock) -> Result<(), StoreError> {
+    let mut last = "0".to_owned();
+    while !last.is_empty() {
+        let mut step = call(&scripts::MIGRATE, clock, Uuid::nil());
+        step.arg(last).arg(SCHEMA);
+        last = link.run(&step).await?;
     }
     Ok(())
 }

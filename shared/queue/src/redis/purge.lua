@@ -1,20 +1,23 @@
--- Deletes what has been kept for long enough. ARGV[3..5]: at most how much of each kind, and how many
--- final jobs and how many callbacks are kept. Answers how much it was.
+-- Deletes what has been kept for long enough. ARGV[3..6]: at most how much of each kind, and how many
+-- final jobs, callbacks and idempotency keys are kept. Answers how much it was.
 local limit, kept_max = tonumber(ARGV[3]), tonumber(ARGV[4])
 local deleted = 0
 
 local function delete(job)
-  local id, caller, language = job.id, job.caller, job.language
+  local id, caller = job.id, job.caller
   leave(job)
   count(job, job.state, -1)
   call('ZREM', P .. 'all', id)
   call('ZREM', name('of', caller), id)
   call('UNLINK', of('job', id), of('body', id), of('result', id), of('attempts', id))
-  if call('EXISTS', name('totals', language)) == 0 then
-    call('SREM', P .. 'languages', language)
-  end
-  -- Shares of callers who have nothing are what a new caller would get.
+  -- Callers who have nothing are as new ones.
   if call('EXISTS', name('of', caller)) == 0 then
+    for _, field in ipairs(call('HKEYS', name('shares', caller))) do
+      local language = string.match(field, '^turn:(.*)$')
+      if language then
+        call('SREM', name('sharers', language), caller)
+      end
+    end
     call('UNLINK', name('shares', caller))
   end
 end
@@ -34,9 +37,27 @@ for index = 1, #oldest, 2 do
     deleted = deleted + 1
   end
 end
-for _, key in ipairs(ended('keys')) do
+
+local function forget_key(key)
   call('ZREM', P .. 'keys', key)
   call('UNLINK', key)
+end
+
+for _, key in ipairs(ended('keys')) do
+  forget_key(key)
+end
+-- The oldest of those beyond the most that are kept. One whose job is not over comes behind the others
+-- instead: it stays, and is in nobody's way.
+local keys_beyond = math.min(call('ZCARD', P .. 'keys') - tonumber(ARGV[6]), limit)
+local last_key = call('ZRANGE', P .. 'keys', -1, -1, 'WITHSCORES')[2]
+for _, key in ipairs(keys_beyond > 0 and call('ZRANGE', P .. 'keys', 0, keys_beyond - 1) or {}) do
+  local state = call('HGET', of('job', call('HGET', key, 'id')), 'state')
+  if state and not FINAL[state] then
+    call('ZADD', P .. 'keys', last_key, key)
+  else
+    forget_key(key)
+    deleted = deleted + 1
+  end
 end
 
 local function forget(number)
@@ -61,4 +82,22 @@ if beyond > 0 then
   end
   deleted = deleted + beyond
 end
-return deleted
+
+-- A lane that has no job begins anew, when nobody is left who had a turn there.
+local left = limit
+for _, language in ipairs(call('SMEMBERS', P .. 'languages')) do
+  local sharers = name('sharers', language)
+  if left > 0 and call('EXISTS', name('totals', language)) == 0 then
+    for _, caller in ipairs(call('SPOP', sharers, left)) do
+      call('HDEL', name('shares', caller), 'turn:' .. language, 'cost:' .. language)
+      left = left - 1
+    end
+    if call('EXISTS', sharers) == 0 then
+      call('SREM', P .. 'languages', language)
+      call('HDEL', P .. 'clock', language)
+      call('HDEL', P .. 'average', language)
+      left = left - 1
+    end
+  end
+end
+return deleted + limit - left

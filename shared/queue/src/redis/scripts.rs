@@ -21,6 +21,7 @@ macro_rules! operations {
 
 operations! {
     OPEN: "" "grace.lua" "open.lua";
+    MIGRATE: " flags=allow-oom" "migrate.lua";
     ENQUEUE: "" "enqueue.lua";
     CLAIM: "" "steady.lua" "claim.lua";
     EXTEND: " flags=allow-oom" "steady.lua" "extend.lua";

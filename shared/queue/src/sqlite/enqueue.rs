@@ -102,8 +102,9 @@ fn insert(
     let mut keep = connection.prepare_cached("INSERT INTO bodies VALUES (?, ?)")?;
     keep.execute(params![number, job.body])?;
     if let Some(key) = &job.idempotency {
-        let mut remember =
-            connection.prepare_cached("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)")?;
+        let mut remember = connection.prepare_cached(
+            "INSERT OR REPLACE INTO keys (caller, key, digest, id, expires_at) VALUES (?, ?, ?, ?, ?)",
+        )?;
         let until = now.after(bounds.key_ttl);
         remember.execute(params![job.caller, key.key, key.digest, job.id.as_bytes(), until.0])?;
     }

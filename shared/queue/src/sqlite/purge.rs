@@ -20,9 +20,12 @@ pub(super) fn purge(
         }
     }
     let mut deleted = jobs.len();
-    for (table, column) in [("keys", "caller, key"), ("callbacks", "number")] {
-        deleted += purge_table(connection, table, column, limit, now)?;
-    }
+    deleted += purge_keys(connection, limit, bounds, now)?;
+    let mut late = connection.prepare_cached(
+        "DELETE FROM callbacks WHERE number IN \
+         (SELECT number FROM callbacks WHERE expires_at < ? ORDER BY expires_at LIMIT ?)",
+    )?;
+    deleted += late.execute(params![now.0, limit])?;
     // Their numbers have no gaps but those of what is deleted.
     let mut too_many = connection.prepare_cached(
         "DELETE FROM callbacks WHERE number IN (SELECT number FROM callbacks \
@@ -30,19 +33,67 @@ pub(super) fn purge(
     )?;
     let most = i64::try_from(bounds.callbacks_max()).unwrap_or(i64::MAX);
     deleted += too_many.execute(params![most, limit])?;
-    // Shares of callers who have nothing are what a new caller would get.
-    let rest = [
+    for sql in [
         "DELETE FROM counts WHERE (caller, state) IN \
          (SELECT caller, state FROM counts WHERE jobs = 0 LIMIT ?)",
         "DELETE FROM totals WHERE (language, state) IN \
          (SELECT language, state FROM totals WHERE jobs = 0 LIMIT ?)",
-        "DELETE FROM shares WHERE (caller, language) IN (SELECT caller, language FROM shares \
-         WHERE NOT EXISTS (SELECT 1 FROM counts WHERE counts.caller = shares.caller) LIMIT ?)",
-    ];
-    for sql in rest {
+    ] {
         deleted += connection.prepare_cached(sql)?.execute([limit])?;
     }
+    Ok(deleted + forget_turns(connection, limit)?)
+}
+
+/// Deletes keys that have ended, and the oldest beyond the most that are kept. One whose job is not
+/// over comes behind the others instead: it stays, and is in nobody's way.
+fn purge_keys(
+    connection: &Connection,
+    limit: usize,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<usize, Fault> {
+    let mut ended = connection.prepare_cached(
+        "DELETE FROM keys WHERE number IN (SELECT number FROM (SELECT number, expires_at FROM keys \
+         ORDER BY number LIMIT ?2) WHERE expires_at < ?1)",
+    )?;
+    let mut deleted = ended.execute(params![now.0, limit])?;
+    let mut oldest = connection.prepare_cached(
+        "SELECT number, EXISTS (SELECT 1 FROM jobs WHERE jobs.id = keys.id AND finished_at IS NULL) \
+         FROM keys WHERE number <= (SELECT max(number) FROM keys) - ?1 ORDER BY number LIMIT ?2",
+    )?;
+    let most = i64::try_from(bounds.keys_max()).unwrap_or(i64::MAX);
+    let oldest = oldest.query_map(params![most, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let oldest: Vec<(i64, bool)> = oldest.collect::<Result<_, _>>()?;
+    for (number, is_needed) in oldest {
+        if is_needed {
+            let sql =
+                "UPDATE keys SET number = (SELECT max(number) FROM keys) + 1 WHERE number = ?";
+            connection.prepare_cached(sql)?.execute([number])?;
+        } else {
+            let sql = "DELETE FROM keys WHERE number = ?";
+            deleted += connection.prepare_cached(sql)?.execute([number])?;
+        }
+    }
     Ok(deleted)
+}
+
+/// Forgets whose turn it is where nothing is kept. Callers who have nothing are as new ones; and a lane
+/// that has nothing begins anew, when nobody is left who had a turn there.
+fn forget_turns(connection: &Connection, limit: usize) -> Result<usize, Fault> {
+    let mut shares = connection.prepare_cached(
+        "DELETE FROM shares WHERE (caller, language) IN (SELECT caller, language FROM shares \
+         WHERE NOT EXISTS (SELECT 1 FROM counts WHERE counts.caller = shares.caller) \
+         OR NOT EXISTS (SELECT 1 FROM totals WHERE totals.language = shares.language) LIMIT ?)",
+    )?;
+    let shares = shares.execute([limit])?;
+    if shares >= limit {
+        return Ok(shares);
+    }
+    let mut lanes = connection.prepare_cached(
+        "DELETE FROM languages WHERE language IN (SELECT language FROM languages \
+         WHERE NOT EXISTS (SELECT 1 FROM totals WHERE totals.language = languages.language) LIMIT ?)",
+    )?;
+    Ok(shares + lanes.execute([limit])?)
 }
 
 /// Jobs that are over and have been kept for long enough, and the oldest of those beyond the most that
@@ -67,18 +118,4 @@ fn over(
     )?;
     let found = find.query_map(params![limit, now.0, too_many.min(limit)], |row| row.get(0))?;
     Ok(found.collect::<Result<_, _>>()?)
-}
-
-fn purge_table(
-    connection: &Connection,
-    table: &str,
-    column: &str,
-    limit: usize,
-    now: Timestamp,
-) -> Result<usize, Fault> {
-    let sql = format!(
-        "DELETE FROM {table} WHERE ({column}) IN \
-         (SELECT {column} FROM {table} WHERE expires_at < ? ORDER BY expires_at LIMIT ?)"
-    );
-    Ok(connection.prepare_cached(&sql)?.execute(params![now.0, limit])?)
 }

@@ -6,7 +6,8 @@ use super::Fault;
 use crate::StoreError;
 
 /// One step from each version to the next.
-const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
 
 /// Tells our files from others: "Flot".
 const APPLICATION: i64 = 0x466c_6f74;

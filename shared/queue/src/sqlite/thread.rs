@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Fault;
 use super::reserve::Reserve;
+use super::{BUSY, Fault};
 use crate::StoreError;
 
 /// Work that may wait for a thread.
@@ -61,7 +62,7 @@ impl Thread {
     pub(super) fn reader(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(Fault::from)?;
-        connection.busy_timeout(super::BUSY).map_err(Fault::from)?;
+        connection.busy_timeout(BUSY).map_err(Fault::from)?;
         Self::start("jobs-reader", move |mut orders| {
             while let Some(order) = orders.blocking_recv() {
                 if let Order::Work(work) = order {
@@ -179,10 +180,15 @@ fn vacuum(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(spare > count)
 }
 
-/// Writes changes from the log to where they belong, and leaves it empty.
+/// Writes changes from the log to where they belong, and leaves it empty. While somebody reads what was
+/// before them, that is done as far as possible: nobody who writes waits for readers.
 fn empty_log(connection: &Connection) {
-    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    if let Err(error) = done {
+    let empty = || {
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        connection.busy_timeout(BUSY)
+    };
+    if let Err(error) = empty() {
         tracing::warn!("the store's log cannot be written back: {error}");
     }
 }

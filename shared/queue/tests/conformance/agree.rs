@@ -215,13 +215,24 @@ fn agree(acts: &[Act], open: impl Future<Output = Fixture>) {
     });
 }
 
+fn of_cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 40, failure_persistence: None, ..ProptestConfig::default()
-    })]
+    #![proptest_config(of_cases(40))]
 
     #[test]
     fn a_server_does_as_a_file_does(acts in proptest::collection::vec(act(), 1..80)) {
         agree(&acts, Fixture::redis());
+    }
+}
+
+proptest! {
+    #![proptest_config(of_cases(8))]
+
+    #[test]
+    fn a_database_does_as_a_file_does(acts in proptest::collection::vec(act(), 1..80)) {
+        agree(&acts, Fixture::postgres());
     }
 }

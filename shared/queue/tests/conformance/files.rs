@@ -1,11 +1,15 @@
 //! What holds for a store in a file alone.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
-use queue::{Bounds, Clock, Failure, JobId, NewJob, State, StoreError, Timestamp};
+use queue::{Bounds, Clock, Completed, Failure, NewJob, State, StoreError, Timestamp};
 
-use crate::fixture::{Fixture, HOUR, MINUTE, claim, job};
+use crate::fixture::{Fixture, HOUR, MINUTE, job, random};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_file_has_one_process() {
@@ -27,7 +31,7 @@ async fn a_clock_that_was_set_back_before_a_start_holds_up_no_job() {
     fixture.start("dies").await;
     fixture.close();
     let early = Clock::set(Timestamp(fixture.clock.now().0 - 3_600_000));
-    let store = queue::open(fixture.url(), Bounds::default(), early.clone()).await.unwrap();
+    let store = queue::open(&fixture.url(), Bounds::default(), early.clone()).await.unwrap();
     early.pass(Duration::from_secs(61));
     let swept = store.sweep(100).await.unwrap();
     assert_eq!((swept.leases, swept.promoted), (1, 1));
@@ -38,8 +42,8 @@ async fn a_clock_that_was_set_back_before_a_start_holds_up_no_job() {
 async fn nobody_else_can_read_what_was_submitted() {
     let fixture = Fixture::sqlite().await;
     fixture.enqueue(job("a")).await;
-    let directory = fixture.place().parent().unwrap();
-    for entry in std::fs::read_dir(directory).unwrap() {
+    let place = fixture.place();
+    for entry in std::fs::read_dir(place.parent().unwrap()).unwrap() {
         let entry = entry.unwrap();
         let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{:?}", entry.file_name());
@@ -112,29 +116,83 @@ async fn the_file_shrinks_by_all_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_file_of_the_version_before_is_brought_to_this_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("jobs.db");
-    let before = rusqlite::Connection::open(&place).unwrap();
-    before.execute_batch("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;").unwrap();
-    before.execute_batch(include_str!("../../src/sqlite/schema-1.sql")).unwrap();
-    let id = JobId::random();
-    let kept = format!(
-        "PRAGMA user_version=1; PRAGMA application_id=1181511540; \
-         INSERT INTO jobs (number, id, caller, language, state, priority, turn, cost, \
-         attempts_max, attempt_ms_max, at_most_once, ttl_ms, created_at, ready_at) \
-         VALUES (1, x'{}', 'a', 'alpha', 'ready', 5, 0, 1, 3, 60000, 0, 60000, 1, 1); \
-         INSERT INTO bodies VALUES (1, x'7b7d')",
-        id.to_string().replace('-', "")
-    );
-    before.execute_batch(&kept).unwrap();
-    drop(before);
-    let url = format!("sqlite:{}", place.display());
-    let store = queue::open(&url, Bounds::default(), Clock::steady()).await.unwrap();
-    let granted = store.claim(claim("w", 1)).await.unwrap();
-    assert_eq!(granted.iter().map(|it| it.lease.id).collect::<Vec<_>>(), [id]);
-    drop(store);
-    let after = rusqlite::Connection::open(&place).unwrap();
-    let version = after.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-    assert_eq!(version.unwrap(), 2);
+async fn who_reads_what_was_before_holds_up_nobody() {
+    let fixture = Fixture::sqlite().await;
+    fixture.widen().await;
+    let reader = rusqlite::Connection::open(fixture.place()).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let count = "SELECT count(*) FROM jobs";
+    let count = || reader.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count(), 0);
+    let large = |_| {
+        let start_within = Some(MINUTE);
+        NewJob { body: vec![b'x'; 20_000], start_within, ..job("a") }
+    };
+    fixture.store().enqueue((0..2_000).map(large).collect()).await.unwrap();
+    assert_eq!(fixture.pass(2 * MINUTE).await.expired, 100);
+    fixture.store().sweep(2_000).await.unwrap();
+    fixture.clock.pass(2 * HOUR);
+    // Room is given back in many steps, and none of them waits for who reads.
+    let purged = tokio::time::timeout(PATIENCE, fixture.store().purge(2_000)).await;
+    assert!(purged.expect("it is purged").unwrap() >= 2_000);
+    for _ in 0..50 {
+        fixture.enqueue(job("a")).await;
+        let grant = fixture.start("w").await;
+        assert_eq!(fixture.complete(&grant, "{}").await, Completed::Recorded);
+    }
+    assert_eq!(count(), 0);
+    let log = fixture.place().with_extension("db-wal");
+    let size = |it: &Path| std::fs::metadata(it).unwrap().len();
+    assert!(size(&log) > 20_000_000, "{} bytes", size(&log));
+    drop(reader);
+    fixture.store().purge(1).await.unwrap();
+    let sizes = (size(&fixture.place()), size(&log));
+    assert!(sizes.0 < 2_000_000 && sizes.1 == 0, "{sizes:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_anywhere_has_all_that_was_acknowledged() {
+    for _ in 0..20 {
+        let fixture = Fixture::sqlite().await;
+        let mut acknowledged = Vec::new();
+        for _ in 0..5 {
+            acknowledged.push(fixture.enqueue(job("a")).await);
+        }
+        let grant = fixture.start("w").await;
+        assert_eq!(fixture.complete(&grant, "{}").await, Completed::Recorded);
+        let log = |place: &Path| place.with_extension("db-wal");
+        let flushed = std::fs::metadata(log(&fixture.place())).unwrap().len();
+        let under_way = (0..50).map(|_| {
+            let store = fixture.store();
+            tokio::spawn(async move { store.enqueue((0..5).map(|_| job("b")).collect()).await })
+        });
+        let under_way: Vec<_> = under_way.collect();
+        for _ in 0..random(50) {
+            tokio::task::yield_now().await;
+        }
+        // Of what is behind the last flush, anything may be there or not.
+        let copy = fixture.place().with_file_name("copy.db");
+        std::fs::copy(fixture.place(), &copy).unwrap();
+        let mut bytes = std::fs::read(log(&fixture.place())).unwrap();
+        let flushed = usize::try_from(flushed).unwrap();
+        bytes.truncate(flushed + random(bytes.len() - flushed + 1));
+        std::fs::write(log(&copy), bytes).unwrap();
+        for it in under_way {
+            it.await.unwrap().unwrap();
+        }
+        let url = format!("sqlite:{}", copy.display());
+        let store = queue::open(&url, Bounds::default(), fixture.clock.clone()).await.unwrap();
+        for id in acknowledged {
+            let found = store.job(id).await.unwrap().expect("what was acknowledged is there");
+            let is_done = id == grant.lease.id;
+            assert_eq!(found.state, if is_done { State::Succeeded } else { State::Ready });
+        }
+        assert_eq!(store.result(grant.lease.id).await.unwrap().unwrap().body, b"{}");
+        let counted: u64 = store.counts(None).await.unwrap().iter().map(|(_, jobs)| jobs).sum();
+        let reader = rusqlite::Connection::open(&copy).unwrap();
+        let read = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(read("PRAGMA integrity_check"), "ok");
+        assert_eq!(read("SELECT CAST(count(*) AS TEXT) FROM jobs"), counted.to_string());
+        assert_eq!((counted - 5) % 5, 0, "half of what came together");
+    }
 }

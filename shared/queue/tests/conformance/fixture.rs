@@ -1,7 +1,9 @@
 //! A store of its own for each case, and words for what the cases do.
 
 use std::any::Any;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,33 +21,44 @@ pub(crate) struct Fixture {
     store: Mutex<Option<Arc<dyn JobStore>>>,
     pub(crate) clock: Clock,
     bounds: Mutex<Bounds>,
-    url: String,
-    place: PathBuf,
+    url: Mutex<String>,
     /// What is gone with it.
-    _ground: Box<dyn Any + Send + Sync>,
+    ground: Box<dyn Any + Send + Sync>,
 }
+
+/// Has every commit that writes a job fail, in a file.
+const BREAK_FILE: &str = "CREATE TABLE none (id INTEGER PRIMARY KEY); \
+    CREATE TABLE broken (id INTEGER REFERENCES none DEFERRABLE INITIALLY DEFERRED); \
+    CREATE TRIGGER broken_in AFTER INSERT ON jobs BEGIN INSERT INTO broken VALUES (1); END; \
+    CREATE TRIGGER broken_anew AFTER UPDATE ON jobs BEGIN INSERT INTO broken VALUES (1); END";
+const MEND_FILE: &str = "DROP TRIGGER broken_in; DROP TRIGGER broken_anew";
+/// The same in a database.
+const BREAK_DATABASE: &str = "CREATE FUNCTION flotilla.break() RETURNS trigger LANGUAGE plpgsql AS \
+    $$ BEGIN RAISE EXCEPTION 'broken'; END $$; CREATE CONSTRAINT TRIGGER broken \
+    AFTER INSERT OR UPDATE ON flotilla.jobs DEFERRABLE INITIALLY DEFERRED \
+    FOR EACH ROW EXECUTE FUNCTION flotilla.break()";
+const MEND_DATABASE: &str = "DROP TRIGGER broken ON flotilla.jobs";
 
 impl Fixture {
     pub(crate) async fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("jobs.db");
-        let url = format!("sqlite:{}", place.display());
-        Self::open(url, place, Box::new(directory)).await
+        Self::open(format!("sqlite:{}", place.display()), Box::new(directory)).await
     }
 
     /// A database of its own in the server that all cases share.
     pub(crate) async fn postgres() -> Self {
         let url = crate::postgres::database().await;
-        Self::open(url, PathBuf::new(), Box::new(())).await
+        Self::open(url, Box::new(())).await
     }
 
     /// A server of its own. Nothing is lost as long as it runs; to flush each change would take long.
     pub(crate) async fn redis() -> Self {
         let server = RedisServer::start_with(&[("appendfsync", "everysec")]);
-        Self::open(server.url(), PathBuf::new(), Box::new(server)).await
+        Self::open(server.url(), Box::new(server)).await
     }
 
-    async fn open(url: String, place: PathBuf, ground: Box<dyn Any + Send + Sync>) -> Self {
+    async fn open(url: String, ground: Box<dyn Any + Send + Sync>) -> Self {
         let clock = Clock::set(Timestamp(1_000_000_000));
         let bounds = Bounds {
             waiting_max: 400,
@@ -58,9 +71,8 @@ impl Fixture {
             store: Mutex::default(),
             clock,
             bounds: Mutex::new(bounds),
-            url,
-            place,
-            _ground: ground,
+            url: Mutex::new(url),
+            ground,
         };
         fixture.reopen().await;
         fixture
@@ -75,14 +87,52 @@ impl Fixture {
     pub(crate) async fn reopen(&self) {
         self.close();
         // The writer's last work is done on its own thread, or task.
-        let store = queue::open(&self.url, self.bounds(), self.clock.clone()).await.unwrap();
+        let store = queue::open(&self.url(), self.bounds(), self.clock.clone()).await.unwrap();
         *self.store.lock().unwrap() = Some(store);
+    }
+
+    /// Ends the store amid its work, as the end of its machine does, and opens it again: what was begun
+    /// may have been done or not.
+    pub(crate) async fn crash(&self) {
+        let store = self.store();
+        let mut begun = store.claim(claim("gone", 1));
+        drop(futures::poll!(&mut begun));
+        if let Some(server) = self.redis_server() {
+            server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+            drop(begun);
+        } else if self.is_file() {
+            // What is in the files now is there after the end.
+            let old = self.place();
+            self.move_to("left.db");
+            for ending in ["db", "db-wal"] {
+                fs::copy(old.with_extension(ending), self.place().with_extension(ending)).unwrap();
+            }
+            drop(begun);
+        } else {
+            crate::postgres::end_sessions(&self.url()).await;
+            drop(begun);
+            drop(store);
+            self.close();
+            crate::postgres::until_nobody(&self.url()).await;
+        }
+        self.reopen().await;
+    }
+
+    /// From now on the store is another file.
+    pub(crate) fn move_to(&self, name: &str) {
+        let directory = tempfile::tempdir_in(self.place().parent().unwrap()).unwrap().keep();
+        *self.url.lock().unwrap() = format!("sqlite:{}", directory.join(name).display());
+    }
+
+    /// The server, where it is Redis.
+    pub(crate) fn redis_server(&self) -> Option<&RedisServer> {
+        self.ground.downcast_ref()
     }
 
     /// Opens the store once more, beside itself.
     pub(crate) async fn open_again(&self) -> Result<Arc<dyn JobStore>, StoreError> {
         let bounds = Bounds { patience: Duration::ZERO, ..self.bounds() };
-        queue::open(&self.url, bounds, self.clock.clone()).await
+        queue::open(&self.url(), bounds, self.clock.clone()).await
     }
 
     fn bounds(&self) -> Bounds {
@@ -98,14 +148,42 @@ impl Fixture {
         self.reopen().await;
     }
 
-    /// Which store it is.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Has no change of a job become durable, or has all of them again.
+    pub(crate) async fn break_commits(&self, is_broken: bool) {
+        if let Some(server) = self.redis_server() {
+            let most = if is_broken { "1" } else { "0" };
+            server.command(&["CONFIG", "SET", "maxmemory", most]);
+        } else if self.is_file() {
+            let sql = if is_broken { BREAK_FILE } else { MEND_FILE };
+            rusqlite::Connection::open(self.place()).unwrap().execute_batch(sql).unwrap();
+        } else {
+            let sql = if is_broken { BREAK_DATABASE } else { MEND_DATABASE };
+            crate::postgres::ask(&self.url(), sql).await;
+        }
     }
 
-    /// The file, where there is one.
-    pub(crate) fn place(&self) -> &Path {
-        &self.place
+    /// The store, and once more beside itself where that can be.
+    pub(crate) async fn gateways(&self) -> [Arc<dyn JobStore>; 2] {
+        let other = match self.open_again().await {
+            Ok(other) => other,
+            Err(StoreError::Taken(_)) => self.store(),
+            Err(error) => panic!("{error}"),
+        };
+        [self.store(), other]
+    }
+
+    /// Which store it is.
+    pub(crate) fn url(&self) -> String {
+        self.url.lock().unwrap().clone()
+    }
+
+    pub(crate) fn is_file(&self) -> bool {
+        self.url().starts_with("sqlite:")
+    }
+
+    /// The file, where it is one.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.url().trim_start_matches("sqlite:").into()
     }
 
     pub(crate) fn store(&self) -> Arc<dyn JobStore> {
@@ -153,6 +231,12 @@ impl Fixture {
 #[track_caller]
 pub(crate) fn check(job: &Job, state: State, attempt: u32) {
     assert_eq!((job.state, job.attempt), (state, attempt), "{job:?}");
+}
+
+/// A random number below `most`.
+pub(crate) fn random(most: usize) -> usize {
+    let number = RandomState::new().hash_one(());
+    usize::try_from(number % most as u64).unwrap()
 }
 
 /// A job of a caller, in the language `alpha`.

@@ -26,6 +26,7 @@ enum Act {
     Pass(u64),
     Abandon(Gone),
     Reopen,
+    Crash,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -43,6 +44,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (1..20_u64).prop_map(Act::Pass),
         1 => prop_oneof![Just(Gone::Cut), Just(Gone::Died)].prop_map(Act::Abandon),
         1 => Just(Act::Reopen),
+        1 => Just(Act::Crash),
     ]
 }
 
@@ -113,6 +115,7 @@ impl History {
                 fixture.store().abandon("w".to_owned(), *gone).await.unwrap();
             }
             Act::Reopen => fixture.reopen().await,
+            Act::Crash => fixture.crash().await,
         }
     }
 

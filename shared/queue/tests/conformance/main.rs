@@ -9,17 +9,20 @@
 )]
 
 mod agree;
+mod deaf;
 mod files;
 mod fixture;
 mod histories;
 mod order;
 mod postgres;
+mod races;
 mod redis;
 mod results;
 mod retention;
 mod submit;
 mod tables;
 mod times;
+mod versions;
 
 use fixture::Fixture;
 
@@ -43,7 +46,10 @@ macro_rules! every_case {
     ($store:ident, $open:expr) => {
         conformance!($store, $open, [
             submit: a_job_that_was_acknowledged_is_there_after_a_restart
+                what_cannot_be_committed_is_not_acknowledged_and_leaves_nothing
                 a_key_stands_for_one_job
+                a_key_outlives_the_job_that_it_stands_for
+                a_store_says_what_an_acknowledged_job_outlives
                 a_key_with_other_content_is_a_conflict
                 keys_of_callers_are_apart
                 beyond_its_bound_a_caller_is_refused_and_others_are_not
@@ -86,6 +92,9 @@ macro_rules! every_case {
             times: a_lease_that_nobody_extends_ends_and_the_job_goes_on
                 a_grant_that_nobody_accepts_spends_no_attempt
                 two_workers_that_die_with_a_job_are_enough
+                only_workers_that_die_in_a_row_make_a_job_poison
+                retries_wait_longer_each_time_up_to_a_minute
+                a_sweep_gets_through_all_that_is_due_in_steps
                 what_may_run_once_is_not_run_again
                 a_worker_whose_gateway_starts_anew_gives_its_jobs_back
                 a_worker_that_starts_anew_again_and_again_is_killed_by_its_job
@@ -96,9 +105,13 @@ macro_rules! every_case {
                 a_job_that_was_started_in_time_is_retried_later
                 a_cancelled_job_whose_worker_dies_is_cancelled
                 leases_outlive_a_restart;
+            races: a_key_that_comes_a_hundred_times_at_once_is_one_job
+                either_a_sweep_or_the_worker_has_a_late_job;
             retention: what_is_over_goes_after_its_time
                 beyond_a_number_the_oldest_go
                 keys_go_after_theirs
+                of_keys_the_oldest_go_beyond_a_number_unless_their_jobs_are_open
+                a_lane_is_forgotten_with_its_last_job
                 the_last_attempts_are_kept
                 of_callbacks_the_oldest_go_beyond_a_number
                 few_jobs_are_listed_among_many

@@ -40,6 +40,23 @@ pub(crate) async fn number(url: &str, sql: &str) -> i64 {
     found.unwrap()
 }
 
+/// Ends what all others do in a database.
+pub(crate) async fn end_sessions(url: &str) {
+    let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    ask(url, end).await;
+}
+
+/// Waits until nobody else uses a database.
+pub(crate) async fn until_nobody(url: &str) {
+    until_some("a session does not end", async || {
+        let others = "SELECT count(*) FROM pg_stat_activity \
+                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        (number(url, others).await == 0).then_some(())
+    })
+    .await;
+}
+
 /// Opens a store with the database's own clock.
 pub(crate) async fn open(url: &str) -> Arc<dyn JobStore> {
     let bounds = Bounds { patience: LONG, ..Bounds::default() };
@@ -282,9 +299,7 @@ async fn connections_that_were_ended_are_made_again() {
     let id = new.id;
     store.enqueue(vec![new]).await.unwrap();
     for _ in 0..3 {
-        let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        ask(&url, end).await;
+        end_sessions(&url).await;
         assert!(store.job(id).await.unwrap().is_some());
         assert!(matches!(store.enqueue(vec![job("a")]).await.unwrap()[0], Enqueued::Created(_)));
     }

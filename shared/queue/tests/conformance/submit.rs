@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use queue::{
-    Cancelled, DEFAULT_QUEUE, Enqueued, Filter, IdempotencyKey, JobId, Lane, NewJob, State,
+    Cancelled, Completed, DEFAULT_QUEUE, Durability, Enqueued, Filter, IdempotencyKey, JobId, Lane,
+    NewJob, State,
 };
 
-use crate::fixture::{Fixture, job};
+use crate::fixture::{Fixture, HOUR, MINUTE, check, claim, completion, job};
 
 fn keyed(caller: &str, digest: u8) -> NewJob {
     let idempotency = Some(IdempotencyKey { key: "key".to_owned(), digest: [digest; 32] });
@@ -19,6 +20,51 @@ pub(crate) async fn a_job_that_was_acknowledged_is_there_after_a_restart(fixture
     let found = fixture.job(id).await;
     assert_eq!((found.state, found.caller.as_str()), (State::Ready, "a"));
     assert_eq!(fixture.start("w").await.body, job("a").body);
+}
+
+pub(crate) async fn what_cannot_be_committed_is_not_acknowledged_and_leaves_nothing(
+    fixture: &Fixture,
+) {
+    let store = fixture.store();
+    let running = fixture.enqueue(job("a")).await;
+    let grant = fixture.start("w").await;
+    let waits = fixture.enqueue(job("a")).await;
+    fixture.break_commits(true).await;
+    let batch = vec![keyed("a", 1), job("a")];
+    let ids: Vec<_> = batch.iter().map(|it| it.id).collect();
+    assert!(store.enqueue(batch).await.is_err());
+    assert!(store.complete(vec![completion(&grant, "{}")]).await.is_err());
+    assert!(store.claim(claim("w", 1)).await.is_err());
+    fixture.break_commits(false).await;
+    for id in ids {
+        assert_eq!(store.job(id).await.unwrap(), None);
+    }
+    check(&fixture.job(running).await, State::Leased, 1);
+    check(&fixture.job(waits).await, State::Ready, 0);
+    assert_eq!(store.result(running).await.unwrap(), None);
+    // Nor is the key taken, or the lease over.
+    fixture.enqueue(keyed("a", 2)).await;
+    assert_eq!(fixture.complete(&grant, "{}").await, Completed::Recorded);
+    assert_eq!(fixture.claim("w", 9).await.len(), 2);
+}
+
+pub(crate) async fn a_key_outlives_the_job_that_it_stands_for(fixture: &Fixture) {
+    let id = fixture.enqueue(NewJob { ttl: MINUTE, ..keyed("a", 1) }).await;
+    let grant = fixture.start("w").await;
+    fixture.complete(&grant, "{}").await;
+    fixture.clock.pass(HOUR);
+    while fixture.store().purge(100).await.unwrap() > 0 {}
+    assert_eq!(fixture.store().job(id).await.unwrap(), None);
+    assert_eq!(fixture.enqueue_any(keyed("a", 1)).await, Enqueued::Existing(id));
+    assert_eq!(fixture.enqueue_any(keyed("a", 2)).await, Enqueued::Conflict);
+    assert_eq!(fixture.claim("w", 1).await, []);
+}
+
+pub(crate) async fn a_store_says_what_an_acknowledged_job_outlives(fixture: &Fixture) {
+    // Servers are set up for that by whoever runs them; the cases' own Redis flushes every second.
+    let is_redis = fixture.url().starts_with("redis");
+    let expected = if is_redis { Durability::AboutASecond } else { Durability::PowerLoss };
+    assert_eq!(fixture.store().durability(), expected);
 }
 
 pub(crate) async fn a_key_stands_for_one_job(fixture: &Fixture) {
@@ -101,8 +147,7 @@ pub(crate) async fn jobs_are_listed_by_what_they_are(fixture: &Fixture) {
     let of_a = Filter { caller: Some("a".to_owned()), ..Filter::default() };
     let cancelled = Filter { state: Some(State::Cancelled), ..Filter::default() };
     let beta = Filter { language: Some("beta".to_owned()), ..Filter::default() };
-    let late =
-        Filter { since: Some(fixture.clock.now().after(crate::fixture::HOUR)), ..all.clone() };
+    let late = Filter { since: Some(fixture.clock.now().after(HOUR)), ..all.clone() };
     for (filter, expected) in [
         (all.clone(), vec![other, second, first]),
         (of_a, vec![second, first]),

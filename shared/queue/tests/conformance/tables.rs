@@ -1,39 +1,11 @@
-//! What holds for the tables of a database: how older ones come to be as they are now, and how little
-//! is read of them.
+//! What holds for the tables of a database: which are refused, and how little is read of them.
 
-use queue::{Bounds, Claim, Clock, Failure, Filter, Gone, JobId, State};
+use queue::{
+    Bounds, Claim, Clock, Failure, Filter, Gone, IdempotencyKey, NewJob, State, Timestamp,
+};
 
 use crate::fixture::{LEASE, claim, completion, job};
-use crate::postgres::{SERVER, ask, database, number, open, until_some};
-
-#[tokio::test]
-async fn a_database_of_any_version_before_is_brought_to_this_one() {
-    const STEPS: [&str; 2] = [
-        include_str!("../../src/postgres/schema-1.sql"),
-        include_str!("../../src/postgres/schema-2.sql"),
-    ];
-    for version in 1..=STEPS.len() {
-        let url = database().await;
-        let about = "CREATE SCHEMA flotilla; SET search_path = flotilla; \
-                     CREATE TABLE about (is_one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (is_one), \
-                     application TEXT NOT NULL, version BIGINT NOT NULL, last_sweep_at BIGINT); \
-                     INSERT INTO about (application, version) VALUES";
-        let id = JobId::random();
-        let kept = format!(
-            "INSERT INTO jobs (number, id, caller, language, state, rank, turn, cost, \
-             attempts_max, attempt_ms_max, at_most_once, ttl_ms, created_at, ready_at) \
-             VALUES (nextval('job_numbers'), '\\x{}', 'a', 'alpha', 'ready', 4, 0, 1, 3, 60000, \
-             FALSE, 60000, 1, 1); INSERT INTO bodies VALUES (1, '{{}}')",
-            id.to_string().replace('-', "")
-        );
-        let steps = STEPS[..version].concat();
-        ask(&url, &format!("{about} ('flotilla jobs', {version}); {steps}; {kept}")).await;
-        let store = open(&url).await;
-        let granted = store.claim(claim("w", 1)).await.unwrap();
-        assert_eq!(granted.iter().map(|it| it.lease.id).collect::<Vec<_>>(), [id]);
-        assert_eq!(number(&url, "SELECT version FROM flotilla.about").await, 3);
-    }
-}
+use crate::postgres::{SERVER, ask, database, number, open, until_nobody};
 
 #[tokio::test]
 async fn a_younger_or_a_strange_database_is_refused_and_stays_as_it_is() {
@@ -98,7 +70,8 @@ async fn what_is_done_with_one_job_looks_at_few_others() {
         store.sweep(10).await.unwrap();
         store.purge(10).await.unwrap();
         store.stats().await.unwrap();
-        let new = job("a");
+        let idempotency = Some(IdempotencyKey { key: poll.to_owned(), digest: [1; 32] });
+        let new = NewJob { idempotency, ..job("a") };
         let id = new.id;
         store.enqueue(vec![new]).await.unwrap();
         assert!(store.job(id).await.unwrap().is_some());
@@ -112,15 +85,11 @@ async fn what_is_done_with_one_job_looks_at_few_others() {
     }
     drop(store);
     // What a session has looked at is counted once it has ended.
-    until_some("a session does not end", async || {
-        let others = "SELECT count(*) FROM pg_stat_activity \
-                      WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        (number(&url, others).await == 0).then_some(())
-    })
-    .await;
-    let looks = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'jobs' \
-                 AND indexrelname <> 'jobs_ready')::bigint \
-                 + (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'jobs')";
+    until_nobody(&url).await;
+    let looks = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes \
+                 WHERE relname IN ('jobs', 'keys') AND indexrelname <> 'jobs_ready')::bigint \
+                 + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables \
+                 WHERE relname IN ('jobs', 'keys'))::bigint";
     let looks = number(&url, looks).await;
     assert!(looks < 50 * JOBS, "{looks} entries were looked at for {CLAIMS} of {JOBS} jobs");
     let ready = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'jobs_ready'";
@@ -128,4 +97,38 @@ async fn what_is_done_with_one_job_looks_at_few_others() {
     // A position is counted up to a bound, and a claim reads a page or two.
     let most = i64::try_from(CLAIMS * (300 + 200)).unwrap();
     assert!(looks < most, "{looks} ready jobs were looked at by {CLAIMS} claims");
+}
+
+#[tokio::test]
+async fn what_is_listed_is_found_among_many() {
+    const JOBS: usize = 3_000;
+    let url = database().await;
+    let store = open(&url).await;
+    let of_a =
+        |caller: bool| Filter { caller: caller.then(|| "a".to_owned()), ..Filter::default() };
+    let list = async || {
+        for filter in [of_a(false), of_a(true)] {
+            for state in [State::Scheduled, State::Leased, State::Cancelled, State::Dead] {
+                let filter = Filter { state: Some(state), ..filter.clone() };
+                assert_eq!(store.list(filter, None, 10).await.unwrap().jobs, []);
+            }
+            let language = Some("beta".to_owned());
+            let since = Some(Timestamp(i64::MAX));
+            let late = Filter { since, language: language.clone(), ..filter.clone() };
+            assert_eq!(store.list(late, None, 10).await.unwrap().jobs, []);
+            let early = Filter { before: Some(Timestamp(1)), language, ..filter };
+            assert_eq!(store.list(early, None, 10).await.unwrap().jobs, []);
+        }
+    };
+    list().await;
+    store.enqueue((0..JOBS).map(|_| job("a")).collect()).await.unwrap();
+    for _ in 0..10 {
+        list().await;
+    }
+    drop(store);
+    until_nobody(&url).await;
+    let looks = "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'jobs') \
+                 ::bigint + (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'jobs')";
+    let looks = number(&url, looks).await;
+    assert!(looks < 1_000, "{looks} entries were looked at to list none of {JOBS} jobs");
 }

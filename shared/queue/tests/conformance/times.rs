@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use queue::{Completed, Delivery, Extended, Failure, Gone, NewJob, State};
+use queue::{
+    Completed, Delivery, Extended, Failed, Failure, Gone, Grant, JobId, NewJob, State, Swept,
+};
 
 use crate::fixture::{Fixture, HOUR, LEASE, MINUTE, check, job};
 
@@ -41,6 +43,109 @@ pub(crate) async fn two_workers_that_die_with_a_job_are_enough(fixture: &Fixture
     let dead = fixture.job(id).await;
     check(&dead, State::Dead, 2);
     assert_eq!(dead.reason.as_deref(), Some("poison"));
+}
+
+pub(crate) async fn only_workers_that_die_in_a_row_make_a_job_poison(fixture: &Fixture) {
+    let id = fixture.enqueue(NewJob { attempts_max: 100, ..job("a") }).await;
+    let die = async || {
+        fixture.start("dies").await;
+        fixture.pass(LEASE * 2).await;
+        let job = fixture.job(id).await;
+        fixture.pass(MINUTE).await;
+        (job.state == State::Dead, job.reason)
+    };
+    let lost = (false, Some("lost".to_owned()));
+    assert_eq!(die().await, lost);
+    // Whoever tells of a fault has outlived the job.
+    let grant = fixture.start("lives").await;
+    fail(fixture, &grant).await;
+    fixture.pass(MINUTE).await;
+    assert_eq!(die().await, lost);
+    // That cannot be said of who handed it back, was cut off, or never heard of it.
+    let grant = fixture.start("leaves").await;
+    fixture.store().release(vec![grant.lease]).await.unwrap();
+    fixture.start("cut").await;
+    assert_eq!(fixture.store().abandon("cut".to_owned(), Gone::Cut).await.unwrap(), 1);
+    fixture.claim("deaf", 1).await;
+    fixture.pass(LEASE * 2).await;
+    assert_eq!(die().await, (true, Some("poison".to_owned())));
+    // Nor does it count any more for one that somebody wants again.
+    assert!(fixture.store().redrive(id).await.unwrap());
+    assert_eq!(die().await, lost);
+}
+
+async fn fail(fixture: &Fixture, grant: &Grant) -> Failed {
+    let (lease, reason) = (grant.lease, "no disk".to_owned());
+    let failure = Failure { lease, reason, is_retryable: true, may_have_run: false };
+    fixture.store().fail(vec![failure]).await.unwrap()[0]
+}
+
+pub(crate) async fn retries_wait_longer_each_time_up_to_a_minute(fixture: &Fixture) {
+    const JOBS: usize = 30;
+    let jobs = (0..JOBS).map(|_| NewJob { attempts_max: 100, attempt_max: HOUR, ..job("a") });
+    fixture.store().enqueue(jobs.collect()).await.unwrap();
+    for longest in [1, 2, 4, 8, 16, 32, 60, 60].map(Duration::from_secs) {
+        let mut waits = Vec::new();
+        for grant in fixture.claim("w", JOBS).await {
+            let Failed::Retry(at) = fail(fixture, &grant).await else {
+                panic!("it is not retried")
+            };
+            waits.push(fixture.clock.now().until(at));
+        }
+        assert_eq!(waits.len(), JOBS);
+        let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+        // At random, so that they do not all come back at once.
+        assert!(*most <= longest && *most > longest / 2, "{most:?} of {longest:?}");
+        assert!(*least < longest / 2, "{least:?} of {longest:?}");
+        fixture.pass(MINUTE).await;
+    }
+}
+
+pub(crate) async fn a_sweep_gets_through_all_that_is_due_in_steps(fixture: &Fixture) {
+    const OF_EACH: usize = 5;
+    let store = fixture.store();
+    let soon = Some(LEASE * 2);
+    let run_at = Some(fixture.clock.now().after(LEASE));
+    let unheard = NewJob { start_within: soon, ..job("a") };
+    let once = NewJob { delivery: Delivery::AtMostOnce, ..job("a") };
+    let mut ids = Vec::new();
+    let last = NewJob { attempts_max: 1, ..job("a") };
+    for new in [unheard, last, once, job("a")] {
+        for _ in 0..OF_EACH {
+            ids.push(fixture.enqueue(NewJob { id: JobId::random(), ..new.clone() }).await);
+        }
+    }
+    let grants = fixture.claim("w", ids.len()).await;
+    let heard = grants.iter().filter(|it| !ids[..OF_EACH].contains(&it.lease.id));
+    store.extend(heard.map(|it| it.lease).collect(), LEASE).await.unwrap();
+    for id in &ids[3 * OF_EACH..] {
+        store.cancel(*id).await.unwrap();
+    }
+    for new in [NewJob { run_at, ..job("a") }, NewJob { run_at, start_within: soon, ..job("a") }] {
+        for _ in 0..OF_EACH {
+            ids.push(fixture.enqueue(NewJob { id: JobId::random(), ..new.clone() }).await);
+        }
+    }
+    fixture.clock.pass(LEASE * 4);
+    let mut all = Swept::default();
+    loop {
+        let swept = store.sweep(3).await.unwrap();
+        assert!(swept.leases <= 3 && swept.promoted <= 3 && swept.expired <= 3, "{swept:?}");
+        if swept == Swept::default() {
+            break;
+        }
+        all.leases += swept.leases;
+        all.promoted += swept.promoted;
+        all.expired += swept.expired;
+    }
+    assert_eq!((all.leases, all.expired), (4 * OF_EACH, 2 * OF_EACH));
+    let expected =
+        [State::Expired, State::Dead, State::Dead, State::Cancelled, State::Ready, State::Expired];
+    for (ids, expected) in ids.chunks(OF_EACH).zip(expected) {
+        for id in ids {
+            assert_eq!(fixture.job(*id).await.state, expected);
+        }
+    }
 }
 
 pub(crate) async fn what_may_run_once_is_not_run_again(fixture: &Fixture) {
