@@ -19,17 +19,9 @@ import {
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 
+import type { Complaint } from "../run/event";
 import { language } from "./grammar";
 import type { Syntax } from "./program";
-
-/** One complaint, as an executor tells it. */
-export interface Complaint {
-  message: string;
-  line: number;
-  column: number;
-  code?: string;
-  file?: string;
-}
 
 const colours = HighlightStyle.define([
   { tag: tags.keyword, color: "var(--syntax-keyword)" },
