@@ -35,5 +35,6 @@ mod runs;
 mod settings;
 mod shared;
 mod socket;
+mod wait;
 
 pub use settings::{Executors, InvalidSettings, Settings};

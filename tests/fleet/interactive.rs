@@ -363,6 +363,11 @@ async fn keys(server: &Server) -> Result<()> {
     let first = post(server, "/v1/runs?wait=30", &body, &headers).await;
     same("the state", &first.body["state"], &json!("over"))?;
     same("the output", &first.body["report"]["output"], &json!("x\n"))?;
+    same("what was no preference", &first.header("preference-applied"), &"")?;
+    let prefers = [("prefer", "respond-async, wait=30")];
+    let preferred = post(server, "/v1/runs", &body, &prefers).await;
+    same("the preference", &preferred.header("preference-applied"), &"wait=30")?;
+    same("the preferred state", &preferred.body["state"], &json!("over"))?;
     let again = post(server, "/v1/runs", &body, &headers).await;
     same("the second status", &again.status, &201)?;
     same("the second run", &again.body["id"], &first.body["id"])?;

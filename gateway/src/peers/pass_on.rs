@@ -24,8 +24,8 @@ use crate::rate_limit;
 use crate::shared::Shared;
 
 /// What a request says of who asks, and for what.
-const ASKED: [&str; 5] =
-    ["accept", "authorization", "x-api-key", "room-invitation", "last-event-id"];
+const ASKED: [&str; 6] =
+    ["accept", "authorization", "x-api-key", "room-invitation", "last-event-id", "prefer"];
 /// What it says beside that if it begins a web socket.
 const ASKED_OF_SOCKET: [&str; 4] = [
     "sec-websocket-key",
@@ -34,9 +34,10 @@ const ASKED_OF_SOCKET: [&str; 4] = [
     "sec-websocket-extensions",
 ];
 /// What an answer says of itself; the rest is added here as it is to every answer.
-const ANSWERED: [&str; 10] = [
+const ANSWERED: [&str; 11] = [
     "content-type",
     "cache-control",
+    "preference-applied",
     "retry-after",
     "x-accel-buffering",
     "www-authenticate",
