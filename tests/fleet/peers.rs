@@ -286,7 +286,7 @@ async fn a_run_that_is_nowhere_is_not_found() {
     viewer.until_printed("ready").await.unwrap();
     pair.one.signal(Signal::KILL);
     pair.one.abandon();
-    assert_eq!(viewer.rest().await.unwrap(), None, "the connection is cut");
+    assert_eq!(viewer.rest().await.unwrap(), Some(4503), "the gateway is gone");
     whole(client().get(pair.other.url(&place(&run, "self", "ticket")))).await;
     let lost = get_as(&pair.other, &path, ANN).await;
     lost.is_problem(502, "run_out_of_reach").unwrap();
@@ -304,7 +304,7 @@ async fn a_run_that_is_nowhere_is_not_found() {
     viewer.until_printed("ready").await.unwrap();
     pair.other.signal(Signal::TERM);
     assert_eq!(pair.other.wait(), Some(0), "{}", pair.other.log());
-    assert_eq!(viewer.rest().await.unwrap(), None);
+    assert_eq!(viewer.rest().await.unwrap(), Some(4503));
     let path = own(&run);
     let mut third = third;
     third.signal(Signal::TERM);
