@@ -36,7 +36,7 @@ async fn those_who_are_invited_run_programs_together() {
         lonely(&place, &[("GATEWAY_KEYS", keys), ("PYTHON_EXECUTOR_URL", &url)])
     };
     let one = Some(builder().start().await);
-    let mut gateways = Gateways { builder: Box::new(builder), one, other: None, redis: None };
+    let mut gateways = Gateways::alone(Box::new(builder), one);
     play(&mut gateways, &["invited", "strangers", "ended"]).await;
     let log = gateways.one.as_ref().unwrap().log();
     assert!(log.contains("/v1/rooms/{id}/runs"), "requests are logged:\n{log}");
