@@ -138,7 +138,8 @@ impl Tools {
 /// Those on the path, or with what `gateway/console/install` brought before them.
 fn tools() -> Result<Tools> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let brought = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.toolchains/console/path");
+    let own = env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
+    let brought = Path::new(&own).join("../../.toolchains/console/path");
     let with_brought = std::iter::once(brought).chain(env::split_paths(&path));
     let mut found = String::from("there is no npm");
     for path in [path.clone(), env::join_paths(with_brought)?] {

@@ -28,8 +28,8 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
 ];
-const EXPOSED: &str =
-    "x-request-id, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset";
+const EXPOSED: &str = "x-request-id, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
+     preference-applied";
 
 /// Middleware around everything, just inside the one that gives requests their id.
 pub(crate) async fn envelope(
@@ -139,7 +139,7 @@ fn preflight(is_allowed: bool) -> HttpResponse {
             .insert_header((
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 "authorization, content-type, accept, x-api-key, x-request-id, traceparent, \
-                 idempotency-key, last-event-id, room-invitation",
+                 idempotency-key, last-event-id, prefer, room-invitation",
             ))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, "600"));
     }

@@ -35,6 +35,7 @@ mod runs;
 mod settings;
 mod shared;
 mod socket;
+mod wait;
 
 pub use dialects::Profile;
 pub use settings::{Executors, InvalidSettings, Settings};

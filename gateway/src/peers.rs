@@ -7,6 +7,7 @@
 //! with a ticket, a key or an invitation that is good there, and counted for the same address, which a
 //! gateway believes who shows the token that is in the store, too.
 
+mod frames;
 mod pass_on;
 
 use std::fmt::Write as _;

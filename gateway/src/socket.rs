@@ -234,7 +234,7 @@ impl Reader {
 }
 
 /// How long the payload of a frame is said to be, once its head tells.
-fn announced(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn announced(bytes: &[u8]) -> Option<u64> {
     match (bytes.get(1)? & 0x7f, bytes.get(2..)?) {
         (126, rest) => Some(u64::from(u16::from_be_bytes(*rest.first_chunk()?))),
         (127, rest) => Some(u64::from_be_bytes(*rest.first_chunk()?)),

@@ -1,5 +1,5 @@
-//! Disks that fill up below a store of jobs, or below the results of a worker: new jobs are refused
-//! with what to do, those that are there come to their end, and all goes on when there is room again.
+//! Disks that fill up below a store of jobs or of rooms, or below the results of a worker: what is new is
+//! refused with what to do, what is there comes to its end, and all goes on when there is room again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use crate::jobs::{ended, program, submit, submitted};
 use crate::languages::start;
 use crate::player::Player;
 use crate::resources::{SmallDisk, fill};
+use crate::rooms::{Gateways, play};
 use crate::target::{get, whole};
 use crate::workers::{registered, worker};
 
@@ -144,6 +145,22 @@ async fn a_full_disk_below_a_file_of_jobs_refuses_new_ones_and_ends_the_others()
     fills_and_is_freed(&gateway, (&info, true), (fill_up, make_free)).await.unwrap();
     tokio::task::spawn_blocking(move || drop(gateway)).await.unwrap();
     let store = rusqlite::Connection::open(disk.join("jobs.db")).unwrap();
+    let told: String = store.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
+    assert_eq!(told, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_below_rooms_shows_everybody_out_until_there_is_room_and_keeps_what_was_kept() {
+    let directory = tempfile::Builder::new().prefix("flotilla-disk-").tempdir().unwrap();
+    let Some((_mounted, disk)) = small_disk(directory.path(), 48) else { return };
+    let place = disk.clone();
+    let builder = move || lonely(&place, &[]);
+    let one = Some(answering(builder()).await);
+    let filler = Some(disk.join("filler"));
+    let mut gateways = Gateways { filler, ..Gateways::alone(Box::new(builder), one) };
+    play(&mut gateways, &["outOfDisk"]).await;
+    tokio::task::spawn_blocking(move || drop(gateways)).await.unwrap();
+    let store = rusqlite::Connection::open(disk.join("jobs.db.rooms")).unwrap();
     let told: String = store.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
     assert_eq!(told, "ok");
 }

@@ -7,7 +7,7 @@ use crate::interactive::WAITS;
 use crate::languages::start;
 use crate::rooms::{Gateways, play};
 use crate::target::{Answer, whole};
-use crate::viewer::{interactive, join, post};
+use crate::viewer::{Viewer, interactive, join, place, post};
 
 const KEYS: &str = "ann:ann-0123456789abcdef running=1,ben:ben-0123456789abcdef";
 const ANN: (&str, &str) = ("authorization", "Bearer ann-0123456789abcdef");
@@ -36,7 +36,7 @@ async fn those_who_are_invited_run_programs_together() {
         lonely(&place, &[("GATEWAY_KEYS", keys), ("PYTHON_EXECUTOR_URL", &url)])
     };
     let one = Some(builder().start().await);
-    let mut gateways = Gateways { builder: Box::new(builder), one, other: None, redis: None };
+    let mut gateways = Gateways::alone(Box::new(builder), one);
     play(&mut gateways, &["invited", "strangers", "ended"]).await;
     let log = gateways.one.as_ref().unwrap().log();
     assert!(log.contains("/v1/rooms/{id}/runs"), "requests are logged:\n{log}");
@@ -64,11 +64,64 @@ async fn a_guest_runs_as_much_as_the_owners_key_may() {
     }
     // It is the owner's run, and no other key's.
     let own = run.body["links"]["self"].as_str().unwrap();
-    assert_eq!(get_as(&server, own, ANN).await.body["ticket"], run.body["ticket"]);
+    let told = get_as(&server, own, ANN).await.body;
+    assert!(told["ticket"].is_string() && told["ticket"] != run.body["ticket"], "{told}");
     let ben = ("authorization", "Bearer ben-0123456789abcdef");
     get_as(&server, own, ben).await.is_problem(404, "no_run").unwrap();
     viewer.say(json!({"t": "signal", "name": "KILL"})).await.unwrap();
     viewer.rest().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_guest_has_of_a_run_ends_with_its_invitation() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let keys = "ann:ann-0123456789abcdef,ben:ben-0123456789abcdef";
+    let settings = [("GATEWAY_KEYS", keys), ("PYTHON_EXECUTOR_URL", &python.url(""))];
+    let server = lonely(directory.path(), &settings).start().await;
+    let room = post(&server, "/v1/rooms", &json!({}), &[ANN]).await.body;
+    let room = format!("/v1/rooms/{}", room["id"].as_str().unwrap());
+    let invite = async |role: &str| {
+        let (path, body) = (format!("{room}/invitations"), json!({ "role": role }));
+        let made = post(&server, &path, &body, &[ANN]).await.body;
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        (text("invitation"), format!("{room}/invitations/{}", text("id")))
+    };
+    let (one, one_place) = invite("runner").await;
+    let (other, _) = invite("viewer").await;
+    let runs = format!("{room}/runs");
+    let run = post(&server, &runs, &interactive(WAITS), &[("room-invitation", &one)]).await.body;
+    let path = format!("{runs}/{}", run["id"].as_str().unwrap());
+    let seen = get_as(&server, &path, ("room-invitation", &other)).await.body;
+    assert!(seen["ticket"].is_null() && seen["viewTicket"] != run["viewTicket"], "{seen}");
+    let mut typist = join(&server, &run).await.unwrap();
+    typist.until_printed("ready").await.unwrap();
+    let mut looker = Viewer::open(&server, &place(&seen, "ws", "viewTicket")).await.unwrap();
+    looker.until_printed("ready").await.unwrap();
+    let followed = client().get(server.url(&place(&run, "events", "viewTicket"))).send();
+    let followed = followed.await.unwrap();
+    assert_eq!(followed.status(), 200);
+    let look = async |run: &Value, link: &str, ticket: &str| {
+        whole(client().get(server.url(&place(run, link, ticket)))).await
+    };
+    assert_eq!(look(&run, "self", "ticket").await.status, 200);
+
+    let ended = client().delete(server.url(&one_place)).header(ANN.0, ANN.1);
+    assert_eq!(whole(ended).await.status, 204);
+    for (link, ticket) in [("self", "ticket"), ("self", "viewTicket"), ("events", "ticket")] {
+        look(&run, link, ticket).await.is_problem(401, "wrong_ticket").unwrap();
+    }
+    assert_eq!(typist.rest().await.unwrap(), Some(4401), "it is shown out");
+    followed.text().await.expect("its events end");
+    let mut again = join(&server, &run).await.unwrap();
+    assert_eq!(again.rest().await.unwrap(), Some(4401), "and may not come back");
+
+    // Those who came otherwise stay.
+    assert_eq!(look(&seen, "self", "viewTicket").await.status, 200);
+    let own = get_as(&server, &path, ANN).await.body;
+    let stopped = whole(client().delete(server.url(&place(&own, "self", "ticket")))).await;
+    assert_eq!(stopped.status, 202, "{stopped:?}");
+    assert_eq!(looker.rest().await.unwrap(), Some(1000));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tests::stores::{PostgresServer, RedisServer};
 use tests::{Server, ServerBuilder, answering, client, lonely, repository, toolchain_path};
 
+use crate::resources::fill;
 use crate::viewer::post;
 
 /// Where the clients are.
@@ -69,9 +70,19 @@ pub(crate) struct Gateways {
     pub(crate) one: Option<Server>,
     pub(crate) other: Option<Server>,
     pub(crate) redis: Option<RedisServer>,
+    /// What fills their disk up.
+    pub(crate) filler: Option<PathBuf>,
 }
 
 impl Gateways {
+    /// One with a store of its own.
+    pub(crate) fn alone(
+        builder: Box<dyn Fn() -> ServerBuilder + Send>,
+        one: Option<Server>,
+    ) -> Self {
+        Self { builder, one, other: None, redis: None, filler: None }
+    }
+
     fn url(&self) -> String {
         self.one.as_ref().map(|it| it.url("")).unwrap_or_default()
     }
@@ -92,6 +103,8 @@ impl Gateways {
                 old.abandon();
                 self.one = Some(answering((self.builder)().at(port)).await);
             }
+            "fill the disk" => fill(self.filler.as_ref().unwrap()),
+            "free the disk" => std::fs::remove_file(self.filler.as_ref().unwrap()).unwrap(),
             "kill other" => self.other.take().unwrap().abandon(),
             "kill redis" => self.redis.as_mut().unwrap().kill(),
             "start redis" => {
@@ -167,7 +180,7 @@ async fn alone(settings: &[(&str, &str)]) -> (Gateways, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let builder = builder(&directory, settings);
     let one = Some(answering(builder()).await);
-    (Gateways { builder, one, other: None, redis: None }, directory)
+    (Gateways::alone(builder, one), directory)
 }
 
 /// What a process has in memory, in KiB: at most so far.
@@ -250,7 +263,7 @@ async fn two(settings: &[(&str, &str)]) -> (Gateways, (TempDir, PostgresServer))
     let kept = [("GATEWAY_STORE_URL", &*url), ("GATEWAY_ROOMS_URL", &*url)];
     let builder = builder(&directory, &[&kept[..], settings].concat());
     let (one, other) = (Some(answering(builder()).await), Some(answering(builder()).await));
-    (Gateways { builder, one, other, redis: None }, (directory, server))
+    (Gateways { other, ..Gateways::alone(builder, one) }, (directory, server))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,6 +34,7 @@ pub(crate) async fn told(server: &Server) -> Result<()> {
     }
     ensure!(number(&before, "memoryUsed") > f64::from(40 << 20), "{before}");
     same("the processes", &before["processes"], &json!(2))?;
+    let isolation = before["isolation"].clone();
     ensure!(before["seq"].is_null(), "{before} is in the log");
     // Whoever comes back is told of it, and of no event twice; whoever is new, of each once.
     let (last, path) = (viewer.last(), place(&run, "ws", "ticket"));
@@ -44,6 +45,7 @@ pub(crate) async fn told(server: &Server) -> Result<()> {
     same("the events", &back.events, &Vec::new())?;
     back.say(json!({"t": "signal", "name": "KILL"})).await?;
     let report = report(&mut back).await?;
+    same("the isolation", &isolation, &report["isolation"])?;
     for name in ["executionTime", "cpuTime", "memoryUsed"] {
         ensure!(number(&report, name) >= number(&before, name), "{before} and then {report}");
     }

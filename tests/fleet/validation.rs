@@ -34,7 +34,10 @@ pub(crate) fn checks<'a>(language: &'static Language, target: &'a Target) -> Che
     let file: File = toml::from_str(&text).unwrap();
     for source in file.source {
         let name = format!("{}: validating {} says where it is wrong", language.id, source.name);
-        checks.add(name, async move { source.check(target).await });
+        checks.add(name, async move {
+            source.check(target).await?;
+            source.check_run(target).await
+        });
     }
     checks.add(format!("{}: its tool is valid, and is not run", language.id), async move {
         let report = target.validate(&json!({"code": language.tool})).await?;
@@ -60,6 +63,23 @@ impl Source {
         let place = (first["line"].as_u64(), first["column"].as_u64());
         let column_is_right = self.column.is_none_or(|it| place.1 == Some(it));
         ensure!(place.0 == Some(line) && column_is_right, "the place is {place:?}: {report}");
+        Ok(())
+    }
+
+    /// What stops a run before its program is told at the same place.
+    async fn check_run(&self, target: &Target) -> Result<()> {
+        let events = target.stream(&serde_json::to_value(&self.request)?).await?.rest().await?;
+        let told = events.iter().filter(|it| it.name == "diagnostic").map(|it| &it.data);
+        let errors: Vec<&Value> = told.filter(|it| it["severity"] == "error").collect();
+        let report = events.last().map(|it| it.data["report"].clone()).unwrap_or_default();
+        if report["status"] != "compile_error" {
+            return same("the errors of what ran", &errors, &Vec::new());
+        }
+        let Some(first) = errors.first() else { anyhow::bail!("no place is told: {report}") };
+        same("the line", &first["line"].as_u64(), &self.line)?;
+        let column = self.column.or_else(|| first["column"].as_u64());
+        same("the column", &first["column"].as_u64(), &column)?;
+        ensure!(first["message"].as_str().is_some_and(|it| !it.is_empty()), "{first}");
         Ok(())
     }
 }

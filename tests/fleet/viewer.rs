@@ -117,7 +117,8 @@ impl Viewer {
     pub(crate) async fn until_printed(&mut self, text: &str) -> Result<()> {
         while !self.printed("stdout").contains(text) {
             let next = self.next().await?;
-            ensure!(next.is_some(), "it is closed before `{text}`: {}", self.seen());
+            let (closed, seen) = (self.closed, self.seen());
+            ensure!(next.is_some(), "it is closed ({closed:?}) before `{text}`: {seen}");
         }
         Ok(())
     }

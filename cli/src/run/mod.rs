@@ -150,7 +150,7 @@ async fn follow(response: Response) -> Result<RunReport, Fault> {
     let mut events = EventStream::new(response);
     while let Some(event) = events.next().await? {
         match event {
-            RunEvent::Stage { .. } | RunEvent::Stats { .. } => {}
+            RunEvent::Stage { .. } | RunEvent::Diagnostic { .. } | RunEvent::Stats { .. } => {}
             RunEvent::Stdout { data, .. } => pass_on(Stream::Stdout, data).await?,
             RunEvent::Stderr { data, .. } => pass_on(Stream::Stderr, data).await?,
             RunEvent::Exit { report } => return Ok(*report),

@@ -76,8 +76,10 @@ fn listed<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 fn serve(path: &str, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
-    let asset = console::find(path).ok_or(ApiError::NotFound)?;
-    let headers = request.headers();
+    console::find(path).map(|it| answer(it, request.headers())).ok_or(ApiError::NotFound)
+}
+
+fn answer(asset: &'static Asset, headers: &HeaderMap) -> HttpResponse {
     let (body, encoding) = encoded(asset, headers);
     let tag = format!("\"{}{}\"", asset.digest, encoding.map_or("", |it| it.suffix));
     let is_known = listed(headers, &header::IF_NONE_MATCH).any(|it| {
@@ -98,13 +100,13 @@ fn serve(path: &str, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
             .insert_header(("cross-origin-opener-policy", "same-origin"));
     }
     if is_known {
-        return Ok(response.finish());
+        return response.finish();
     }
     if let Some(encoding) = encoding {
         let name = HeaderValue::from_static(encoding.name);
         response.insert_header((header::CONTENT_ENCODING, name));
     }
-    Ok(response.body(body))
+    response.body(body)
 }
 
 /// A form in which a file is kept.
@@ -150,20 +152,24 @@ mod tests {
         }
     }
 
+    /// A page, as if it had been built.
+    fn built(plain: &'static [u8], packed: bool) -> &'static Asset {
+        Box::leak(Box::new(Asset {
+            path: "index.html",
+            content_type: "text/html; charset=utf-8",
+            is_immutable: false,
+            digest: "d",
+            plain,
+            brotli: packed.then_some(b"br"),
+            gzip: packed.then_some(b"gz"),
+        }))
+    }
+
     #[track_caller]
     fn check(accepts: &str, encoding: Option<&str>) {
         let request = TestRequest::get().insert_header((header::ACCEPT_ENCODING, accepts));
-        let asset: &'static Asset = Box::leak(Box::new(Asset {
-            path: "index.html",
-            content_type: "text/html",
-            is_immutable: false,
-            digest: "d",
-            plain: b"plain",
-            brotli: Some(b"br"),
-            gzip: Some(b"gz"),
-        }));
         let request = request.to_http_request();
-        let (_, chosen) = encoded(asset, request.headers());
+        let (_, chosen) = encoded(built(b"plain", true), request.headers());
         assert_eq!(chosen.map(|it| it.name), encoding, "{accepts}");
     }
 
@@ -174,6 +180,25 @@ mod tests {
         check("br;q=0, gzip;q=0.5", Some("gzip"));
         check("", None);
         check("identity", None);
+    }
+
+    #[test]
+    fn a_page_that_was_not_built_in_is_served_under_the_same_policy() {
+        let stub = include_bytes!("../../console/stub.html");
+        let told = answer(built(stub, false), &HeaderMap::new());
+        let of = |name| told.headers().get(name).and_then(|it| it.to_str().ok());
+        assert_eq!(of(header::CONTENT_SECURITY_POLICY), Some(POLICY));
+        assert_eq!(of(header::CACHE_CONTROL), Some("no-cache"));
+        let text = std::str::from_utf8(stub).unwrap();
+        for refused in ["<script", "<style", "style=", " on", "http:", "https:"] {
+            let tags = text.split('<').filter_map(|it| it.split('>').next());
+            let hit = tags.map(|it| format!("<{it}")).find(|it| it.contains(refused));
+            assert_eq!(hit, None, "the policy refuses it");
+        }
+        // It leads to the API, which is there all the same.
+        let links: Vec<&str> = text.split("href=\"").skip(1).collect();
+        assert!(links.len() > 2 && links.iter().all(|it| it.starts_with('/')));
+        assert!(links.iter().all(|it| !is_place(it.split('"').next().unwrap_or_default())));
     }
 
     #[actix_web::test]

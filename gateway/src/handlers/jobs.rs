@@ -27,9 +27,8 @@ use crate::jobs::{Jobs, Terms, id_of, is_key, take_in};
 use crate::routing::NoChoice;
 use crate::settings::seconds;
 use crate::shared::Shared;
+use crate::wait::Wait;
 
-/// Longest wait for a change, in seconds.
-const WAIT_MAX: f64 = 60.0;
 /// What others do to a job's place is looked for this often, and less so the more jobs are followed:
 /// all of them together take this much time for each.
 const LOOK_FOR_PLACE: Duration = Duration::from_secs(2);
@@ -108,7 +107,7 @@ async fn not_yet(jobs: &Jobs, error: ApiError) -> ApiError {
 /// What may be asked of one job.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wait {
+pub(crate) struct Asked {
     /// How long to wait for its end: seconds, with an `s` or without.
     wait: Option<String>,
 }
@@ -117,19 +116,22 @@ pub(crate) struct Wait {
 pub(crate) async fn one(
     request: HttpRequest,
     id: web::Path<String>,
-    query: web::Query<Wait>,
+    query: web::Query<Asked>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let jobs = shared.jobs()?;
     let id = parse_id(&id)?;
-    let until = Instant::now() + wait_time(query.wait.as_deref())?;
+    let wait = Wait::of(query.wait.as_deref(), request.headers())?;
+    let until = Instant::now() + wait.time;
     // Hearing comes before looking, so that nothing is missed in between.
     let mut changes = jobs.store.wakes().watch(id);
     loop {
         let job = own_job(jobs, id, &request).await?;
         let left = until.saturating_duration_since(Instant::now());
         if job.state.is_final() || left.is_zero() || shared.drain.is_draining() {
-            return Ok(HttpResponse::Ok().json(shown(jobs, &shared, job).await?));
+            let mut response = HttpResponse::Ok();
+            wait.tell(&mut response);
+            return Ok(response.json(shown(jobs, &shared, job).await?));
         }
         tokio::select! {
             _ = changes.changed() => {}
@@ -386,16 +388,6 @@ pub(crate) fn header_key(headers: &HeaderMap) -> Result<Option<String>, ApiError
             "the header must be 1 to 255 printable characters",
         )),
     }
-}
-
-/// How long a request waits for something.
-pub(crate) fn wait_time(text: Option<&str>) -> Result<Duration, ApiError> {
-    let Some(text) = text else { return Ok(Duration::ZERO) };
-    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
-    let number = number.filter(|it| (0.0..=WAIT_MAX).contains(it));
-    let number = number
-        .ok_or_else(|| ApiError::invalid("/wait", "must be 0 to 60 seconds, such as `30s`"))?;
-    Ok(Duration::from_secs_f64(number))
 }
 
 fn states() -> String {

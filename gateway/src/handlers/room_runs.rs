@@ -9,12 +9,12 @@ use reqwest::Client;
 
 use super::run_begin::{Party, Wish, await_end, begin, created};
 use super::run_socket::shown_name;
-use super::runs::{Asked, Tells, told};
+use super::runs::{Asked, told};
 use crate::error::ApiError;
-use crate::handlers::jobs::wait_time;
 use crate::rooms::{RoomError, Visitor};
 use crate::runs::{Access, Run};
 use crate::shared::Shared;
+use crate::wait::Wait;
 
 /// `POST /v1/rooms/{id}/runs`
 pub(crate) async fn start(
@@ -24,13 +24,13 @@ pub(crate) async fn start(
     asked: web::Query<Asked>,
     (shared, client): (web::Data<Shared>, web::Data<Client>),
 ) -> Result<HttpResponse, ApiError> {
-    let wait = wait_time(asked.wait.as_deref())?;
+    let wait = Wait::of(asked.wait.as_deref(), request.headers())?;
     let visitor = Visitor::of(&shared, &id, &request).await?;
     if !visitor.role.may_run() {
         return Err(RoomError::RoleTooLow(visitor.role).into());
     }
     visitor.count_run(&shared)?;
-    let Visitor { room, host, .. } = visitor;
+    let Visitor { room, host, invitation, .. } = visitor;
     let party = Party { caller: host, room: Some(room.id.clone()) };
     let run = match begin(&request, payload, party, &shared, &client).await? {
         Wish::Fresh(run) => {
@@ -41,7 +41,7 @@ pub(crate) async fn start(
         Wish::Known(run) => run,
         Wish::Refused(response) => return Ok(response),
     };
-    created(&run, wait).await
+    created(&run, &run.tickets(invitation.as_ref()), wait).await
 }
 
 /// Tells those in a room of a run. One that nobody would hear of is stopped.
@@ -67,9 +67,10 @@ pub(crate) async fn one(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (room, run) = ids.into_inner();
-    let Visitor { room, role, .. } = Visitor::of(&shared, &room, &request).await?;
+    let wait = Wait::of(asked.wait.as_deref(), request.headers())?;
+    let Visitor { room, role, invitation, .. } = Visitor::of(&shared, &room, &request).await?;
     let run = shared.runs.find_in(&room.id, &run).ok_or(ApiError::NoRun)?;
-    await_end(&run, wait_time(asked.wait.as_deref())?).await?;
+    await_end(&run, wait).await?;
     let access = if role.may_run() { Access::Full } else { Access::View };
-    Ok(told(&run, access, Tells::Tickets))
+    Ok(told(&run, access, Some(&run.tickets(invitation.as_ref())), wait))
 }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use telemetry::RequestContext;
 use tokio::sync::oneshot;
 
-use super::runs::{Tells, shown};
+use super::runs::shown;
 use crate::admission::{Action, check_media_type};
 use crate::auth::Caller;
 use crate::body::{self, BodyBounds};
@@ -21,9 +21,10 @@ use crate::envelope::LanguageLabel;
 use crate::error::ApiError;
 use crate::handlers::execute::{admit_body, body_bytes_max, content_type, explained, whole};
 use crate::handlers::jobs::header_key;
-use crate::runs::{Access, Begun, Created, NewRun, Run, drive};
+use crate::runs::{Access, Begun, Created, NewRun, Run, Tickets, drive};
 use crate::settings::seconds;
 use crate::shared::Shared;
+use crate::wait::Wait;
 
 /// How long a new run is waited for to be taken or refused, before it is told as queued.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -123,19 +124,24 @@ async fn refusal(
 }
 
 /// The answer to whoever began a run, after it is over or has been waited for.
-pub(crate) async fn created(run: &Arc<Run>, wait: Duration) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn created(
+    run: &Arc<Run>,
+    tickets: &Tickets,
+    wait: Wait,
+) -> Result<HttpResponse, ApiError> {
     await_end(run, wait).await?;
     let mut response = HttpResponse::Created();
+    wait.tell(&mut response);
     response.insert_header((header::LOCATION, format!("/v1/runs/{}", run.id)));
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(response.json(shown(run, Access::Full, Tells::Tickets)))
+    Ok(response.json(shown(run, Access::Full, Some(tickets))))
 }
 
 /// Waits so long for the end of a run.
-pub(crate) async fn await_end(run: &Arc<Run>, wait: Duration) -> Result<(), ApiError> {
-    if !wait.is_zero() {
+pub(crate) async fn await_end(run: &Arc<Run>, wait: Wait) -> Result<(), ApiError> {
+    if !wait.time.is_zero() {
         let _viewer = run.attach().ok_or(ApiError::TooManyViewers)?;
-        drop(tokio::time::timeout(wait, run.over()).await);
+        drop(tokio::time::timeout(wait.time, run.over()).await);
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::origin::may_call;
 use crate::runs::inlet::{BYTES_MAX, NotTaken};
 use crate::runs::log::{Entry, Event};
 use crate::runs::message::{self, Said};
-use crate::runs::{Access, Run, Viewer};
+use crate::runs::{Access, Holder, Run, Viewer};
 use crate::shared::Shared;
 
 /// What we speak.
@@ -47,6 +47,7 @@ enum End {
     NoTicket,
     WrongOrigin,
     NoRun,
+    Unsure,
     TooLarge,
     Slow,
     Draining,
@@ -63,6 +64,7 @@ impl End {
             Self::NoTicket => (4401, "open it with one of the run's tickets, or an API key"),
             Self::WrongOrigin => (4403, "this page's origin may not; see GATEWAY_CORS_ORIGINS"),
             Self::NoRun => (4404, "there is no such run"),
+            Self::Unsure => (4503, "tickets cannot be looked up now; come back"),
             Self::TooLarge => (4413, "a message is too large"),
             Self::Slow => (4500, "read faster; come back with the last `seq` as `since`"),
             Self::Draining => (4503, "this gateway ends"),
@@ -89,17 +91,17 @@ pub(crate) async fn open(
         .max_frame_size(MESSAGE_BYTES_MAX)
         .aggregate_continuations()
         .max_continuation_size(MESSAGE_BYTES_MAX);
-    let let_in = let_in(&request, &id, &asked, &shared);
+    let let_in = let_in(&request, &id, &asked, &shared).await;
     let (since, name) = (asked.since.unwrap_or(0), asked.name.as_deref().map(shown_name));
     let shared = shared.into_inner();
     drop(actix_web::rt::spawn(async move {
         let mut session = session;
         let end = match let_in {
-            Ok((run, access, viewer)) => {
+            Ok((run, holder, viewer)) => {
                 let seen = since.min(run.read(crate::runs::log::Log::last));
                 let mut line = Line {
-                    run,
-                    access,
+                    run: Arc::clone(&run),
+                    access: holder.access,
                     _viewer: viewer,
                     name,
                     seen,
@@ -108,7 +110,10 @@ pub(crate) async fn open(
                     wants_room: false,
                     pace: Pace::new(),
                 };
-                Box::pin(line.serve(&mut session, messages, &shared)).await
+                tokio::select! {
+                    end = Box::pin(line.serve(&mut session, messages, &shared)) => end,
+                    () = holder.over(&run, &shared) => End::NoTicket,
+                }
             }
             Err(end) => end,
         };
@@ -120,21 +125,23 @@ pub(crate) async fn open(
     Ok(response)
 }
 
-fn let_in(
+async fn let_in(
     request: &HttpRequest,
     id: &str,
     asked: &Asked,
     shared: &Shared,
-) -> Result<(Arc<Run>, Access, Viewer), End> {
+) -> Result<(Arc<Run>, Holder, Viewer), End> {
     if !may_call(request.headers(), &shared.settings.cors_origins) {
         return Err(End::WrongOrigin);
     }
-    let (run, access) = find(request, id, asked, shared).map_err(|error| match error {
+    let found = find(request, id, asked, shared).await;
+    let (run, holder) = found.map_err(|error| match error {
         ApiError::WrongTicket => End::NoTicket,
+        ApiError::Room(_) => End::Unsure,
         _ => End::NoRun,
     })?;
     let viewer = run.attach().ok_or(End::TooMany)?;
-    Ok((run, access, viewer))
+    Ok((run, holder, viewer))
 }
 
 /// A name that can be shown to others.

@@ -18,10 +18,10 @@ use super::run_socket::STUCK_MAX;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::events;
-use crate::handlers::jobs::wait_time;
 use crate::runs::log::State;
-use crate::runs::{Access, Run, Viewer};
+use crate::runs::{Access, Holder, Run, Tickets, Viewer};
 use crate::shared::Shared;
+use crate::wait::Wait;
 
 /// Idle streams say this often that they are still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -83,10 +83,10 @@ pub(crate) async fn start(
     shared: web::Data<Shared>,
     client: web::Data<Client>,
 ) -> Result<HttpResponse, ApiError> {
-    let wait = wait_time(asked.wait.as_deref())?;
+    let wait = Wait::of(asked.wait.as_deref(), request.headers())?;
     let party = Party { caller: caller(&request), room: None };
     match begin(&request, payload, party, &shared, &client).await? {
-        Wish::Fresh(run) | Wish::Known(run) => created(&run, wait).await,
+        Wish::Fresh(run) | Wish::Known(run) => created(&run, &run.tickets(None), wait).await,
         Wish::Refused(response) => Ok(response),
     }
 }
@@ -98,10 +98,11 @@ pub(crate) async fn one(
     asked: web::Query<Asked>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let (run, access) = find(&request, &id, &asked, &shared)?;
-    await_end(&run, wait_time(asked.wait.as_deref())?).await?;
-    let tells = if asked.ticket.is_none() { Tells::Tickets } else { Tells::Nothing };
-    Ok(told(&run, access, tells))
+    let wait = Wait::of(asked.wait.as_deref(), request.headers())?;
+    let (run, holder) = find(&request, &id, &asked, &shared).await?;
+    await_end(&run, wait).await?;
+    let tickets = asked.ticket.is_none().then(|| run.tickets(None));
+    Ok(told(&run, holder.access, tickets.as_ref(), wait))
 }
 
 /// `DELETE /v1/runs/{id}`
@@ -111,15 +112,15 @@ pub(crate) async fn stop(
     asked: web::Query<Asked>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let (run, access) = find(&request, &id, &asked, &shared)?;
+    let (run, Holder { access, .. }) = find(&request, &id, &asked, &shared).await?;
     if access == Access::View {
         return Err(ApiError::ReadOnly);
     }
     if run.is_over() {
-        return Ok(HttpResponse::Ok().json(shown(&run, access, Tells::Nothing)));
+        return Ok(HttpResponse::Ok().json(shown(&run, access, None)));
     }
     run.stop();
-    Ok(HttpResponse::Accepted().json(shown(&run, access, Tells::Nothing)))
+    Ok(HttpResponse::Accepted().json(shown(&run, access, None)))
 }
 
 /// `GET /v1/runs/{id}/events`
@@ -129,7 +130,7 @@ pub(crate) async fn follow(
     asked: web::Query<Asked>,
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let (run, _) = find(&request, &id, &asked, &shared)?;
+    let (run, holder) = find(&request, &id, &asked, &shared).await?;
     let last = request.headers().get("last-event-id").and_then(|it| it.to_str().ok());
     let seen = last.and_then(|it| it.parse().ok()).or(asked.since).unwrap_or(0);
     // Whoever has seen the end must not come again.
@@ -143,7 +144,14 @@ pub(crate) async fn follow(
     let viewer = run.attach().ok_or(ApiError::TooManyViewers)?;
     let following = Following { run, _viewer: viewer, seen, told: 0, head: Some(RETRY) };
     let (tell, told) = mpsc::channel(LINES_MAX);
-    drop(rt::spawn(following.tell(tell)));
+    let shared = shared.into_inner();
+    drop(rt::spawn(async move {
+        let run = Arc::clone(&following.run);
+        tokio::select! {
+            () = following.tell(tell) => {}
+            () = holder.over(&run, &shared) => {}
+        }
+    }));
     let lines = futures::stream::unfold(told, |mut told| async move {
         let line: String = told.recv().await?;
         Some((Ok::<_, Infallible>(Bytes::from(line)), told))
@@ -210,45 +218,44 @@ impl Following {
 }
 
 /// A run, and what whoever asks may do with it. Those of others are not there.
-pub(crate) fn find(
+pub(crate) async fn find(
     request: &HttpRequest,
     id: &str,
     asked: &Asked,
     shared: &Shared,
-) -> Result<(Arc<Run>, Access), ApiError> {
+) -> Result<(Arc<Run>, Holder), ApiError> {
     let Some(caller) = request.extensions().get::<Caller>().cloned() else {
         return Err(ApiError::WrongTicket);
     };
     let run = shared.runs.find(id).ok_or(ApiError::NoRun)?;
     if let Some(ticket) = &asked.ticket {
-        let access = run.access(ticket).ok_or(ApiError::WrongTicket)?;
-        return Ok((run, access));
+        let holder = Holder::of(&run, ticket, shared).await?.ok_or(ApiError::WrongTicket)?;
+        return Ok((run, holder));
     }
-    if caller.id() == run.new.caller { Ok((run, Access::Full)) } else { Err(ApiError::NoRun) }
+    if caller.id() == run.new.caller { Ok((run, Holder::CALLER)) } else { Err(ApiError::NoRun) }
 }
 
 fn caller(request: &HttpRequest) -> Caller {
     request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
 }
 
-/// What else is told with a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tells {
-    /// Tickets that are good for no more than whoever asks may do. For those who did not come with one.
-    Tickets,
-    Nothing,
-}
-
-/// The answer to whoever asks for a run.
-pub(crate) fn told(run: &Run, access: Access, tells: Tells) -> HttpResponse {
+/// The answer to whoever asks for a run, after it has been waited for.
+pub(crate) fn told(
+    run: &Run,
+    access: Access,
+    tickets: Option<&Tickets>,
+    wait: Wait,
+) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response.json(shown(run, access, tells))
+    wait.tell(&mut response);
+    response.json(shown(run, access, tickets))
 }
 
-/// A run as whoever may do so much with it sees it.
-pub(super) fn shown(run: &Run, access: Access, tells: Tells) -> Shown<'_> {
-    let (tells, is_full) = (tells == Tells::Tickets, access == Access::Full);
+/// A run as whoever may do so much with it sees it. Who came with a ticket is told none; others are
+/// told those that are good for no more than that.
+pub(super) fn shown<'a>(run: &'a Run, access: Access, tickets: Option<&'a Tickets>) -> Shown<'a> {
+    let full = tickets.filter(|_| access == Access::Full);
     let base = format!("/v1/runs/{}", run.id);
     let links =
         Links { events: format!("{base}/events"), ws: format!("{base}/ws"), own: base.clone() };
@@ -262,8 +269,8 @@ pub(super) fn shown(run: &Run, access: Access, tells: Tells) -> Shown<'_> {
         tty: interactive.is_some_and(|it| it.terminal.is_some()),
         viewers: run.viewers(),
         last_seq: log.last(),
-        ticket: (tells && is_full).then(|| run.secrets.ticket.expose_secret()),
-        view_ticket: tells.then(|| run.secrets.view_ticket.expose_secret()),
+        ticket: full.map(|it| it.full.expose_secret()),
+        view_ticket: tickets.map(|it| it.view.expose_secret()),
         links,
         report: log.ended().and_then(|it| it.report.clone()),
         problem: log.ended().and_then(|it| it.problem.clone()),

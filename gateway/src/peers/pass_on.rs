@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::time::Duration;
 
-use actix_http::ws::verify_handshake;
+use actix_http::ws::{CloseCode, CloseReason, Parser, verify_handshake};
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderName;
@@ -17,6 +17,7 @@ use telemetry::{REQUEST_ID_HEADER, RequestContext, TRACEPARENT_HEADER};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 
+use super::frames::Frames;
 use super::{Elsewhere, PASSED_ON};
 use crate::error::ApiError;
 use crate::events::EVENTS_TYPE;
@@ -24,8 +25,8 @@ use crate::rate_limit;
 use crate::shared::Shared;
 
 /// What a request says of who asks, and for what.
-const ASKED: [&str; 5] =
-    ["accept", "authorization", "x-api-key", "room-invitation", "last-event-id"];
+const ASKED: [&str; 6] =
+    ["accept", "authorization", "x-api-key", "room-invitation", "last-event-id", "prefer"];
 /// What it says beside that if it begins a web socket.
 const ASKED_OF_SOCKET: [&str; 4] = [
     "sec-websocket-key",
@@ -34,9 +35,10 @@ const ASKED_OF_SOCKET: [&str; 4] = [
     "sec-websocket-extensions",
 ];
 /// What an answer says of itself; the rest is added here as it is to every answer.
-const ANSWERED: [&str; 10] = [
+const ANSWERED: [&str; 11] = [
     "content-type",
     "cache-control",
+    "preference-applied",
     "retry-after",
     "x-accel-buffering",
     "www-authenticate",
@@ -54,6 +56,8 @@ const EMPTY: [u16; 2] = [204, 304];
 const HEAD_TIME_MAX: Duration = Duration::from_secs(75);
 /// A socket that is silent for so long has ended: gateways ask all the time whether somebody is there.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// The code of a socket that ends here, or whose gateway ended without a word.
+const ENDING: u16 = 4503;
 /// Read at a time, in bytes.
 const CHUNK: usize = 8 << 10;
 
@@ -159,22 +163,37 @@ async fn to_gateway(mut payload: Payload, mut writes: WriteHalf<Upgraded>) {
     writes.shutdown().await.unwrap_or_default();
 }
 
-/// Passes back what the gateway says to a viewer, until this one ends.
+/// Passes back what the gateway says to a viewer, until either ends. A viewer that was not told of an end
+/// is told here, and may come again.
 fn to_viewer(
     reads: ReadHalf<Upgraded>,
     shared: web::Data<Shared>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    futures::stream::unfold(reads, move |mut reads| {
+    futures::stream::unfold(Some((reads, Frames::default())), move |passing| {
         let shared = shared.clone();
         async move {
+            let (mut reads, mut frames) = passing?;
             let mut bytes = BytesMut::with_capacity(CHUNK);
-            let read = tokio::select! {
-                read = timeout(SILENCE_MAX, reads.read_buf(&mut bytes)) => read.ok()?,
-                () = shared.drain.begun() => return None,
+            let end = tokio::select! {
+                read = timeout(SILENCE_MAX, reads.read_buf(&mut bytes)) => match read {
+                    Ok(Ok(1..)) => None,
+                    _ => Some("the gateway of this run is gone"),
+                },
+                () = shared.drain.begun() => Some("this gateway ends"),
             };
-            // However it ends, those who listen come again.
-            let count = read.ok()?;
-            (count > 0).then(|| (Ok(bytes.freeze()), reads))
+            let Some(end) = end else {
+                frames.pass(&bytes);
+                return Some((Ok(bytes.freeze()), Some((reads, frames))));
+            };
+            frames.may_close().then(|| (Ok(close(end)), None))
         }
     })
+}
+
+/// The last frame of a web socket whose other side may come again.
+fn close(why: &str) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let reason = CloseReason { code: CloseCode::from(ENDING), description: Some(why.to_owned()) };
+    Parser::write_close(&mut bytes, Some(reason), false);
+    bytes.freeze()
 }

@@ -176,6 +176,9 @@ fn note(run: &Run, gather: &mut Gather, event: RunEvent) -> bool {
                 }
                 match other {
                     RunEvent::Stage { stage, case } => log.add(&Event::Stage(stage, case)),
+                    RunEvent::Diagnostic { severity, diagnostic } => {
+                        log.add(&Event::Diagnostic(severity, diagnostic));
+                    }
                     RunEvent::Exit { report } => log.end(*report, now),
                     RunEvent::Fault { problem } => log.fail(&problem, now),
                     RunEvent::Stdout { .. } | RunEvent::Stderr { .. } | RunEvent::Stats { .. } => {}

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use protocol::{Problem, RunReport, RunStats, Stage};
+use protocol::{Diagnostic, Problem, RunReport, RunStats, Severity, Stage};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -67,6 +67,8 @@ pub(crate) enum Event {
     Queued,
     /// A phase begins.
     Stage(Stage, Option<usize>),
+    /// A compiler found something.
+    Diagnostic(Severity, Diagnostic),
     /// Somebody typed.
     Stdin(Vec<u8>, String),
 }
@@ -111,6 +113,13 @@ struct StageOf {
 }
 
 #[derive(Serialize)]
+struct Found<'a> {
+    severity: Severity,
+    #[serde(flatten)]
+    diagnostic: &'a Diagnostic,
+}
+
+#[derive(Serialize)]
 struct Nothing {}
 
 impl<'a> Text<'a> {
@@ -142,6 +151,9 @@ impl Log {
             Event::Stage(stage, case) => {
                 self.state = State::Running;
                 self.push("stage", StageOf { stage: *stage, case: *case });
+            }
+            Event::Diagnostic(severity, diagnostic) => {
+                self.push("diagnostic", Found { severity: *severity, diagnostic });
             }
             Event::Stdin(bytes, by) => {
                 self.typed += bytes.len();
@@ -287,6 +299,7 @@ fn raw(value: &impl Serialize) -> Option<Box<RawValue>> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::Level;
     use serde_json::{Value, json};
 
     use super::*;
@@ -306,32 +319,45 @@ mod tests {
         let mut log = Log::new();
         log.add(&Event::Queued);
         log.add(&Event::Stage(Stage::Run, None));
+        let file = Some("a.x".to_owned());
+        let found = Diagnostic { message: "odd".to_owned(), line: 2, column: 3, code: None, file };
+        log.add(&Event::Diagnostic(Severity::Warning, found));
         log.add_output(output(Stream::Stdout, "ä\n".as_bytes()));
         log.add_output(output(Stream::Stderr, &[0xff]));
         log.add(&Event::Stdin(b"x".to_vec(), "ann".to_owned()));
         let expected = [
             json!({"seq": 1, "t": "queued"}),
             json!({"seq": 2, "t": "stage", "stage": "run"}),
-            json!({"seq": 3, "t": "stdout", "data": "ä\n"}),
-            json!({"seq": 4, "t": "stderr", "b64": "/w=="}),
-            json!({"seq": 5, "t": "stdin", "data": "x", "by": "ann"}),
+            json!({
+                "seq": 3, "t": "diagnostic", "severity": "warning", "message": "odd", "line": 2,
+                "column": 3, "file": "a.x",
+            }),
+            json!({"seq": 4, "t": "stdout", "data": "ä\n"}),
+            json!({"seq": 5, "t": "stderr", "b64": "/w=="}),
+            json!({"seq": 6, "t": "stdin", "data": "x", "by": "ann"}),
         ];
         assert_eq!(all(&log), expected);
-        assert_eq!((log.last(), log.state()), (5, State::Running));
-        assert!(log.after(5).is_none() && log.after(u64::MAX).is_none());
+        assert_eq!((log.last(), log.state()), (6, State::Running));
+        assert!(log.after(6).is_none() && log.after(u64::MAX).is_none());
     }
 
     #[test]
     fn what_is_spent_is_told_once_and_takes_no_number() {
         let mut log = Log::new();
         assert!(log.spent_after(0).is_none());
-        let stats = RunStats { execution_time: 0.5, processes: 1, ..RunStats::default() };
-        log.note_spent(RunStats::default(), None);
+        let stats = RunStats {
+            execution_time: 0.5,
+            cpu_time: 0.25,
+            memory_used: 9,
+            processes: 1,
+            isolation: Level::Separated,
+        };
+        log.note_spent(stats, None);
         log.note_spent(stats, Some(2));
         let spent = log.spent_after(0).unwrap();
         let expected = json!({
-            "t": "stats", "executionTime": 0.5, "cpuTime": 0.0, "memoryUsed": 0, "processes": 1,
-            "case": 2,
+            "t": "stats", "executionTime": 0.5, "cpuTime": 0.25, "memoryUsed": 9, "processes": 1,
+            "isolation": "separated", "case": 2,
         });
         assert_eq!(serde_json::from_str::<Value>(&spent.text).unwrap(), expected);
         assert!(log.spent_after(spent.count).is_none());

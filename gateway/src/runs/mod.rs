@@ -10,6 +10,7 @@ pub(crate) mod inlet;
 pub(crate) mod log;
 pub(crate) mod message;
 mod run;
+mod ticket;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -26,7 +27,8 @@ use crate::settings::{Settings, seconds};
 
 pub(crate) use driver::{Begun, drive};
 use run::Secrets;
-pub(crate) use run::{Access, NewRun, Run, Viewer};
+pub(crate) use run::{NewRun, Run, Viewer};
+pub(crate) use ticket::{Access, Holder, Tickets};
 
 /// What is kept.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +82,8 @@ impl Runs {
     pub(crate) fn create(&self, new: NewRun, now: Instant) -> Result<Created, ApiError> {
         let own = |key: &String| (new.caller.clone(), new.room.clone(), key.clone());
         let key = new.idempotency.as_ref().map(|(key, _)| own(key));
-        let secrets = Secrets { ticket: secret()?, view_ticket: secret()?, key: secret()? };
+        let tickets = Tickets { full: secret()?, view: secret()? };
+        let secrets = Secrets { tickets, key: secret()? };
         let mut state = self.lock();
         state.forget_old(self.bounds.age, now);
         if let Some(known) = key.as_ref().and_then(|it| state.by_key(it)) {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{IsolationReport, LimitsInForce, SamplesReport};
-use regex::Regex;
 use sandbox::{Foundation, Grounds, Mechanisms, Probe, Spawner};
 
 use crate::admission::admission;
 use crate::cache::{Cache, CacheBounds, Places, Rules, Wall};
 use crate::core::{Core, Runtime, ShortcutsOfPhases};
+use crate::diagnostics::Readers;
 use crate::house_rules::HouseRules;
 use crate::language::Language;
 use crate::messages::Messages;
@@ -96,7 +96,7 @@ pub(crate) fn prepare_host(
         options: whole_patterns(compile)?,
         shortcuts: ShortcutsOfPhases::parse(&spec)?,
         messages: Messages::parse(messages)?,
-        diagnostic: spec.validate.as_ref().map(|it| Regex::new(&it.pattern)).transpose()?,
+        readers: Readers::parse(&spec)?,
         runtimes: runtimes.map(|toolchain| Runtime { toolchain, prepared: None }).collect(),
         samples: SamplesReport::default(),
         languages: samples::languages(&language, &spec)?,

@@ -35,6 +35,16 @@ pub(crate) enum Compiled {
     Refused(CompileReport),
 }
 
+impl Compiled {
+    /// What the compiler said.
+    pub(crate) fn output(&self) -> &str {
+        match self {
+            Self::NotNeeded => "",
+            Self::Ready(_, report) | Self::Refused(report) => &report.output,
+        }
+    }
+}
+
 /// What is compiled, with what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sources<'a> {

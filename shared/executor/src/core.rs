@@ -11,6 +11,7 @@ use regex::Regex;
 use sandbox::{Limits, Mechanisms, Policy, Spawner};
 
 use crate::cache::Cache;
+use crate::diagnostics::Readers;
 use crate::house_rules::HouseRules;
 use crate::language::{Language, Program};
 use crate::messages::Messages;
@@ -67,8 +68,8 @@ pub(crate) struct Core {
     pub(crate) shortcuts: ShortcutsOfPhases,
     /// What lines of a compiler's output should say.
     pub(crate) messages: Messages,
-    /// One line of a validator's output.
-    pub(crate) diagnostic: Option<Regex>,
+    /// What reads the output of compilers and validators.
+    pub(crate) readers: Readers,
     /// The toolchains that passed their samples, the default one first.
     pub(crate) runtimes: Vec<Runtime>,
     /// Below which directory prepared toolchains are kept.

@@ -13,6 +13,7 @@ mod cache;
 mod cells;
 mod compile;
 mod core;
+mod diagnostics;
 mod error;
 mod flags;
 mod house_rules;

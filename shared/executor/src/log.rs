@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use protocol::{RunEvent, RunReport, RunStats};
+use protocol::{Level, RunEvent, RunReport, RunStats};
 use sandbox::Usage;
 use tokio::sync::mpsc;
 
@@ -45,9 +45,9 @@ impl Log {
         LogSink { log: Some(self.clone()), form: Form::Exact(Cutter::default()), case }
     }
 
-    /// Adds what a process has spent so far.
-    pub(crate) fn gauge(&self, case: Option<usize>) -> Gauge {
-        Gauge { log: self.clone(), case }
+    /// Adds what a process has spent so far that is isolated so well.
+    pub(crate) fn gauge(&self, case: Option<usize>, isolation: Level) -> Gauge {
+        Gauge { log: self.clone(), case, isolation }
     }
 
     /// A sink that adds nothing.
@@ -61,6 +61,7 @@ impl Log {
 pub(crate) struct Gauge {
     log: Log,
     case: Option<usize>,
+    isolation: Level,
 }
 
 impl Gauge {
@@ -72,6 +73,7 @@ impl Gauge {
             cpu_time: seconds(usage.cpu_us),
             memory_used: usage.memory_bytes,
             processes: usage.processes,
+            isolation: self.isolation,
         };
         let event = RunEvent::Stats { stats, case: self.case };
         self.log.events.try_send(event).unwrap_or_default();
@@ -150,7 +152,7 @@ pub(crate) async fn fold(
     let mut cases: Vec<(String, String)> = Vec::new();
     while let Some(event) = events.recv().await {
         match event {
-            RunEvent::Stage { .. } | RunEvent::Stats { .. } => {}
+            RunEvent::Stage { .. } | RunEvent::Diagnostic { .. } | RunEvent::Stats { .. } => {}
             RunEvent::Stdout { data, case, .. } => place(&mut whole, &mut cases, case).0 += &data,
             RunEvent::Stderr { data, case, .. } => place(&mut whole, &mut cases, case).1 += &data,
             RunEvent::Fault { problem } => return Err(Some(problem)),

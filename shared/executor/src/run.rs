@@ -16,6 +16,7 @@ use crate::cache::{Artifact, Sharing};
 use crate::cells::Workspace;
 use crate::compile::{Compiled, Sources};
 use crate::core::{Admitted, Allowance, Command, Core, Runtime};
+use crate::diagnostics;
 use crate::language::Program;
 use crate::live::Live;
 use crate::log::Log;
@@ -122,9 +123,14 @@ impl Order {
                 let sources = Sources { runtime, program, options, sharing: &self.sharing };
                 core.compile(sources, cancelled.clone()).await?
             }
-            Err(output) => Compiled::Refused(refused(output.clone())),
+            Err(found) => Compiled::Refused(refused(diagnostics::lines_of(found))),
         };
         report.timings.compile = millis(compiling.elapsed());
+        let findings = match &prepared {
+            Ok(_) => core.readers.of_compiler(compiled.output()),
+            Err(found) => (found.clone(), Vec::new()),
+        };
+        diagnostics::tell(log, findings).await;
         let artifact = match compiled {
             Compiled::NotNeeded => None,
             Compiled::Ready(artifact, compile) => {
@@ -208,17 +214,12 @@ impl Order {
     }
 }
 
-/// Turns the sources into what is compiled or run. The error is what the user reads.
-pub(crate) fn prepare(core: &Core, program: Program) -> Result<Program, String> {
-    let Some(prepare) = core.language.prepare else { return Ok(program) };
-    prepare(program).map_err(|diagnostics| diagnostics.iter().map(line_of).collect())
-}
-
-/// A diagnostic in the form that compilers use.
-fn line_of(diagnostic: &Diagnostic) -> String {
-    let Diagnostic { message, line, column, file, .. } = diagnostic;
-    let file = file.as_deref().unwrap_or("source");
-    format!("{file}:{line}:{column}: error: {message}\n")
+/// Turns the sources into what is compiled or run.
+fn prepare(core: &Core, program: Program) -> Result<Program, Vec<Diagnostic>> {
+    match core.language.prepare {
+        Some(prepare) => prepare(program),
+        None => Ok(program),
+    }
 }
 
 fn refused(output: String) -> CompileReport {
@@ -321,7 +322,7 @@ impl Running<'_> {
         };
         let sinks = (sink(), sink());
         let (output, cancelled) = (self.core.output, self.cancelled.clone());
-        let gauge = self.live.is_some().then(|| self.log.gauge(case));
+        let gauge = self.live.is_some().then(|| self.log.gauge(case, self.core.isolation.level));
         let live = self.live.as_deref_mut();
         let traffic = Traffic { input, live, gauge, output, cancelled };
         Ok((workspace.run(&start, traffic, sinks).await?, workspace))

@@ -172,6 +172,10 @@ pub struct CompileSpec {
     /// than people ask it.
     #[serde(default)]
     pub messages: Vec<MessageSpec>,
+    /// Pattern of a diagnostic in the output, where that looks otherwise than in a validator's: as
+    /// [`ValidateSpec::pattern`].
+    #[serde(default)]
+    pub pattern: Option<String>,
     /// Patterns of compiler options that clients may give; each must match the whole option.
     #[serde(default)]
     pub options: Vec<String>,
@@ -277,9 +281,9 @@ pub struct ValidateSpec {
     /// As [`CompileSpec::with_file`].
     #[serde(default)]
     pub with_file: BTreeMap<String, Vec<Vec<String>>>,
-    /// Pattern of one diagnostic line, with the groups `line` and `message`, and where they
-    /// exist `file`, `column`, `severity` (`warning` makes it one, `note` leaves it out) and
-    /// `code`.
+    /// Pattern of one diagnostic, where `^` and `$` are the ends of a line, with the groups `line`
+    /// and `message`, and where they exist `file`, `column`, `severity` (`warning` makes it one,
+    /// `note` leaves it out) and `code`.
     pub pattern: String,
     /// Whether the column is told by a caret two lines below instead.
     #[serde(default)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::{Diagnostic, ValidateReport};
-use regex::{Captures, Regex};
 use tokio::sync::watch;
 
 use crate::cells::Workspace;
 use crate::compile::{SHORTCUT_PART, commands_for, places};
 use crate::core::{Admitted, Allowance, Command, Core, Runtime};
+use crate::diagnostics::{DIAGNOSTICS_MAX, Findings, Reader};
 use crate::language::Program;
 use crate::log::Log;
 use crate::pool::Kind;
@@ -20,12 +20,6 @@ use crate::process::{Finished, Traffic};
 use crate::run::RunFault;
 use crate::spec::ValidateSpec;
 use crate::template::Values;
-
-/// Errors, and warnings.
-type Findings = (Vec<Diagnostic>, Vec<Diagnostic>);
-
-/// Most diagnostics that are told of each kind.
-const DIAGNOSTICS_MAX: usize = 100;
 
 /// How long a front end may take, in seconds, where the language does not compile.
 const SECONDS_MAX: u64 = 20;
@@ -59,7 +53,7 @@ impl Core {
 
     /// What the compiler that stays finds; none if another front end has to look.
     async fn find_by_resident(&self, index: usize, program: &Program) -> Option<Findings> {
-        let (spec, pattern) = (self.spec.validate.as_ref()?, self.diagnostic.as_ref()?);
+        let (spec, reader) = (self.spec.validate.as_ref()?, self.readers.validate.as_ref()?);
         let (resident, how) = (self.resident.as_ref()?, self.spec.resident()?);
         let has_own = program.files.iter().any(|it| spec.with_file.contains_key(&it.path));
         if how.validate_options.is_empty() || has_own {
@@ -68,7 +62,7 @@ impl Core {
         let files = self.compiled_files(program);
         let answer = resident.compile((index, how), &how.validate_options, &files).await?;
         let mut findings = Findings::default();
-        read_text(spec, pattern, &answer.output, &mut findings);
+        reader.read(&answer.output, &mut findings);
         // What was refused without any diagnostic that we can read, the other front end tells.
         (answer.is_compiled || !findings.0.is_empty()).then_some(findings)
     }
@@ -79,7 +73,7 @@ impl Core {
         program: &Program,
         cancelled: watch::Receiver<bool>,
     ) -> Result<Findings, RunFault> {
-        let (Some(spec), Some(pattern)) = (&self.spec.validate, &self.diagnostic) else {
+        let (Some(spec), Some(reader)) = (&self.spec.validate, &self.readers.validate) else {
             return Ok((Vec::new(), Vec::new()));
         };
         let Some(runtime) = self.runtimes.get(index) else {
@@ -107,7 +101,7 @@ impl Core {
                     .all(|it| taken.is_usual(&String::from_utf8_lossy(&it.head), &places))
             };
             if said.iter().all(|it| succeeded(it) && is_usual(it)) {
-                return self.findings(spec, pattern, &said, &asked.values);
+                return self.findings(reader, &said, &asked.values);
             }
             workspace = self.workspace(kind, &program.files).await?;
         }
@@ -116,7 +110,7 @@ impl Core {
         let mut asked = Asked { runtime, values, cancelled, part: 1 };
         let said = self.ask(&mut workspace, commands, &mut asked).await?;
         workspace.close();
-        self.findings(spec, pattern, &said, &asked.values)
+        self.findings(reader, &said, &asked.values)
     }
 
     fn front_end_bytes(&self) -> u64 {
@@ -169,8 +163,7 @@ impl Core {
     /// What the commands found.
     fn findings(
         &self,
-        spec: &ValidateSpec,
-        pattern: &Regex,
+        reader: &Reader,
         said: &[Finished],
         values: &Values,
     ) -> Result<Findings, RunFault> {
@@ -180,7 +173,7 @@ impl Core {
             for stream in [&finished.stdout, &finished.stderr] {
                 let text = String::from_utf8_lossy(&stream.head).replace(&prefix, "");
                 let text = self.messages.apply(text, |it| values.fill(it))?;
-                read_text(spec, pattern, &text, &mut findings);
+                reader.read(&text, &mut findings);
             }
         }
         let failed = said.iter().find(|it| !succeeded(it));
@@ -222,68 +215,4 @@ fn without_words(finished: &Finished) -> Diagnostic {
         str::to_owned,
     );
     Diagnostic { message, line: 0, column: 0, code: None, file: None }
-}
-
-/// Reads the diagnostics out of what a front end said.
-fn read_text(spec: &ValidateSpec, pattern: &Regex, text: &str, findings: &mut Findings) {
-    let lines: Vec<&str> = text.lines().collect();
-    for (index, line) in lines.iter().enumerate() {
-        let Some(found) = pattern.captures(line) else { continue };
-        let severity = found.name("severity").map_or("error", |it| it.as_str());
-        let caret = || lines.get(index + 2).and_then(|line| line.find('^')).map(|it| it as u64 + 1);
-        let column = if spec.caret { caret() } else { number(&found, "column") };
-        let diagnostic = Diagnostic {
-            message: group(&found, "message").unwrap_or_default(),
-            line: number(&found, "line").unwrap_or_default(),
-            column: column.unwrap_or_default(),
-            code: group(&found, "code"),
-            file: group(&found, "file"),
-        };
-        if severity.contains("warning") {
-            findings.1.push(diagnostic);
-        } else if !severity.contains("note") && !severity.contains("help") {
-            findings.0.push(diagnostic);
-        }
-    }
-}
-
-fn group(found: &Captures<'_>, name: &str) -> Option<String> {
-    found.name(name).map(|it| it.as_str().trim().to_owned()).filter(|it| !it.is_empty())
-}
-
-fn number(found: &Captures<'_>, name: &str) -> Option<u64> {
-    found.name(name)?.as_str().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn findings(pattern: &str, caret: bool, text: &str) -> Findings {
-        let (commands, with_file) = (Vec::new(), BTreeMap::new());
-        let pattern_text = pattern.to_owned();
-        let shortcuts = Vec::new();
-        let spec = ValidateSpec { shortcuts, commands, with_file, pattern: pattern_text, caret };
-        let mut findings = Findings::default();
-        read_text(&spec, &Regex::new(pattern).unwrap(), text, &mut findings);
-        findings
-    }
-
-    const USUAL: &str = r"^(?P<file>[^:]+):(?P<line>\d+):(?P<column>\d+): (?P<severity>error|warning|note): (?P<message>.*)$";
-
-    #[test]
-    fn lines_of_the_usual_form_are_sorted_by_severity() {
-        let text = "a.x:3:5: error: bad\n  code\na.x:4:1: warning: odd\na.x:9:9: note: see\n";
-        let (errors, warnings) = findings(USUAL, false, text);
-        assert_eq!((errors.len(), warnings.len()), (1, 1));
-        assert_eq!((errors[0].line, errors[0].column), (3, 5));
-        assert_eq!((errors[0].message.as_str(), errors[0].file.as_deref()), ("bad", Some("a.x")));
-    }
-
-    #[test]
-    fn a_caret_tells_the_column() {
-        let pattern = r"^(?P<file>[^:]+):(?P<line>\d+): (?P<severity>error): (?P<message>.*)$";
-        let (errors, _) = findings(pattern, true, "A.x:1: error: bad\nabc def\n    ^\n");
-        assert_eq!((errors[0].line, errors[0].column), (1, 5));
-    }
 }

@@ -36,4 +36,4 @@ pub use report::{
 pub use sources::SourceFile;
 pub use submission::{Case, Refusal, RunRequest, ValidateRequest};
 pub use syntax::{StringSyntax, Syntax};
-pub use validation::{Diagnostic, ValidateReport};
+pub use validation::{Diagnostic, Severity, ValidateReport};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::validation::{Diagnostic, Severity};
+
 /// How a run ended. Taken from the kernel's word, never from the program's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +94,14 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         case: Option<usize>,
     },
+    /// What the compiler or a front end before it found, at its place.
+    Diagnostic {
+        /// How bad it is.
+        severity: Severity,
+        /// What was found.
+        #[serde(flatten)]
+        diagnostic: Diagnostic,
+    },
     /// What the process has spent so far, in a run that somebody takes part in.
     Stats {
         /// What it spent.
@@ -120,6 +130,7 @@ impl RunEvent {
             Self::Stage { .. } => "stage",
             Self::Stdout { .. } => "stdout",
             Self::Stderr { .. } => "stderr",
+            Self::Diagnostic { .. } => "diagnostic",
             Self::Stats { .. } => "stats",
             Self::Exit { .. } => "exit",
             Self::Fault { .. } => "fault",
@@ -128,7 +139,7 @@ impl RunEvent {
 }
 
 /// What a run has spent so far, by the names that its report will have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunStats {
     /// Wall clock, in seconds.
@@ -139,6 +150,8 @@ pub struct RunStats {
     pub memory_used: u64,
     /// Processes that there are now.
     pub processes: u64,
+    /// The isolation level in force.
+    pub isolation: crate::Level,
 }
 
 /// What one process tree spent.

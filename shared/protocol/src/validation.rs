@@ -20,6 +20,16 @@ pub struct Diagnostic {
     pub file: Option<String>,
 }
 
+/// How bad a complaint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// It keeps the program from running.
+    Error,
+    /// It does not.
+    Warning,
+}
+
 /// What a front end thinks of a program that it did not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -162,7 +162,7 @@ function Gateway({ fleet, now }: { fleet: Fleet; now: number }) {
           value={age((now - Date.parse(gateway.startedAt)) / 1000)}
           more={`since ${moment(Date.parse(gateway.startedAt)).replace(/:\d\d$/, "")}`}
         />
-        <Tile name="Runs now" value={count(inFlight)} more={waiting > 0 ? `${count(waiting)} wait for a slot` : "none waits for a slot"} />
+        <Tile name="Runs now" value={count(inFlight)} more={`${waiting > 0 ? count(waiting) : "none"} ${waiting > 1 ? "wait" : "waits"} for a slot`} />
         <Tile name="Runs" value={count(all)} more={`in ${WINDOWS.find((it) => it.id === fleet.window)?.long ?? ""}`} />
         {jobs ? (
           <>
@@ -181,7 +181,7 @@ function Gateway({ fleet, now }: { fleet: Fleet; now: number }) {
         ) : (
           <Tile name="Job store" value="None" more="set GATEWAY_STORE_URL to keep jobs" />
         )}
-        <Tile name="Workers" value={count(gateway.workers)} more={gateway.workers === 0 ? "none calls in" : "call in for jobs"} />
+        <Tile name="Workers" value={count(gateway.workers)} more={gateway.workers === 0 ? "none calls in" : gateway.workers === 1 ? "calls in for jobs" : "call in for jobs"} />
       </dl>
     </section>
   );
@@ -189,7 +189,7 @@ function Gateway({ fleet, now }: { fleet: Fleet; now: number }) {
 
 function jobsMore(counts: NonNullable<Fleet["gateway"]["jobs"]>["counts"]): string {
   if (!counts) return "the store does not say";
-  const parts = [`${count(counts.leased)} ${counts.leased === 1 ? "runs" : "run"}`];
+  const parts = [`${count(counts.leased)} running`];
   if (counts.dead > 0) parts.push(`${count(counts.dead)} dead`);
   if (counts.oldestReadyMs && counts.oldestReadyMs > 1000) parts.push(`oldest ${duration(counts.oldestReadyMs)}`);
   return parts.join(" · ");

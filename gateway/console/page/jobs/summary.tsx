@@ -10,17 +10,19 @@ const HEALTH = { pass: "Well", warn: "Wants a look", fail: "Fails" } as const;
 export function Summary({ polled }: { polled: Polled<Queue> }) {
   const queue = polled.data.value;
   const all = queue && totals(queue);
+  // What is not known yet is not told as nothing.
+  const more = (text: string) => (queue ? text : "");
   return (
     <section class="card summary" aria-label="The queue" aria-busy={!queue}>
       <dl class="tiles">
-        <Tile name="Queue" value={queue ? HEALTH[queue.health] : "–"} more={queue?.reason ? capital(queue.reason) : "jobs are taken and run"} tone={queue?.health} />
+        <Tile name="Queue" value={queue ? HEALTH[queue.health] : "–"} more={more(queue?.reason ? capital(queue.reason) : "jobs are taken and run")} tone={queue?.health} />
         <Tile
           name="Ready"
           value={all ? count(all.ready) : "–"}
-          more={all?.oldestReadyMs ? `oldest waits ${age(all.oldestReadyMs / 1000)}` : all?.scheduled ? `${count(all.scheduled)} scheduled` : "none waits"}
+          more={more(all?.oldestReadyMs ? `oldest waits ${age(all.oldestReadyMs / 1000)}` : all?.scheduled ? `${count(all.scheduled)} scheduled` : "none waits")}
         />
         <Tile name="Running" value={all ? count(all.leased) : "–"} more={queue ? `on ${plural(queue.slots, "slot")}` : ""} />
-        <Tile name="Dead" value={all ? count(all.dead) : "–"} more={all?.dead ? "can be redriven" : "none"} tone={all?.dead ? "fail" : undefined} />
+        <Tile name="Dead" value={all ? count(all.dead) : "–"} more={more(all?.dead ? "can be redriven" : "none")} tone={all?.dead ? "fail" : undefined} />
         <Tile
           name="Run by"
           value={queue ? count(queue.executors + queue.workers) : "–"}

@@ -19,17 +19,9 @@ import {
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
 
+import type { Complaint } from "../run/event";
 import { language } from "./grammar";
 import type { Syntax } from "./program";
-
-/** One complaint, as an executor tells it. */
-export interface Complaint {
-  message: string;
-  line: number;
-  column: number;
-  code?: string;
-  file?: string;
-}
 
 const colours = HighlightStyle.define([
   { tag: tags.keyword, color: "var(--syntax-keyword)" },
@@ -135,6 +127,7 @@ export function open(host: HTMLElement, onChange: (text: string) => void = () =>
     bracketMatching(),
     closeBrackets(),
     indentOnInput(),
+    typingOver,
     EditorState.allowMultipleSelections.of(true),
     indentUnit.of(syntax?.indent || "    "),
     EditorState.tabSize.of(4),
@@ -176,6 +169,22 @@ export function open(host: HTMLElement, onChange: (text: string) => void = () =>
     close: () => view.destroy(),
   };
 }
+
+/**
+ * What is typed over a selection is put in here. A browser that does it itself may wrap it into an element with a
+ * style, to look as what was there, and the page's policy refuses that and says so.
+ */
+const typingOver = EditorView.domEventHandlers({
+  beforeinput({ data, inputType, isComposing }, view) {
+    const { selection, readOnly } = view.state;
+    if (inputType !== "insertText" || !data || isComposing || readOnly || selection.ranges.every((it) => it.empty)) return false;
+    const { from, to } = selection.main;
+    const insert = () => view.state.update(view.state.replaceSelection(data), { scrollIntoView: true, userEvent: "input.type" });
+    const isHandled = view.state.facet(EditorView.inputHandler).some((handle) => handle(view, from, to, data, insert));
+    if (!isHandled) view.dispatch(insert());
+    return true;
+  },
+});
 
 /** Where a complaint is: its word, or its line if it names no column. */
 function place(state: EditorState, it: Complaint, severity: "error" | "warning"): Diagnostic {

@@ -1,5 +1,5 @@
 /** The run of the desk's program: begun here, found again after a reload, and shown with what came of it. */
-import { effect, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import type { Ref } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
@@ -9,12 +9,12 @@ import { Output } from "../run/output";
 import { Results } from "../run/results";
 import { attach, start } from "../run/run";
 import { Standing } from "../run/standing";
-import { watch, type Watched } from "../run/watch";
+import { type Complaints, watch, type Watched } from "../run/watch";
 import type { Size } from "../run/xterm";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
 import * as desk from "./desk";
-import { curl, requestOf, runOf } from "./program";
+import { checkOf, curl, requestOf, runOf } from "./program";
 
 /** What is typed is in the log by this name; a terminal shows it itself. */
 const NAME = "you";
@@ -38,6 +38,17 @@ effect(() => {
   const begun = run.begun.value;
   if (run.outcome.value) keepRun(undefined);
   else if (begun) keepRun({ id: begun.id, ticket: begun.ticket, isTerminal: begun.tty, beganAt, body });
+});
+
+/** What the compiler of the run that is shown found, if anything, for as long as the program is the one that was run. */
+export const complaints = computed<Complaints | undefined>(() => {
+  const language = desk.language.value;
+  if (!language || !shown.value) return undefined;
+  const { run, body } = shown.value;
+  const now = Object.entries(checkOf(language, desk.version.value, desk.draft.value));
+  const isSame = now.every(([name, value]) => JSON.stringify(body[name]) === JSON.stringify(value));
+  const { errors, warnings } = run.complaints.value;
+  return isSame && errors.length + warnings.length > 0 ? { errors, warnings } : undefined;
 });
 
 export interface OutputHandle {

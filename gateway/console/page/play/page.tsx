@@ -3,27 +3,23 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { post, Problem } from "../lib/api";
 import { key } from "../lib/key";
+import type { Complaint } from "../run/event";
+import type { Complaints } from "../run/watch";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
 import { Link } from "../shell/link";
 import * as desk from "./desk";
-import { type Complaint, type Editor, open } from "./editor";
+import { type Editor, open } from "./editor";
 import { Files } from "./files";
 import { Inputs } from "./inputs";
 import { checkOf, draftOf, draftOfExample } from "./program";
-import { type OutputHandle, Result } from "./output";
+import { complaints, type OutputHandle, Result } from "./output";
 import { kept, linkTo, type Shared, TooLarge, unpack } from "./share";
 
 /** How often languages that cannot be run are looked for again. */
 const LOOK_AGAIN_MS = 3000;
 /** Who stops typing for so long is told what is wrong. */
 const CHECK_AFTER_MS = 900;
-
-interface ValidateReport {
-  isValid: boolean;
-  errors: Complaint[];
-  warnings: Complaint[];
-}
 
 export default function PlayPage() {
   useEffect(() => {
@@ -317,7 +313,9 @@ function Source({ editor }: { editor: { current: Editor | undefined } }) {
   const file = files[index];
   const language = desk.language.value;
   const placed = desk.placed.value;
-  const [found, setFound] = useState<ValidateReport>();
+  const [checked, setChecked] = useState<Complaints>();
+  // Whoever looks at programs while they are written finds more than who only runs them.
+  const found = checked ?? complaints.value;
 
   useEffect(() => {
     if (!host.current) return;
@@ -338,12 +336,12 @@ function Source({ editor }: { editor: { current: Editor | undefined } }) {
   const isChecking = desk.isChecking.value && language?.available && language.features.includes("validate");
   const sources = JSON.stringify(files);
   useEffect(() => {
-    setFound(undefined);
+    setChecked(undefined);
     if (!isChecking || !language || sources.length > 40_000) return;
     const gone = new AbortController();
     const timer = setTimeout(() => {
       const body = checkOf(language, desk.version.value, desk.draft.value);
-      post<ValidateReport>("/v1/validate", body, gone.signal).then(setFound, () => undefined);
+      post<Complaints>("/v1/validate", body, gone.signal).then(setChecked, () => undefined);
     }, CHECK_AFTER_MS);
     return () => {
       clearTimeout(timer);

@@ -48,10 +48,22 @@ export interface Written {
   isPast: boolean;
 }
 
+/** What a compiler or a front end found, at its place. Lines and columns count from 1; 0 is none that is known. */
+export interface Complaint {
+  message: string;
+  line: number;
+  column: number;
+  code?: string;
+  file?: string;
+}
+
+export type Severity = "error" | "warning";
+
 export type RunEvent =
   | { type: "begun"; run: Begun }
   | { type: "queued" }
   | { type: "stage"; stage: string }
+  | { type: "diagnostic"; severity: Severity; complaint: Complaint }
   | Written
   /** Whether the log comes as it is written, or the connection is lost and sought again. */
   | { type: "connection"; isOpen: boolean }
@@ -79,6 +91,11 @@ interface Wire {
   b64?: string;
   by?: string;
   bytes?: number;
+  severity?: Severity;
+  message?: string;
+  line?: number;
+  column?: number;
+  file?: string;
   code?: string;
   detail?: string;
   report?: Report | null;
@@ -103,6 +120,8 @@ function eventOf(wire: Wire, isPast: boolean): RunEvent | undefined {
       return { type: "queued" };
     case "stage":
       return { type: "stage", stage: wire.stage ?? "" };
+    case "diagnostic":
+      return { type: "diagnostic", severity: wire.severity ?? "error", complaint: complaintOf(wire) };
     case "stdout":
     case "stderr":
       return { type: wire.t, data: textOf(wire), isPast };
@@ -116,6 +135,10 @@ function eventOf(wire: Wire, isPast: boolean): RunEvent | undefined {
     default:
       return undefined;
   }
+}
+
+function complaintOf({ message = "", line = 0, column = 0, code, file }: Wire): Complaint {
+  return { message, line, column, ...(code === undefined ? {} : { code }), ...(file === undefined ? {} : { file }) };
 }
 
 /** Bytes that are no text are shown as such; characters are never cut between two events. */

@@ -64,6 +64,7 @@ function LogView({ run, hasAuthors, paths, onLink }: Pick<OutputProps, "run" | "
   const host = useRef<HTMLDivElement>(null);
   const isOver = run?.outcome.value !== undefined;
   const log = useRef<Log | undefined>(undefined);
+  useEffect(() => (host.current ? keepEnd(host.current) : undefined), []);
   useEffect(() => {
     if (!host.current) return;
     const own = new Log(host.current, () => run && save(run));
@@ -85,6 +86,19 @@ function LogView({ run, hasAuthors, paths, onLink }: Pick<OutputProps, "run" | "
     if (onLink) log.current?.link(paths, onLink);
   }, [run, isOver]);
   return <div class="log" ref={host} tabIndex={0} role="log" aria-live="off" aria-label="Output of the program" />;
+}
+
+/** The end stays in sight when there is less room, such as beside what came of the run. */
+function keepEnd(host: HTMLElement): () => void {
+  let isInSight = true;
+  const look = () => (isInSight = host.scrollHeight - host.scrollTop - host.clientHeight < 32);
+  const sized = new ResizeObserver(() => isInSight && (host.scrollTop = host.scrollHeight));
+  host.addEventListener("scroll", look);
+  sized.observe(host);
+  return () => {
+    sized.disconnect();
+    host.removeEventListener("scroll", look);
+  };
 }
 
 /** Saves what a program wrote, as it wrote it. */

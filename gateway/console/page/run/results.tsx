@@ -8,13 +8,16 @@ import type { OutputFile, Report } from "./run";
 /** `tookMs` is what whoever began it waited; others did not. */
 export function Results({ report, tookMs }: { report: Report; tookMs?: number | undefined }) {
   const { timings, compile } = report;
-  const facts: Named[] = [
-    ["Run", duration(report.executionTime * 1000), "wall clock of the program"],
-    ["Processor", duration(report.cpuTime * 1000), "of all its processes"],
-    ["Memory", bytes(report.memoryUsed), "at its peak"],
-  ];
+  const hasRun = report.status !== "compile_error";
+  const facts: Named[] = [];
+  if (hasRun) {
+    facts.push(["Run", duration(report.executionTime * 1000), "wall clock of the program"]);
+    facts.push(["Processor", duration(report.cpuTime * 1000), "of all its processes"]);
+    facts.push(["Memory", bytes(report.memoryUsed), "at its peak"]);
+  }
   if (compile) facts.push(["Compile", compile.cached ? "cached" : duration(compile.time * 1000)]);
-  facts.push(["Queue", duration(timings.queue), "waiting for a slot"], ["Start", report.warm ? `warm, ${duration(timings.start)}` : `cold, ${duration(timings.start)}`]);
+  facts.push(["Queue", duration(timings.queue), "waiting for a slot"]);
+  if (hasRun) facts.push(["Start", `${report.warm ? "warm" : "cold"}, ${duration(timings.start)}`]);
   if (tookMs !== undefined) facts.push(["Round trip", duration(tookMs), "from the click to the last event"]);
   facts.push(["Isolation", report.isolation], ["Runtime", `${report.language} ${report.version}`]);
   return (

@@ -7,7 +7,7 @@ import { type Answer, type Begun, isLast, type RunEvent } from "./event";
 import { Line, type Open } from "./line";
 import { Typing } from "./typing";
 
-export type { Begun, OutputFile, Report, RunEvent, Written } from "./event";
+export type { Begun, Complaint, OutputFile, Report, RunEvent, Severity, Written } from "./event";
 
 /** How often a run is asked for while nobody answers. */
 const ASK_AGAIN_MS = 1000;

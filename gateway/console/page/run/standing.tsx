@@ -30,7 +30,8 @@ export function said(outcome: Outcome): string {
   if (outcome.kind === "problem") return `Not run: ${outcome.problem.message}`;
   const { report } = outcome;
   if (report.status === "cancelled") return "The run was stopped";
-  return [`Run finished: ${titleOf(report.status)}`, ending(report), duration(report.executionTime * 1000)].filter(Boolean).join(", ");
+  const took = report.status === "compile_error" ? "" : duration(report.executionTime * 1000);
+  return [`Run finished: ${titleOf(report.status)}`, ending(report), took].filter(Boolean).join(", ");
 }
 
 export function Standing({ run }: { run: Watched | undefined }) {

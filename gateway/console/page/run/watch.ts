@@ -2,7 +2,7 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 
 import type { Problem } from "../lib/api";
-import type { Begun, OnEvent, Report, RunEvent, Running, Written } from "./run";
+import type { Begun, Complaint, OnEvent, Report, RunEvent, Running, Severity, Written } from "./run";
 
 export type Outcome =
   | { kind: "report"; report: Report; tookMs: number }
@@ -12,6 +12,12 @@ export type Outcome =
 /** How far it is: what it says itself, or `sent` before it says anything. */
 export type Stage = "sent" | "queued" | "compile" | "run" | "over";
 
+/** What its compiler found. */
+export interface Complaints {
+  errors: Complaint[];
+  warnings: Complaint[];
+}
+
 export interface Watched {
   readonly running: Running;
   readonly begun: ReadonlySignal<Begun | undefined>;
@@ -19,6 +25,7 @@ export interface Watched {
   /** Whether the log comes as it is written; otherwise the way to it is sought again. */
   readonly isConnected: ReadonlySignal<boolean>;
   readonly hasOutput: ReadonlySignal<boolean>;
+  readonly complaints: ReadonlySignal<Complaints>;
   /** What was asked for last and is not done. */
   readonly refused: ReadonlySignal<string | undefined>;
   readonly outcome: ReadonlySignal<Outcome | undefined>;
@@ -35,6 +42,7 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
   const stage = signal<Stage>("sent");
   const isConnected = signal(true);
   const hasOutput = signal(false);
+  const complaints = signal<Complaints>({ errors: [], warnings: [] });
   const refused = signal<string | undefined>(undefined);
   const outcome = signal<Outcome | undefined>(undefined);
   const followers = new Set<(written: Written[]) => void>();
@@ -47,6 +55,10 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     kept += event.data.length;
     for (const follower of followers) follower([event]);
   };
+  const complain = (severity: Severity, complaint: Complaint) => {
+    const { errors, warnings } = complaints.value;
+    complaints.value = severity === "error" ? { errors: [...errors, complaint], warnings } : { errors, warnings: [...warnings, complaint] };
+  };
   const end = (last: Outcome) => {
     outcome.value = last;
     stage.value = "over";
@@ -57,6 +69,7 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     else if (event.type === "begun") begun.value = event.run;
     else if (event.type === "queued") stage.value = "queued";
     else if (event.type === "stage") stage.value = event.stage === "compile" ? "compile" : "run";
+    else if (event.type === "diagnostic") complain(event.severity, event.complaint);
     else if (event.type === "connection") isConnected.value = event.isOpen;
     else if (event.type === "refused") refused.value = event.detail;
     else if (event.type === "exit") end({ kind: "report", report: event.report, tookMs });
@@ -69,6 +82,7 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     stage,
     isConnected,
     hasOutput,
+    complaints,
     refused,
     outcome,
     follow(onWritten) {

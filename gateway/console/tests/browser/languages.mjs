@@ -16,6 +16,11 @@ const programs = JSON.parse(process.env.FLOTILLA_PROGRAMS ?? "{}");
 
 const on = inBrowser(url);
 const log = (page) => page.getByRole("log");
+/** The number of the first line that an error is marked in; 0 if there is none. */
+const marked = (page) =>
+  page
+    .locator(".cm-content")
+    .evaluate((it) => [...it.querySelectorAll(".cm-line")].findIndex((line) => line.querySelector(".cm-lintRange-error")) + 1);
 
 test("every language of the fleet runs", () =>
   on("/play", async (page) => {
@@ -43,13 +48,23 @@ test("every language whose compiler refuses a program marks the line, and its wo
     for (const [id, { source, line }] of compiled) {
       await page.getByLabel("Language", { exact: true }).selectOption(id);
       await write(page, source);
-      const isMarked = (it) => [...it.querySelectorAll(".cm-line")].findIndex((line) => line.querySelector(".cm-lintRange-error")) + 1;
-      await until(async () => (await page.locator(".cm-content").evaluate(isMarked)) === line, `a mark at line ${line} of ${id}`);
+      await until(async () => (await marked(page)) === line, `a mark at line ${line} of ${id}`);
       await runButton(page).click();
       await page.locator(".bar").getByText("Does not compile", { exact: true }).waitFor();
       await log(page).locator("button").first().click();
       await page.locator(".cm-activeLineGutter").filter({ hasText: new RegExp(`^${line}$`) }).waitFor();
       await page.getByRole("button", { name: "Clear" }).click();
+    }
+    // Who does not want programs looked at while they are written is shown what the run's own compiler found.
+    if (!(await page.getByLabel("Check as I type").isVisible())) await page.getByText("Input, arguments, limits").click();
+    await page.getByLabel("Check as I type").uncheck();
+    for (const [id, { line }] of compiled) {
+      await page.getByLabel("Language", { exact: true }).selectOption(id);
+      assert.equal(await marked(page), 0, `${id} is looked at`);
+      await runButton(page).click();
+      await until(async () => (await marked(page)) === line, `a mark of the run at line ${line} of ${id}`);
+      await page.getByRole("button", { name: "Clear" }).click();
+      await until(async () => (await marked(page)) === 0, "no mark");
     }
     console.log(`refused by ${compiled.map(([id]) => id).join(", ") || "nobody"}`);
   }));

@@ -28,8 +28,6 @@ async function tabTo(page, selector) {
 /** Types a program in place of what is there. */
 async function typeAnew(page, text) {
   await page.keyboard.press("ControlOrMeta+a");
-  // Chromium itself styles what is typed over a selection, and complains that it may not.
-  await page.keyboard.press("Delete");
   await page.keyboard.type(text);
 }
 
@@ -56,6 +54,35 @@ test("a program is written, run and stopped with the keyboard alone", () =>
     await page.keyboard.press("Escape");
     await page.keyboard.press("Tab");
     assert.equal(await page.locator(".cm-content").and(page.locator(":focus")).count(), 0, "the editor keeps the focus");
+  }));
+
+test("what is typed over a selection takes its place, and brackets go around it", () =>
+  on("/play", async (page) => {
+    await atDesk(page, programs.language);
+    await write(page, "one = two\nthree");
+    const source = () => page.locator(".cm-content").innerText();
+    for (const [selects, typed, expected] of [
+      ["Shift+End", "x = '1'", "x = '1'\nthree"],
+      ["Shift+End", "(", "(x = '1')\nthree"],
+      ["ControlOrMeta+a", "d", "d"],
+    ]) {
+      await page.keyboard.press("ControlOrMeta+Home");
+      await page.keyboard.press(selects);
+      await page.keyboard.type(typed);
+      assert.equal(await source(), expected);
+    }
+    // Each is undone by itself.
+    await page.keyboard.press("ControlOrMeta+z");
+    assert.equal(await source(), "(x = '1')\nthree");
+  }));
+
+test("the end of a long output stays in sight beside what came of it", () =>
+  on("/play", async (page) => {
+    await atDesk(page, programs.language);
+    await write(page, programs.quick.replace(/$/, "\n").repeat(200));
+    await runButton(page).click();
+    await page.locator(".results").waitFor();
+    await until(() => log(page).evaluate((it) => it.scrollTop > 0 && it.scrollHeight - it.scrollTop - it.clientHeight < 2), "the end of the output");
   }));
 
 test("output comes as it is written, and Stop stops the program", () =>

@@ -132,6 +132,25 @@ describe("the timeline", () => {
     ]);
   });
 
+  test("what was compiled first says for how long, and what took no time is left out", () => {
+    const compiled: Result = {
+      ...RESULT,
+      compile: { status: "success", output: "", time: 0.8, cached: false },
+      timings: { queue: 12, compile: 800, start: 0.04, run: 20, total: 832 },
+    };
+    const attempts = [{ number: 1, worker: "a", startedAt: at(-4), endedAt: at(-3), reason: "completed" }];
+    const job: Shown = { ...JOB, state: "succeeded", attempt: 1, startedAt: at(-4), finishedAt: at(-3), result: compiled, attempts };
+    expect(steps(job, NOW).map((it) => it.parts)).toEqual([
+      undefined,
+      [
+        { name: "queue", ms: 12 },
+        { name: "compile", ms: 800 },
+        { name: "run", ms: 20 },
+      ],
+      undefined,
+    ]);
+  });
+
   test("an attempt that goes on has no end", () => {
     const attempts = [{ number: 1, worker: "a", startedAt: at(-2), endedAt: null, reason: null }];
     expect(told({ ...JOB, state: "leased", attempt: 1, startedAt: at(-2), attempts })).toEqual([

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 
 import { attach, type RunEvent, type Running, start } from "../../page/run/run";
+import { watch } from "../../page/run/watch";
 import { Gateway } from "./gateway";
 
 const BEGUN = { id: "run_1", ticket: "t", interactive: true, tty: false, lastSeq: 1 };
@@ -71,6 +72,21 @@ it("closes a connection only once it is there", async () => {
   await pass(50);
   expect(socket.readyState).toBe(3);
   expect(kinds()).not.toContain("connection");
+});
+
+it("keeps what the compiler finds apart from what is written", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN });
+  const watched = watch((tell) => (running = start({}, tell, { open: gateway.open })));
+  await pass(50);
+  const place = { message: "odd", line: 2, column: 5 };
+  gateway.add({ t: "stage", stage: "compile" });
+  gateway.add({ t: "diagnostic", severity: "error", ...place, code: "E1", file: "main.rs" });
+  gateway.add({ t: "diagnostic", severity: "warning", ...place });
+  gateway.add({ t: "stderr", data: "main.rs:2:5: odd" });
+  await pass(50);
+  expect(watched.complaints.value).toEqual({ errors: [{ ...place, code: "E1", file: "main.rs" }], warnings: [place] });
+  expect(watched.stage.value).toBe("compile");
+  expect(watched.outcome.value).toBeUndefined();
 });
 
 it("tells our own fault as such", async () => {

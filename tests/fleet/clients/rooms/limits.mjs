@@ -1,5 +1,5 @@
 // Scenarios of what a room bears, and what its clients and its store bear.
-import { enter, equal, pause, until } from "./fleet.mjs";
+import { ask, enter, equal, pause, until } from "./fleet.mjs";
 
 export const limits = {
   async bounds(fleet) {
@@ -86,5 +86,31 @@ export const limits = {
     await ben.reads(text);
     const codes = [ann, ben].flatMap((it) => it.codes).filter((it) => it !== 4507);
     equal(codes, [], "nobody is told that the room is too large");
+  },
+
+  async outOfDisk(fleet) {
+    const room = await fleet.room();
+    const [ann, ben] = [await fleet.client(room).synced(), await fleet.client(room).synced()];
+    ann.write("before. ");
+    await ben.reads("before. ");
+    await fleet.saved(room);
+    await ask("fill the disk");
+    const text = "y".repeat(100_000);
+    ann.write(text);
+    await until("everybody there is told", () => [ann, ben].every(({ codes }) => codes.includes(4507)));
+    // What was kept is there, also for a gateway that starts on the full disk.
+    const found = async () => {
+      const client = await fleet.client(room).synced();
+      equal(client.text.toString().slice(0, 8), "before. ", "what was kept");
+    };
+    await found();
+    await ask("kill");
+    await found();
+    await ask("free the disk");
+    await fleet.saved(room);
+    const all = `before. ${text}`;
+    for (const client of [ben, await fleet.client(room).synced()]) await client.reads(all);
+    await ask("kill");
+    await (await fleet.client(room).synced()).reads(all);
   },
 };
