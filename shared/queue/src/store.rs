@@ -195,7 +195,7 @@ impl Default for Bounds {
             waiting_max: 1_000_000,
             waiting_per_caller_max: 100_000,
             kept_max: 1_000_000,
-            key_ttl: Duration::from_hours(24),
+            key_ttl: Duration::from_hours(48),
             patience: Duration::from_secs(10),
         }
     }
