@@ -308,34 +308,6 @@ async fn events(server: &Server) -> Result<()> {
     same("the same by the address", &since.status, &204)
 }
 
-#[tokio::test]
-async fn a_log_that_says_nothing_is_shown_to_be_alive() {
-    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
-    let server = gateway(&[("python", &python)], &[]).await;
-    let first = begin(&server, &interactive(WAITS)).await.unwrap();
-    let mut viewer = join(&server, &first).await.unwrap();
-    viewer.until_printed("ready").await.unwrap();
-    // This one waits for the slot, and has nothing to say meanwhile.
-    let waits = begin(&server, &interactive(WAITS)).await.unwrap();
-    let path = place(&waits, "events", "viewTicket");
-    let mut events = client().get(server.url(&path)).send().await.unwrap();
-    let mut text = String::new();
-    let is_alive = async {
-        while !text.contains("\n\n: keep-alive\n\n") {
-            let chunk = events.chunk().await.unwrap().unwrap_or_default();
-            assert!(!chunk.is_empty(), "it ends: {text}");
-            text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-    };
-    tokio::time::timeout(PATIENCE, is_alive).await.expect("nothing shows that it is alive");
-    assert_eq!(text.matches("event: ").count(), 1, "it waits: {text}");
-    for run in [&waits, &first] {
-        let stopped = whole(client().delete(server.url(&place(run, "self", "ticket")))).await;
-        assert_eq!(stopped.status, 202, "{stopped:?}");
-    }
-    viewer.rest().await.unwrap();
-}
-
 async fn abandoned(server: &Server) -> Result<()> {
     let word = word("abandoned");
     let mut body = interactive(WAITS);

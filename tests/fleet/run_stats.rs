@@ -1,10 +1,15 @@
-//! What runs spend, as it is told while they go on.
+//! What is told while runs go on: what they spend, or else that somebody is there.
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::{Server, client};
 
 use crate::checks::same;
+use crate::faults::gateway;
+use crate::interactive::WAITS;
+use crate::languages::start;
+use crate::socket::PATIENCE;
+use crate::target::whole;
 use crate::viewer::{Viewer, begin, get, interactive, join, place, report};
 
 /// Keeps a processor busy and memory taken, and has a child.
@@ -52,4 +57,32 @@ pub(crate) async fn told(server: &Server) -> Result<()> {
     let streamed = streamed.await??;
     ensure!(streamed.contains("\n\nevent: stats\ndata: {\"t\":\"stats\","), "{streamed}");
     same("the numbered events", &(streamed.matches("\nid: ").count() as u64), &back.last())
+}
+
+#[tokio::test]
+async fn a_log_that_says_nothing_is_shown_to_be_alive() {
+    let Some(python) = start("python", &[("EXECUTOR_SLOTS", "1")]).await else { return };
+    let server = gateway(&[("python", &python)], &[]).await;
+    let first = begin(&server, &interactive(WAITS)).await.unwrap();
+    let mut viewer = join(&server, &first).await.unwrap();
+    viewer.until_printed("ready").await.unwrap();
+    // This one waits for the slot, and has nothing to say meanwhile.
+    let waits = begin(&server, &interactive(WAITS)).await.unwrap();
+    let path = place(&waits, "events", "viewTicket");
+    let mut events = client().get(server.url(&path)).send().await.unwrap();
+    let mut text = String::new();
+    let is_alive = async {
+        while !text.contains("\n\n: keep-alive\n\n") {
+            let chunk = events.chunk().await.unwrap().unwrap_or_default();
+            assert!(!chunk.is_empty(), "it ends: {text}");
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_alive).await.expect("nothing shows that it is alive");
+    assert_eq!(text.matches("event: ").count(), 1, "it waits: {text}");
+    for run in [&waits, &first] {
+        let stopped = whole(client().delete(server.url(&place(run, "self", "ticket")))).await;
+        assert_eq!(stopped.status, 202, "{stopped:?}");
+    }
+    viewer.rest().await.unwrap();
 }
