@@ -83,6 +83,7 @@ mod unprivileged;
 mod worker_crash_points;
 mod worker_protocol;
 mod worker_results;
+mod worker_slots;
 mod workers;
 mod zygotes;
 

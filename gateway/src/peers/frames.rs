@@ -5,6 +5,9 @@ use actix_http::ws::OpCode;
 
 use crate::socket::announced;
 
+/// Where the first byte of a frame has what it is.
+const OPCODE: u8 = 0x0f;
+
 /// What has passed of what one side says.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
@@ -28,7 +31,7 @@ impl Frames {
             self.head.push(*first);
             bytes = rest;
             if let Some(length) = announced(&self.head) {
-                let code = self.head.first().copied().map(OpCode::from);
+                let code = self.head.first().map(|it| OpCode::from(it & OPCODE));
                 self.has_closed |= code == Some(OpCode::Close);
                 self.left = length;
                 self.head.clear();

@@ -4,6 +4,7 @@
 mod board;
 mod hear;
 mod link;
+mod list;
 mod open;
 mod pack;
 mod scripts;
@@ -32,10 +33,6 @@ use crate::{
 const PREFIX: &str = "{flotilla}:";
 /// The version of what the keys hold.
 const SCHEMA: i64 = 2;
-/// Jobs that one script looks at when it lists some; others must not wait for long.
-const LOOKED_AT_MAX: usize = 2000;
-/// Scripts that one page takes at most.
-const LOOKS_MAX: usize = 5;
 
 /// Jobs on a server.
 #[derive(Debug)]
@@ -96,20 +93,7 @@ impl RedisStore {
         self.wakes.tell_of_work();
         Ok(done)
     }
-
-    async fn page(&self, filter: &Filter, from: Option<i64>, limit: usize) -> PageResult {
-        let mut call = self.call(&scripts::LIST);
-        pack::list(&mut call, filter, (from, limit, LOOKED_AT_MAX));
-        let (last, has_more, jobs): unpack::PageAnswer = self.link.run(&call).await?;
-        let jobs = jobs.into_iter().map(|(id, fields)| unpack::job(&id, fields, None));
-        Ok(Page {
-            jobs: jobs.collect::<Result<_, _>>()?,
-            next: Some(last).filter(|_| has_more != 0),
-        })
-    }
 }
-
-type PageResult = Result<Page, StoreError>;
 
 /// A script with what each of them is told: the names' beginning, the time, and who asks.
 fn call(script: &'static Script, clock: &Clock, id: Uuid) -> ScriptInvocation<'static> {
@@ -324,17 +308,7 @@ impl JobStore for RedisStore {
         from: Option<i64>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Page, StoreError>> {
-        async move {
-            let mut page = self.page(&filter, from, limit).await?;
-            for _ in 1..LOOKS_MAX {
-                let Some(from) = page.next.filter(|_| page.jobs.len() < limit) else { break };
-                let rest = self.page(&filter, Some(from), limit - page.jobs.len()).await?;
-                page.jobs.extend(rest.jobs);
-                page.next = rest.next;
-            }
-            Ok(page)
-        }
-        .boxed()
+        async move { self.pages(&filter, from, limit).await }.boxed()
     }
 
     fn counts(&self, caller: Option<String>) -> BoxFuture<'_, Result<Counts, StoreError>> {
