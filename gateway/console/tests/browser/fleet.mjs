@@ -169,7 +169,7 @@ test("what is not as it should be is told with its reasons", () =>
     const gateway = page.locator(".gateway");
     await gateway.getByText("drains", { exact: true }).waitFor();
     await gateway.getByText("1\u202f201").waitFor();
-    await gateway.getByText("1 runs · 3 dead · oldest 1 min").waitFor();
+    await gateway.getByText("1 running · 3 dead · oldest 1 min").waitFor();
     await gateway.getByText("jobs cannot be kept now").waitFor();
     await page.locator(".verdict").getByText(/can be reached|are up$/).waitFor();
     await isAccessible(page, "an executor that is down");
