@@ -28,12 +28,14 @@ impl Lines {
     /// Adds a line, whole.
     pub(super) fn add(&mut self, line: &str) -> io::Result<()> {
         let bytes = line.len() as u64;
-        if self.bytes > 0 && self.bytes + bytes > self.bytes_max && self.is_there()? {
+        let is_full = self.bytes > 0 && self.bytes + bytes > self.bytes_max;
+        let is_there = self.is_there()?;
+        if is_full && is_there {
             let mut before = self.path.clone().into_os_string();
             before.push(BEFORE);
             fs::rename(&self.path, before)?;
         }
-        if !self.is_there()? {
+        if is_full || !is_there {
             *self = Self::open(&self.path, self.bytes_max)?;
         }
         self.file.write_all(line.as_bytes())?;
