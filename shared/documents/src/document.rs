@@ -4,29 +4,28 @@
 //! dropped without care: a transaction that is dropped while a panic unwinds commits itself, and a
 //! second panic there would end the process. So a transaction is never dropped by unwinding.
 
-use std::collections::HashMap;
+mod runs;
+
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use yrs::block::ClientID;
 use yrs::updates::decoder::Decode as _;
 use yrs::updates::encoder::Encode as _;
 use yrs::{
-    Any, Array as _, ArrayRef, Doc, OffsetKind, Options, Out, ReadTxn as _, StateVector,
-    Transact as _, TransactionMut, Update, WriteTxn as _,
+    Doc, OffsetKind, Options, ReadTxn as _, StateVector, Transact as _, TransactionMut, Update,
+    WriteTxn as _,
 };
 
+use self::runs::Runs;
 use crate::guard::{Measure, check_state, without_gaps};
 use crate::limits::Limits;
 use crate::wire::Malformed;
 
-/// The array that the last runs are told in. Only the server writes there.
-const RUNS: &str = "runs";
-/// Runs that are told.
-const RUNS_MAX: usize = 20;
+pub use self::runs::RunNote;
+
 /// Updates that may be left out of a document that would break at them.
 const BROKEN_MAX: usize = 8;
 /// The state of who has nothing.
@@ -35,17 +34,6 @@ pub(crate) const NOTHING: [u8; 1] = [0];
 const NO_CHANGE: [u8; 2] = [0, 0];
 /// Who listens to the library's document.
 const LISTENER: &str = "room";
-
-/// A run of what is in a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunNote {
-    /// Which run.
-    pub run_id: String,
-    /// Who started it.
-    pub author: String,
-    /// When.
-    pub at: Timestamp,
-}
 
 /// Why a document does not take something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,9 +64,7 @@ pub(crate) struct Document {
     doc: Option<Doc>,
     /// Changes that the library told of, and nobody took yet.
     emitted: Arc<Mutex<Vec<Vec<u8>>>>,
-    runs: ArrayRef,
-    /// What `runs` has if nobody but us writes it.
-    told_runs: Vec<Any>,
+    runs: Runs,
     /// At most this much is in it.
     size: Measure,
     is_exact: bool,
@@ -109,15 +95,8 @@ impl Document {
             told.lock().unwrap_or_else(PoisonError::into_inner).push(event.update.clone());
         });
         debug_assert!(listens.is_ok(), "nobody else has the document");
-        let runs = doc.get_or_insert_array(RUNS);
-        Self {
-            doc: Some(doc),
-            emitted,
-            runs,
-            told_runs: Vec::new(),
-            size: Measure::default(),
-            is_exact: true,
-        }
+        let runs = Runs::of(&doc);
+        Self { doc: Some(doc), emitted, runs, size: Measure::default(), is_exact: true }
     }
 
     /// The document that these updates make. Those that break it are left out; says how many.
@@ -129,7 +108,7 @@ impl Document {
             let mut fails = None;
             for (index, update) in kept {
                 // It passed the guard when it came, but the file may be another's work.
-                if document.take_in(update).is_err() {
+                if document.take_in(update, |_, _| ()).is_err() {
                     fails = Some(index);
                     break;
                 }
@@ -140,7 +119,7 @@ impl Document {
                 None => {
                     document.take_emitted()?;
                     document.measure()?;
-                    document.told_runs = document.read_runs()?;
+                    document.believe_runs()?;
                     return Ok((document, broken.len()));
                 }
             }
@@ -156,32 +135,24 @@ impl Document {
                 return Err(Refused::TooLarge);
             }
         }
-        let is_whole = self.take_in(update)?;
-        if self.read_runs()? != self.told_runs {
-            self.write_runs()?;
-        }
+        let is_whole = self.take_in(update, Runs::restore)?;
         Ok(Applied { emitted: self.take_emitted()?, is_whole })
     }
 
     /// Takes a change that the store or another server has kept, and returns what has changed.
     pub(crate) fn merge(&mut self, update: &[u8]) -> Result<Vec<Bytes>, Refused> {
-        self.take_in(update)?;
-        self.told_runs = self.read_runs()?;
+        self.take_in(update, |_, _| ())?;
+        self.believe_runs()?;
         self.take_emitted()
     }
 
     /// Tells of a run, and forgets the oldest beyond the last twenty.
     pub(crate) fn note_run(&mut self, note: &RunNote) -> Result<Vec<Bytes>, Refused> {
-        let text = |text: &str| Any::String(text.into());
-        let told = [
-            ("id".to_owned(), text(&note.run_id)),
-            ("author".to_owned(), text(&note.author)),
-            ("at".to_owned(), text(&note.at.to_string())),
-        ];
-        self.told_runs.push(Any::from(HashMap::from(told)));
-        let excess = self.told_runs.len().saturating_sub(RUNS_MAX);
-        self.told_runs.drain(..excess);
-        self.write_runs()?;
+        self.runs.push(note);
+        self.transact(|runs, transaction| {
+            runs.restore(transaction);
+            Ok(())
+        })?;
         self.take_emitted()
     }
 
@@ -245,15 +216,20 @@ impl Document {
         Ok(())
     }
 
-    /// Takes as much of a change as builds on what is here, and says whether that is all of it.
-    fn take_in(&mut self, update: &[u8]) -> Result<bool, Refused> {
+    /// Takes as much of a change as builds on what is here, does something about the runs before anybody
+    /// is told, and says whether all of the change was taken.
+    fn take_in(
+        &mut self,
+        update: &[u8],
+        then: impl FnOnce(&Runs, &mut TransactionMut<'_>),
+    ) -> Result<bool, Refused> {
         Measure::of(update)?;
         let doc = self.doc()?;
         let state = guarded(|| doc.transact().state_vector())?;
         let known = |client| u64::from(state.get(&ClientID::new(client)));
         let (update, is_less) = without_gaps(update, known)?;
         let mut is_whole = !is_less;
-        self.transact(|transaction| {
+        self.transact(|runs, transaction| {
             let update = Update::decode_v1(&update);
             let update = update.or(Err(Malformed("the library does not read it")))?;
             transaction.apply_update(update).or(Err(Refused::Broken))?;
@@ -261,49 +237,26 @@ impl Document {
                 is_whole = false;
                 drop(transaction.prune_pending());
             }
+            then(runs, transaction);
             Ok(())
         })?;
         Ok(is_whole)
     }
 
-    fn read_runs(&self) -> Result<Vec<Any>, Refused> {
-        let (doc, runs) = (self.doc()?, &self.runs);
-        guarded(|| {
-            let transaction = doc.transact();
-            // One more than there may be is enough to see that there are too many.
-            let all = runs.iter(&transaction).take(RUNS_MAX + 1);
-            all.map(|it| if let Out::Any(it) = it { it } else { Any::Undefined }).collect()
-        })
-    }
-
-    fn write_runs(&mut self) -> Result<(), Refused> {
-        let (runs, told) = (self.runs.clone(), self.told_runs.clone());
-        self.transact(move |transaction| {
-            let length = runs.len(transaction);
-            // Most often one is added, and one removed.
-            let same = told.iter().enumerate().take_while(|(index, told)| {
-                let index = u32::try_from(*index).unwrap_or(u32::MAX);
-                matches!(runs.get(transaction, index), Some(Out::Any(it)) if it == **told)
-            });
-            let same = u32::try_from(same.count()).unwrap_or(0);
-            if same < length {
-                runs.remove_range(transaction, same, length - same);
-            }
-            for told in told.into_iter().skip(same as usize) {
-                runs.push_back(transaction, told);
-            }
-            Ok(())
-        })
+    /// Takes what is in the array of runs for what was told.
+    fn believe_runs(&mut self) -> Result<(), Refused> {
+        let doc = self.doc.as_ref().ok_or(Refused::Broken)?;
+        guarded(|| self.runs.believe(&doc.transact()))
     }
 
     /// Does something in a transaction, and commits it whatever comes of it.
     fn transact(
         &mut self,
-        act: impl FnOnce(&mut TransactionMut<'_>) -> Result<(), Refused>,
+        act: impl FnOnce(&Runs, &mut TransactionMut<'_>) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
         let doc = self.doc.as_ref().ok_or(Refused::Broken)?;
         let mut transaction = ManuallyDrop::new(doc.transact_mut());
-        let acted = guarded(|| act(&mut transaction));
+        let acted = guarded(|| act(&self.runs, &mut transaction));
         let committed = guarded(move || drop(ManuallyDrop::into_inner(transaction)));
         self.is_exact = false;
         acted.and_then(|acted| acted).and(committed)
