@@ -6,8 +6,15 @@ use std::process::ExitCode;
 use gateway::{Executors, Settings, app};
 use service::{Ending, Mode};
 
-#[actix_web::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    // Before any thread is.
+    if documents::is_document(std::env::args()) {
+        return documents::serve_document();
+    }
+    actix_web::rt::System::new().block_on(run())
+}
+
+async fn run() -> ExitCode {
     match start().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

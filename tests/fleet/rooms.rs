@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::stores::{PostgresServer, RedisServer};
@@ -105,6 +105,11 @@ impl Gateways {
             }
             "fill the disk" => fill(self.filler.as_ref().unwrap()),
             "free the disk" => std::fs::remove_file(self.filler.as_ref().unwrap()).unwrap(),
+            "kill documents" => {
+                let all = documents_of(self.one.as_ref().unwrap());
+                assert!(all.len() >= 2, "each room has a process: {all:?}");
+                all.iter().for_each(|it| kill_process(*it, Signal::KILL).unwrap());
+            }
             "kill other" => self.other.take().unwrap().abandon(),
             "kill redis" => self.redis.as_mut().unwrap().kill(),
             "start redis" => {
@@ -183,6 +188,21 @@ async fn alone(settings: &[(&str, &str)]) -> (Gateways, TempDir) {
     (Gateways::alone(builder, one), directory)
 }
 
+/// The processes that keep a gateway's documents.
+fn documents_of(server: &Server) -> Vec<Pid> {
+    let children = format!("/proc/{0}/task", server.pid());
+    let tasks = std::fs::read_dir(children).unwrap().flatten();
+    let lists = tasks.map(|it| std::fs::read_to_string(it.path().join("children")).unwrap());
+    let all: Vec<i32> = lists
+        .flat_map(|it| it.split_whitespace().map(|it| it.parse().unwrap()).collect::<Vec<_>>())
+        .collect();
+    let is_document = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"flotilla-document\0")
+    };
+    all.into_iter().filter(is_document).filter_map(Pid::from_raw).collect()
+}
+
 /// What a process has in memory, in KiB: at most so far.
 fn peak_kb(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
@@ -253,6 +273,32 @@ async fn whoever_lies_to_a_room_harms_nobody() {
     let after = peak_kb(gateways.one.as_ref().unwrap());
     println!("at most {before} kB before, and {after} kB after");
     assert!(after < before + HOSTILE_KB_MAX, "{before} kB became {after} kB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_library_does_not_bear_is_the_matter_of_one_room() {
+    let (mut gateways, _directory) = alone(&[]).await;
+    let before = peak_kb(gateways.one.as_ref().unwrap());
+    play(&mut gateways, &["greedy"]).await;
+    let server = gateways.one.as_ref().unwrap();
+    let after = peak_kb(server);
+    assert!(after < before + HOSTILE_KB_MAX, "{before} kB became {after} kB");
+    let log = server.log();
+    assert_eq!(log.matches("did not bear a change").count(), 2, "{log}");
+    let of_rooms = documents_of(server);
+    assert_eq!(of_rooms.len(), 2, "those that ended are no more");
+    for pid in &of_rooms {
+        let told = |name| std::fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
+        assert!(told("status").unwrap().contains("\nSeccomp:\t2\n"), "it has no other calls");
+        assert_eq!(told("environ").unwrap_or_default(), "", "it knows no secret");
+        assert_eq!(told("oom_score_adj").unwrap(), "1000\n", "it ends before others");
+    }
+    let mut server = gateways.one.take().unwrap();
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+    for pid in of_rooms {
+        assert!(test_kill_process(pid).is_err(), "a document outlives its gateway");
+    }
 }
 
 /// Two gateways that keep rooms in one PostgreSQL server, with these settings beside.

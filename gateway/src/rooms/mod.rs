@@ -5,7 +5,7 @@ mod visitor;
 
 use std::sync::Arc;
 
-use documents::{Bounds, Close, Limits, Role, RoomId, Rooms, StoreError, Terms, Ticket};
+use documents::{Bounds, Close, Home, Limits, Role, RoomId, Rooms, StoreError, Terms, Ticket};
 use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 
@@ -97,7 +97,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Option<Arc<Rooms>>, Stor
     };
     let limits = Limits { clients: settings.room_clients_max, ..Limits::default() };
     let (ttl, snippet_ttl) = (days(settings.room_ttl_days), days(settings.snippet_ttl_days));
-    let terms = Terms { bounds, limits, ttl, snippet_ttl };
+    let terms = Terms { bounds, limits, ttl, snippet_ttl, home: Home::Apart };
     let bus_url = bus_url(settings, &url)?;
     let rooms = Rooms::open(&url, bus_url.as_deref(), terms).await?;
     Ok(Some(Arc::new(rooms)))

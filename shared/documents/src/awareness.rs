@@ -4,7 +4,7 @@
 //! A client counts what it says with a clock, and believes of others only what has a later one than
 //! it knows. What it hears of others it sends on, so most of what comes here is not new.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::guard::is_json;
 use crate::wire::{Malformed, Reader, write_buffer, write_number};
@@ -57,12 +57,16 @@ pub(crate) enum Heard {
 /// Reads what a message says of clients.
 pub(crate) fn parse(update: &[u8]) -> Result<Vec<Said<'_>>, Malformed> {
     let mut reader = Reader::new(update);
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
     for _ in 0..reader.count(3)? {
         let (client, clock, state) = (reader.number()?, reader.number()?, reader.text()?);
         // Clients parse it, and stop if they cannot.
         if !is_json(state) {
             return Err(Malformed("what a client says of itself is not JSON"));
+        }
+        // Everybody is told of each.
+        if !seen.insert(client) {
+            return Err(Malformed("a client comes twice"));
         }
         all.push(Said { client, clock, state: (state.trim() != "null").then_some(state) });
     }
@@ -210,6 +214,14 @@ mod tests {
             awareness.leave(ANN);
         }
         assert!(awareness.clients.len() <= LEFT_MAX);
+    }
+
+    /// Or a frame of a few bytes a client would have everybody told of each as often as it comes.
+    #[test]
+    fn a_client_comes_once() {
+        let of_two = |other| [2, 7, 1, 1, b'1', other, 1, 1, b'1'];
+        assert_eq!(parse(&of_two(8)).unwrap().len(), 2);
+        assert_eq!(parse(&of_two(7)), Err(Malformed("a client comes twice")));
     }
 
     #[test]

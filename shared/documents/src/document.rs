@@ -44,7 +44,7 @@ pub(crate) enum Refused {
     /// There would be too much.
     #[error("the document would be too large")]
     TooLarge,
-    /// The library panicked: this document is to be made anew.
+    /// The library panicked, or worse: this document is to be made anew.
     #[error("the document broke at it")]
     Broken,
 }
@@ -99,31 +99,18 @@ impl Document {
         Self { doc: Some(doc), emitted, runs, size: Measure::default(), is_exact: true }
     }
 
-    /// The document that these updates make. Those that break it are left out; says how many.
-    pub(crate) fn load(updates: &[Bytes]) -> Result<(Self, usize), Refused> {
-        let mut broken: Vec<usize> = Vec::new();
-        loop {
-            let mut document = Self::new();
-            let kept = updates.iter().enumerate().filter(|(index, _)| !broken.contains(index));
-            let mut fails = None;
-            for (index, update) in kept {
-                // It passed the guard when it came, but the file may be another's work.
-                if document.take_in(update, |_, _| ()).is_err() {
-                    fails = Some(index);
-                    break;
-                }
-            }
-            match fails {
-                Some(index) if broken.len() < BROKEN_MAX => broken.push(index),
-                Some(_) => return Err(Refused::Broken),
-                None => {
-                    document.take_emitted()?;
-                    document.measure()?;
-                    document.believe_runs()?;
-                    return Ok((document, broken.len()));
-                }
-            }
-        }
+    /// Takes one of the changes that it is made of.
+    pub(crate) fn gather(&mut self, update: &[u8]) -> Result<(), Refused> {
+        // It passed the guard when it came, but the file may be another's work.
+        self.take_in(update, |_, _| ())?;
+        Ok(())
+    }
+
+    /// Takes what it has now for its beginning: nobody is told of it.
+    pub(crate) fn settle(&mut self) -> Result<(), Refused> {
+        self.take_emitted()?;
+        self.measure()?;
+        self.believe_runs()
     }
 
     /// Takes a change of somebody that we do not trust.
@@ -273,6 +260,24 @@ impl Document {
             }
         }
         Ok(told)
+    }
+}
+
+/// The document that these updates make. Those that break it are left out; says which.
+pub(crate) fn gather<D>(
+    updates: &[Bytes],
+    new: impl Fn() -> Result<D, Refused>,
+    take: impl Fn(&mut D, &Bytes) -> Result<(), Refused>,
+) -> Result<(D, Vec<usize>), Refused> {
+    let mut broken = Vec::new();
+    loop {
+        let mut document = new()?;
+        let mut all = updates.iter().enumerate().filter(|(index, _)| !broken.contains(index));
+        match all.find(|(_, update)| take(&mut document, update).is_err()) {
+            None => return Ok((document, broken)),
+            Some(_) if broken.len() == BROKEN_MAX => return Err(Refused::Broken),
+            Some((index, _)) => broken.push(index),
+        }
     }
 }
 

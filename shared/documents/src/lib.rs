@@ -15,9 +15,10 @@
 //! that nobody is in leaves memory after a minute.
 //!
 //! What comes from clients is hostile. `wire` and `guard` look at every byte before the library does,
-//! which would believe what a frame says of its own size. Should it panic all the same, the document
-//! is made anew from what is kept, and only who sent the frame is shown out. Everything that a client
-//! can make grow has a bound ([`Limits`]).
+//! which would believe what a frame says of its own size. The library itself is in a process apart for
+//! each document ([`Home`], `process`), with bounds on memory and time and no right to anything. Should
+//! it panic or that process end, the document is made anew from what is kept, and only who sent the
+//! frame is shown out. Everything that a client can make grow has a bound ([`Limits`]).
 //!
 //! Where several servers share a store, each writes there what its own clients changed, in one order
 //! for all, and tells the others on a [`Bus`] that it did. Whoever is told, or wrote and found
@@ -27,16 +28,19 @@
 //!
 //! Snippets, which people share without a room, are kept in the same store.
 
+mod ask;
 mod awareness;
 mod bus;
 mod document;
 mod guard;
+mod home;
 mod invitation;
 mod limits;
 mod member;
 mod order;
 mod outbox;
 mod postgres;
+mod process;
 mod redis;
 mod room;
 mod rooms;
@@ -51,12 +55,14 @@ mod words;
 
 pub use bus::{Bus, Heard, ServerId, Word};
 pub use document::RunNote;
+pub use home::Home;
 pub use invitation::{Invitation, InvitationId};
 pub use limits::{Close, Limits};
 pub use member::Member;
 pub use order::RoomState;
 pub use outbox::Out;
 pub use postgres::PostgresStore;
+pub use process::{is_document, serve_document};
 pub use rooms::{NewInvitation, NewTicket, Rooms, Terms};
 pub use secret::SecretDigest;
 pub use snippet::SnippetId;

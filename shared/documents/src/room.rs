@@ -8,7 +8,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::awareness::{self, Awareness, Heard, Speaker};
-use crate::document::{Applied, Document, Refused, RunNote};
+use crate::document::{Applied, Refused, RunNote};
+use crate::home::Housed;
 use crate::invitation::InvitationId;
 use crate::limits::{Close, Limits};
 use crate::outbox::Outbox;
@@ -68,14 +69,14 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Room {
     limits: Limits,
-    document: Document,
+    document: Housed,
     awareness: Awareness,
     connections: BTreeMap<u64, Connection>,
     news: News,
 }
 
 impl Room {
-    pub(crate) fn new(limits: Limits, document: Document) -> Self {
+    pub(crate) fn new(limits: Limits, document: Housed) -> Self {
         Self {
             limits,
             document,
@@ -252,12 +253,12 @@ impl Room {
     }
 
     /// The document is this from now on.
-    pub(crate) fn replace(&mut self, document: Document) {
+    pub(crate) fn replace(&mut self, document: Housed) {
         self.document = document;
     }
 
-    pub(crate) fn document(&self) -> &Document {
-        &self.document
+    pub(crate) fn document(&mut self) -> &mut Housed {
+        &mut self.document
     }
 
     pub(crate) fn awareness(&self) -> &Awareness {

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::bus::{Bus, Heard, Word};
 use crate::document::RunNote;
+use crate::home::Home;
 use crate::invitation::InvitationId;
 use crate::limits::{Close, Limits};
 use crate::member::Member;
@@ -35,9 +36,9 @@ const THREADS: usize = 2;
 /// The stack of each. The library deletes what is nested by recursion, as deep as it is.
 const STACK_BYTES: usize = 64 << 20;
 /// What may wait to be done by a room.
-const ORDERS_MAX: usize = 256;
+const ORDERS_MAX: usize = 64;
 /// Rooms in memory at a time.
-const LOADED_MAX: usize = 1000;
+const LOADED_MAX: usize = 400;
 /// How often a room that has just ended is opened again.
 const TRIES: usize = 3;
 /// Words of other servers that wait.
@@ -56,6 +57,8 @@ pub struct Terms {
     pub ttl: SignedDuration,
     /// So are snippets.
     pub snippet_ttl: SignedDuration,
+    /// Where documents are.
+    pub home: Home,
 }
 
 /// Rooms.
@@ -153,7 +156,7 @@ impl Rooms {
         let loaded = Arc::<Loaded>::default();
         handle.spawn(pass_on(heard, Arc::clone(&loaded)));
         Ok(Self {
-            means: Means { limits: terms.limits, store, bus },
+            means: Means { limits: terms.limits, store, bus, home: terms.home },
             ttl: terms.ttl,
             snippet_ttl: terms.snippet_ttl,
             loaded,

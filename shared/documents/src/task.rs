@@ -17,7 +17,8 @@ use tokio::time::sleep_until;
 
 use crate::awareness::Speaker;
 use crate::bus::{Bus, ServerId, Word};
-use crate::document::{Document, Refused};
+use crate::document::Refused;
+use crate::home::{Home, Housed};
 use crate::limits::{Close, Limits};
 use crate::order::{Order, RoomState};
 use crate::room::{Room, Taken};
@@ -34,6 +35,7 @@ pub(crate) struct Means {
     pub(crate) limits: Limits,
     pub(crate) store: Arc<dyn DocumentStore>,
     pub(crate) bus: Option<Arc<dyn Bus>>,
+    pub(crate) home: Home,
 }
 
 /// Why a room ends.
@@ -94,6 +96,9 @@ pub(crate) async fn run(id: RoomId, means: Means, mut orders: mpsc::Receiver<Ord
 impl Task {
     async fn work(&mut self) -> End {
         loop {
+            if let Err(close) = self.find_document().await {
+                return End::Failed(close);
+            }
             let now = Instant::now();
             if let Some(end) = self.look(now) {
                 return end;
@@ -107,6 +112,10 @@ impl Task {
                 order = self.orders.recv() => match order {
                     None => return End::Drain,
                     Some(order) => {
+                        // Whoever comes next is not who it ended with.
+                        if let Err(close) = self.find_document().await {
+                            return End::Failed(close);
+                        }
                         if let Some(end) = self.act(order).await {
                             return end;
                         }
@@ -208,13 +217,22 @@ impl Task {
         None
     }
 
+    /// Makes the document anew if its process has ended though nobody asked anything of it.
+    async fn find_document(&mut self) -> Result<(), Close> {
+        if self.room.document().is_lost() {
+            tracing::error!(room.id = %self.id, "the process of a document ended; it is read anew");
+            self.mend().await?;
+        }
+        Ok(())
+    }
+
     /// Makes the document anew of what is written and what waits to be.
     async fn mend(&mut self) -> Result<(), Close> {
         let loaded = self.means.store.load(self.id.clone(), 0, Timestamp::now()).await;
         let loaded = loaded.map_err(|error| Close::from(&error))?.ok_or(Close::Deleted)?;
         let updates = loaded.snapshot.into_iter().chain(loaded.updates);
         let updates: Vec<Bytes> = updates.chain(self.saver.unsaved().cloned()).collect();
-        let (document, _) = Document::load(&updates).or(Err(Close::Resync))?;
+        let (document, _) = Housed::load(self.means.home, &updates).or(Err(Close::Resync))?;
         self.number = loaded.number;
         self.room.replace(document);
         // What others told of and have not written yet was in the old one only.
@@ -258,7 +276,7 @@ impl Task {
                 let (state, number) = (self.room.document().state(), self.number);
                 Some(tokio::spawn(async move {
                     let state = state.map_err(|it| StoreError::Unavailable(it.to_string()))?;
-                    store.keep_snapshot(id, number, state.into()).await.map(|()| None)
+                    store.keep_snapshot(id, number, state).await.map(|()| None)
                 }))
             }
         };

@@ -6,11 +6,12 @@ use yrs::updates::decoder::Decode as _;
 use yrs::{Doc, GetString as _, ReadTxn as _, StateVector, Text as _, Transact as _, Update};
 
 use super::*;
+use crate::home::Home;
 use crate::outbox::Out;
 use crate::wire::write_buffer;
 
 fn room() -> Room {
-    Room::new(Limits::default(), Document::new())
+    Room::new(Limits::default(), Housed::new(Home::Here).unwrap())
 }
 
 fn newcomer(role: Role) -> (Newcomer, Arc<Outbox>) {
@@ -68,7 +69,7 @@ fn text_update(text: &str) -> Vec<u8> {
 }
 
 /// The text of a document as a new client gets it.
-fn text(room: &Room) -> String {
+fn text(room: &mut Room) -> String {
     let doc = Doc::new();
     let (text, state) = (doc.get_or_insert_text("t"), room.document().state().unwrap());
     doc.transact_mut().apply_update(Update::decode_v1(&state).unwrap()).unwrap();
@@ -91,7 +92,7 @@ fn a_change_goes_to_everybody_else() {
     assert_eq!(room.take_news().updates.len(), 1);
     assert_eq!(send(&mut room, 1, &update), Taken::Well);
     assert_eq!(room.take_news().updates.len(), 0);
-    assert_eq!(text(&room), "hello");
+    assert_eq!(text(&mut room), "hello");
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn who_may_not_edit_is_ignored_quietly() {
         for frame in [wire::update(&update), wire::step_2(&update)] {
             assert_eq!(send(&mut room, 2, &frame), Taken::Well);
         }
-        assert_eq!((text(&room).as_str(), frames(&ben).len()), ("", 0));
+        assert_eq!((text(&mut room).as_str(), frames(&ben).len()), ("", 0));
         assert_eq!(send(&mut room, 2, &wire::step_1(&[0])), Taken::Well);
         assert_eq!(frames(&ben), [wire::step_2(&[0, 0])]);
         room.leave(2);
@@ -171,7 +172,7 @@ fn what_is_no_message_shows_its_sender_out_and_nobody_else() {
         assert_eq!(frames(&ben).len(), 2);
         // It is not listened to any more.
         send(&mut room, 1, &wire::update(&text_update("late")));
-        assert_eq!(text(&room), "");
+        assert_eq!(text(&mut room), "");
     }
 }
 
@@ -244,9 +245,9 @@ fn who_came_by_an_invitation_goes_when_it_ends() {
     assert_eq!(taken(&ben), [Out::Close(Close::Unauthorized)]);
     assert!(!ann.is_closed() && !eve.is_closed());
     send(&mut room, 2, &wire::update(&text_update("late")));
-    assert_eq!(text(&room), "", "it is not listened to any more");
+    assert_eq!(text(&mut room), "", "it is not listened to any more");
     send(&mut room, 3, &wire::update(&text_update("hello")));
-    assert_eq!(text(&room), "hello");
+    assert_eq!(text(&mut room), "hello");
 }
 
 #[test]

@@ -70,7 +70,9 @@ async fn a_document_that_breaks_is_made_anew_of_what_was_told() {
     let url = format!("sqlite:{}", directory.path().join("rooms").display());
     let ttl = SignedDuration::from_hours(1);
     let (bounds, limits) = (Bounds::default(), Limits::default());
-    let rooms = Rooms::open(&url, None, Terms { bounds, limits, ttl, snippet_ttl: ttl }).await;
+    let rooms =
+        Rooms::open(&url, None, Terms { bounds, limits, ttl, snippet_ttl: ttl, home: Home::Here })
+            .await;
     let rooms = rooms.unwrap();
     let (here, there) = (made(&rooms).await, made(&rooms).await);
     let ann = Client::enter(&rooms, &here).await;

@@ -5,26 +5,32 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::Means;
-use crate::document::Document;
+use crate::home::Housed;
 use crate::limits::Close;
 use crate::order::Order;
 use crate::words::RoomId;
 
 /// The document of a room, the number of its last update, and how many its snapshot lacks.
-pub(super) async fn load(id: &RoomId, means: &Means) -> Result<(Document, u64, usize), Close> {
+pub(super) async fn load(id: &RoomId, means: &Means) -> Result<(Housed, u64, usize), Close> {
     let loaded = means.store.load(id.clone(), 0, Timestamp::now()).await;
     let loaded = loaded.map_err(|error| {
         tracing::error!(room.id = %id, "a room cannot be read: {error}");
         Close::from(&error)
     })?;
     let loaded = loaded.ok_or(Close::NoRoom)?;
-    let behind = loaded.updates.len();
+    let (behind, has_snapshot) = (loaded.updates.len(), loaded.snapshot.is_some());
     let updates: Vec<Bytes> = loaded.snapshot.into_iter().chain(loaded.updates).collect();
-    let (document, broken) = Document::load(&updates).map_err(|error| {
+    let (document, broken) = Housed::load(means.home, &updates).map_err(|error| {
         tracing::error!(room.id = %id, "the document of a room cannot be read: {error}");
         Close::Resync
     })?;
-    if broken > 0 {
+    if has_snapshot && broken.contains(&0) {
+        // What is written next would stand in its place.
+        tracing::error!(room.id = %id, "the snapshot of a room breaks; the room stays closed");
+        return Err(Close::Resync);
+    }
+    if !broken.is_empty() {
+        let broken = broken.len();
         tracing::error!(room.id = %id, broken, "a document is read without changes that break it");
     }
     Ok((document, loaded.number, behind))

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::Task;
 use crate::awareness::Speaker;
 use crate::bus::{ServerId, Word};
-use crate::document::{Document, NOTHING, Refused};
+use crate::document::{NOTHING, Refused};
+use crate::home::Housed;
 use crate::limits::Close;
 
 impl Task {
@@ -21,15 +22,15 @@ impl Task {
     }
 
     /// Asks other servers for what is not here.
-    pub(super) fn ask(&self) {
+    pub(super) fn ask(&mut self) {
         self.say(Word::WhoIsThere);
         self.ask_for_rest();
     }
 
     /// Asks other servers for changes that are not here.
-    pub(super) fn ask_for_rest(&self) {
+    pub(super) fn ask_for_rest(&mut self) {
         if let Ok(state) = self.room.document().state_vector() {
-            self.say(Word::Step1(state.into()));
+            self.say(Word::Step1(state));
         }
     }
 
@@ -53,7 +54,7 @@ impl Task {
             }
             Word::Step1(state) => {
                 if let Ok(Some(update)) = self.room.document().news_to(state) {
-                    self.say(Word::Update(update.into()));
+                    self.say(Word::Update(update));
                 }
             }
             Word::Awareness(said) => self.room.hear_there(server.0, said),
@@ -75,12 +76,12 @@ impl Task {
         let loaded = self.means.store.load(self.id.clone(), 0, Timestamp::now()).await;
         let kept = loaded.ok().flatten().and_then(|it| {
             let updates: Vec<Bytes> = it.snapshot.into_iter().chain(it.updates).collect();
-            Document::load(&updates).ok()?.0.state_vector().ok()
+            Housed::load(self.means.home, &updates).ok()?.0.state_vector().ok()
         });
         // All of it, if that cannot be known.
-        let kept = kept.unwrap_or_else(|| NOTHING.to_vec());
+        let kept = kept.unwrap_or_else(|| Bytes::from_static(&NOTHING));
         if let Ok(Some(update)) = self.room.document().news_to(&kept) {
-            self.saver.add(vec![update.into()], Instant::now());
+            self.saver.add(vec![update], Instant::now());
         }
     }
 

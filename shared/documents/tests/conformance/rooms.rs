@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use documents::{
-    Bounds, Close, Limits, Member, NewInvitation, Out, Role, RoomId, Rooms, RunNote, Terms,
+    Bounds, Close, Home, Limits, Member, NewInvitation, Out, Role, RoomId, Rooms, RunNote, Terms,
     Visibility,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +28,7 @@ pub(crate) struct Client {
 
 pub(crate) fn terms(limits: Limits) -> Terms {
     let ttl = SignedDuration::from_hours(1);
-    Terms { bounds: Bounds::default(), limits, ttl, snippet_ttl: ttl }
+    Terms { bounds: Bounds::default(), limits, ttl, snippet_ttl: ttl, home: Home::Here }
 }
 
 pub(crate) async fn open(url: &str) -> Rooms {

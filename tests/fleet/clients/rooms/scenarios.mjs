@@ -37,14 +37,23 @@ async function agree(clients) {
   return clients[0].text.toString();
 }
 
+/** A number as Yjs writes it. */
+function number(left) {
+  const bytes = [];
+  for (; left > 127; left >>>= 7) bytes.push((left & 127) | 128);
+  return [...bytes, left];
+}
+
 /** A frame: a kind, and bytes behind their length. */
 function frame(kind, body) {
-  const length = [];
-  for (let left = body.length; ; left >>>= 7) {
-    length.push(left > 127 ? (left & 127) | 128 : left);
-    if (left <= 127) break;
-  }
-  return Uint8Array.from([...kind, ...length, ...body]);
+  return Uint8Array.from([...kind, ...number(body.length), ...body]);
+}
+
+/** A change with as many blocks of one client as a room bears. */
+function manyBlocks(block) {
+  const count = 99_000;
+  const blocks = Array.from({ length: count }, (_, clock) => block(clock));
+  return frame([0, 2], [1, ...number(count), 9, 0, ...blocks.flat(), 0]);
 }
 
 const scenarios = {
@@ -230,6 +239,38 @@ const scenarios = {
     late.write("!");
     await ann.reads("still here!");
     equal(ann.codes, [], "whoever sends no such thing is not shown out");
+  },
+
+  async greedy(fleet) {
+    const [room, other] = [await fleet.room(), await fleet.room()];
+    const ann = await fleet.client(room, { name: "ann" }).synced();
+    ann.write("still here");
+    const [ben, cid] = [await fleet.client(other).synced(), await fleet.client(other).synced()];
+    // All of them are changes as clients write them, and the library bears none of them: it copies each
+    // value as often as there are others before it, and looks at each entry for each that comes after.
+    const attacks = {
+      memory: manyBlocks((clock) =>
+        clock === 0 ? [0x08, 1, 1, 108, 1, 126] : [0x88, 9, ...number(clock - 1), 1, 126],
+      ),
+      time: manyBlocks(() => [0x28, 1, 1, 109, 1, 107, 1, 126]),
+    };
+    for (const [name, bytes] of Object.entries(attacks)) {
+      const place = await enter(fleet, room);
+      place.socket.send(bytes);
+      ben.write(`${name} `);
+      await until("others go on meanwhile", () => cid.text.toString().endsWith(`${name} `));
+      if (name === "time") equal(place.isClosed, false, "it is not done yet");
+      equal(await place.closed, 4400, `who takes all ${name} is shown out`);
+      ann.write(`, also after ${name}`);
+      const late = await fleet.client(room).synced();
+      await late.reads(ann.text.toString());
+    }
+    await ask("kill documents");
+    ann.write(", and after that");
+    ben.write("end");
+    await (await fleet.client(room).synced()).reads(ann.text.toString());
+    await cid.reads("memory time end");
+    for (const { codes } of [ann, ben, cid]) equal(codes, [], "nobody else is shown out");
   },
 
   async restart(fleet) {

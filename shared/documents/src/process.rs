@@ -1,0 +1,134 @@
+//! A document in a process of its own. The library that keeps it has faults that nothing in a process
+//! can catch: changes that pass every check here make it take all memory, go on for hours, end the
+//! process, or use memory that it gave back. There it does so alone, with limits, and without rights.
+
+mod confine;
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::ask::{Answer, Ask, answer, hear_answer};
+use crate::document::{Document, Refused};
+
+/// The only argument of such a process.
+const ARGUMENT: &str = "room-document";
+/// What somebody sees who lists processes.
+const NAME: &str = "flotilla-document";
+/// This program, also where its file was replaced since.
+const PROGRAM: &str = "/proc/self/exe";
+/// How long one thing may take. The largest documents that people write take a tenth of a second.
+const TIME_MAX: Duration = Duration::from_secs(5);
+/// Before the other side is not waited for any more.
+const PATIENCE: Duration = Duration::from_secs(7);
+/// The stack of the thread that does it: the library deletes what is nested by recursion.
+const STACK_BYTES: usize = 64 << 20;
+
+/// The process of one document. It ends with this.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    socket: UnixStream,
+}
+
+impl Process {
+    pub(crate) fn start() -> Result<Self, Refused> {
+        Self::try_start().map_err(|error| {
+            tracing::error!("the process of a document cannot be started: {error}");
+            Refused::Broken
+        })
+    }
+
+    fn try_start() -> io::Result<Self> {
+        let (socket, far) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        // What it inherits is its socket, and where it may tell of its end.
+        let child = Command::new(PROGRAM)
+            .arg0(NAME)
+            .arg(ARGUMENT)
+            .env_clear()
+            .current_dir("/")
+            .stdin(OwnedFd::from(far))
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, socket })
+    }
+
+    /// Has the document do something.
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Result<Answer, Refused> {
+        // Other rooms go on meanwhile.
+        tokio::task::block_in_place(|| {
+            self.exchange(ask).unwrap_or_else(|error| {
+                let ended = self.end();
+                tracing::error!(
+                    "the process of a document did not bear a change: {error}; {ended}"
+                );
+                Err(Refused::Broken)
+            })
+        })
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|it| it.is_some())
+    }
+
+    fn exchange(&mut self, ask: &Ask) -> io::Result<Result<Answer, Refused>> {
+        ask.say(&mut self.socket)?;
+        hear_answer(&mut self.socket)
+    }
+
+    /// Ends it, and says how it did.
+    fn end(&mut self) -> String {
+        // One that has ended is not killed.
+        let ended = self.child.kill().and_then(|()| self.child.wait());
+        ended.map_or_else(|error| error.to_string(), |status| status.to_string())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Whether this process is to keep a document, by its arguments.
+pub fn is_document(mut arguments: impl Iterator<Item = String>) -> bool {
+    arguments.nth(1).as_deref() == Some(ARGUMENT)
+}
+
+/// Keeps a document for the process that started this one, until that ends. It may have no other
+/// thread yet.
+///
+/// It ends by itself, and with failure, if something takes longer than 5 s or more than 512 MiB.
+pub fn serve_document() -> ExitCode {
+    let served = io::stdin().as_fd().try_clone_to_owned().and_then(|it| serve(it.into()));
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn serve(mut socket: UnixStream) -> io::Result<()> {
+    confine::limit();
+    let (order, ordered) = mpsc::channel::<Ask>();
+    let (done, outcome) = mpsc::channel();
+    let work = move || {
+        let mut document = Document::new();
+        for ask in ordered {
+            if done.send(ask.of(&mut document)).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work)?;
+    confine::confine();
+    while let Some(ask) = Ask::hear(&mut socket)? {
+        order.send(ask).map_err(io::Error::other)?;
+        let outcome = outcome.recv_timeout(TIME_MAX).map_err(io::Error::other)?;
+        answer(&mut socket, outcome)?;
+    }
+    Ok(())
+}
