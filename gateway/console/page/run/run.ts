@@ -13,8 +13,8 @@ export type { Begun, Complaint, OutputFile, Report, RunEvent, Severity, Written 
 const ASK_AGAIN_MS = 1000;
 /** Signals that wait for a connection. */
 const SIGNALS_MAX = 8;
-/** A run that is stopped before it has a name is waited for so long. */
-const NAME_PATIENCE_MS = 5000;
+/** A run that is stopped before it has a name is waited for so long, and so is the gateway that is to stop it. */
+const STOP_PATIENCE_MS = 5000;
 
 export type SignalName = "INT" | "TERM" | "KILL";
 export type OnEvent = (event: RunEvent) => void;
@@ -116,7 +116,7 @@ class Participation implements Running {
     this.#isStopping = true;
     // What is on its way to be begun is stopped as soon as it has a name.
     if (this.#begun) void this.#end(this.#begun);
-    else setTimeout(() => this.#begun ?? this.#gone.abort(), NAME_PATIENCE_MS);
+    else setTimeout(() => this.#begun ?? this.#gone.abort(), STOP_PATIENCE_MS);
   }
 
   input(text: string): void {
@@ -174,7 +174,8 @@ class Participation implements Running {
 
   async #end(begun: Begun): Promise<void> {
     try {
-      await send(`/v1/runs/${begun.id}?${new URLSearchParams({ ticket: begun.ticket })}`, { method: "DELETE", keepalive: true });
+      const path = `/v1/runs/${begun.id}?${new URLSearchParams({ ticket: begun.ticket })}`;
+      await send(path, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(STOP_PATIENCE_MS) });
     } catch (error) {
       if (this.#isOver) return;
       this.#isStopping = false;

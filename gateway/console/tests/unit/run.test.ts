@@ -13,6 +13,12 @@ let running: Running | undefined;
 
 beforeEach(() => {
   vi.useFakeTimers();
+  // The clock of its own timers is not the tests'.
+  vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
+    const late = new AbortController();
+    setTimeout(() => late.abort(new DOMException("late", "TimeoutError")), ms);
+    return late.signal;
+  });
   gateway = new Gateway();
   events = [];
   answers = [];
@@ -29,6 +35,7 @@ afterEach(() => {
   running?.detach();
   vi.useRealTimers();
   vi.unstubAllGlobals();
+  vi.restoreAllMocks();
 });
 
 const tell = (event: RunEvent) => void events.push(event);
@@ -392,6 +399,14 @@ it("does not wait for a gateway that is gone to stop a run", async () => {
   run.stop();
   await pass(100);
   expect(events.at(-1)).toMatchObject({ type: "fault", problem: { status: 0 } });
+});
+
+it("stops waiting for a gateway that does not answer", async () => {
+  const run = await begin();
+  vi.stubGlobal("fetch", (_: string, { signal }: { signal: AbortSignal }) => new Promise((_, fail) => (signal.onabort = () => fail(signal.reason))));
+  run.stop();
+  await pass(6000);
+  expect(events.at(-1)).toMatchObject({ type: "fault", problem: { status: 0, code: "silent" } });
 });
 
 it("hears no more after it is detached, and stops nothing", async () => {
