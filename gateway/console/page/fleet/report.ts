@@ -141,10 +141,12 @@ export class Asked {
     return `/v1/fleet?window=${this.#window}${wantsPoints ? "&points=true" : ""}`;
   }
 
-  /** Looks that far back from now on. */
-  look(window: string): void {
+  /** Looks that far back from now on; whether that is something else than before. */
+  look(window: string): boolean {
+    if (window === this.#window) return false;
     this.#window = window;
     this.#since = undefined;
+    return true;
   }
 
   /** Takes note of an answer. */
