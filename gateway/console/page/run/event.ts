@@ -65,8 +65,8 @@ export type RunEvent =
   | { type: "stage"; stage: string }
   | { type: "diagnostic"; severity: Severity; complaint: Complaint }
   | Written
-  /** Whether the log comes as it is written, or the connection is lost and sought again. */
-  | { type: "connection"; isOpen: boolean }
+  /** Whether the log comes as it is written, or the connection is lost and sought again, and why if somebody said so. */
+  | { type: "connection"; isOpen: boolean; reason?: string }
   /** Something that was asked for is not done; the run goes on. */
   | { type: "refused"; code: string; detail: string }
   | { type: "exit"; report: Report }

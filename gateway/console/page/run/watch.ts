@@ -24,6 +24,8 @@ export interface Watched {
   readonly stage: ReadonlySignal<Stage>;
   /** Whether the log comes as it is written; otherwise the way to it is sought again. */
   readonly isConnected: ReadonlySignal<boolean>;
+  /** Why it is sought again, where somebody said so. */
+  readonly lostFor: ReadonlySignal<string | undefined>;
   readonly hasOutput: ReadonlySignal<boolean>;
   readonly complaints: ReadonlySignal<Complaints>;
   /** What was asked for last and is not done. */
@@ -41,6 +43,7 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
   const begun = signal<Begun | undefined>(undefined);
   const stage = signal<Stage>("sent");
   const isConnected = signal(true);
+  const lostFor = signal<string | undefined>(undefined);
   const hasOutput = signal(false);
   const complaints = signal<Complaints>({ errors: [], warnings: [] });
   const refused = signal<string | undefined>(undefined);
@@ -70,8 +73,10 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     else if (event.type === "queued") stage.value = "queued";
     else if (event.type === "stage") stage.value = event.stage === "compile" ? "compile" : "run";
     else if (event.type === "diagnostic") complain(event.severity, event.complaint);
-    else if (event.type === "connection") isConnected.value = event.isOpen;
-    else if (event.type === "refused") refused.value = event.detail;
+    else if (event.type === "connection") {
+      isConnected.value = event.isOpen;
+      lostFor.value = event.reason;
+    } else if (event.type === "refused") refused.value = event.detail;
     else if (event.type === "exit") end({ kind: "report", report: event.report, tookMs });
     else if (event.type === "fault") end({ kind: "problem", problem: event.problem });
     else end({ kind: "stopped", tookMs });
@@ -81,6 +86,7 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     begun,
     stage,
     isConnected,
+    lostFor,
     hasOutput,
     complaints,
     refused,

@@ -177,6 +177,21 @@ it.each([4500, 4503, 4529, 4531, 1000])("comes back after %i", async (code) => {
   expect(gateway.sockets).toHaveLength(2);
 });
 
+it("takes longer breaks while it is let in and refused then, and says why", async () => {
+  gateway.refusal = { code: 4531, reason: "too many look at this run already" };
+  const watched = watch((tell) => (running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell)));
+  answers.push({ method: "GET", path: "/v1/runs/run_1", status: 200, body: BEGUN });
+  await pass(1100);
+  running?.signal("INT");
+  await pass(60_000);
+  expect(gateway.sockets.length).toBeGreaterThan(8);
+  expect(gateway.sockets.length).toBeLessThan(25);
+  expect([watched.isConnected.value, watched.lostFor.value]).toEqual([false, "Too many look at this run already."]);
+  gateway.refusal = undefined;
+  await pass(6000);
+  expect([watched.isConnected.value, watched.lostFor.value, gateway.signals]).toEqual([true, undefined, ["INT"]]);
+});
+
 it("types once whatever becomes of the connection, and in order", async () => {
   // A reproducible mess: 40 rounds of typing, writing and cutting at odd moments.
   let state = 7;
