@@ -8,7 +8,7 @@ const BEGUN = { id: "run_1", ticket: "t", interactive: true, tty: false, lastSeq
 
 let gateway: Gateway;
 let events: RunEvent[];
-let answers: { method: string; path: string; status: number; body: unknown }[];
+let answers: { method: string; path: string; status: number; body: unknown; headers?: Record<string, string> }[];
 let running: Running | undefined;
 
 beforeEach(() => {
@@ -26,8 +26,8 @@ beforeEach(() => {
     const method = init.method ?? "GET";
     const at = answers.findIndex((it) => it.method === method && path.startsWith(it.path));
     if (at < 0) throw new TypeError("no network");
-    const [{ status, body }] = answers.splice(at, 1) as [(typeof answers)[0]];
-    return Response.json(body, { status });
+    const [{ status, body, headers = {} }] = answers.splice(at, 1) as [(typeof answers)[0]];
+    return Response.json(body, { status, headers });
   });
 });
 
@@ -321,6 +321,44 @@ it("asks again for a run while nobody answers", async () => {
   await pass(1100);
   expect(kinds().slice(-2)).toEqual(["begun", "connection"]);
   expect(events.at(-1)).toMatchObject({ isOpen: true });
+});
+
+it("asks again for a run that cannot be reached now, as late as it is told to", async () => {
+  const path = "/v1/runs/run_1";
+  answers.push(
+    { method: "GET", path, status: 502, body: { code: "run_out_of_reach", detail: "its gateway cannot be reached" } },
+    { method: "GET", path, status: 429, body: {}, headers: { "retry-after": "20" } },
+    { method: "GET", path, status: 503, body: "no problem" },
+    { method: "GET", path, status: 200, body: BEGUN },
+  );
+  const watched = watch((tell) => (running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell)));
+  await pass(10);
+  expect([watched.isConnected.value, watched.lostFor.value]).toEqual([false, "Its gateway cannot be reached."]);
+  await pass(1000);
+  expect(answers).toHaveLength(2);
+  await pass(19_000);
+  expect(answers).toHaveLength(2);
+  await pass(1000 + 4000 + 50);
+  expect([watched.isConnected.value, watched.lostFor.value, watched.begun.value?.id]).toEqual([true, undefined, "run_1"]);
+});
+
+it("gives up a run that cannot be reached for minutes", async () => {
+  const refusal = { method: "GET", path: "/v1/runs/run_1", status: 502, body: { code: "run_out_of_reach", detail: "away" } };
+  answers.push(...Array.from({ length: 100 }, () => refusal));
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(60_000);
+  expect(new Set(kinds())).toEqual(new Set(["connection"]));
+  await pass(120_000);
+  expect([kinds().at(-1), answers.length]).toEqual(["fault", 88]);
+});
+
+it("stops without the pause that it was told to make", async () => {
+  answers.push({ method: "GET", path: "/v1/runs/run_1", status: 429, body: {}, headers: { "retry-after": "60" } });
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(100);
+  running.stop();
+  await pass(5000);
+  expect(events.at(-1)).toEqual({ type: "stopped" });
 });
 
 it("does not ask again for a run that is gone", async () => {
