@@ -161,5 +161,8 @@ function problemOf(code: number, reason: string): Problem {
   if (code === 4404) {
     return new Problem(404, "no_run", "The gateway knows this run no longer: it was started again, or the run is over for too long.");
   }
+  if (code === 4401) {
+    return new Problem(401, "closed", "The gateway does not show this run here any more: the invitation or the key behind it may have been withdrawn.");
+  }
   return new Problem(code - 4000, "closed", `The gateway closed the connection: ${reason || code}.`);
 }

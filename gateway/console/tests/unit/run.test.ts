@@ -170,6 +170,12 @@ it.each([
   expect(events.at(-1)).toMatchObject({ type: "fault", problem: { code: name } });
 });
 
+it("says that what let a viewer in may have been withdrawn", async () => {
+  await begin();
+  gateway.cut(4401, "open it with one of the run's tickets, or an API key");
+  expect(events.at(-1)).toMatchObject({ type: "fault", problem: { message: expect.stringMatching(/invitation .* withdrawn/) } });
+});
+
 it.each([4500, 4503, 4529, 4531, 1000])("comes back after %i", async (code) => {
   await begin();
   gateway.cut(code);
