@@ -10,7 +10,7 @@ import { Live, useNow } from "../shell/live";
 import { note, place } from "../shell/router";
 import { Tile } from "../shell/tile";
 import { ExecutorCard } from "./executor";
-import { Asked, type Fleet, news, WINDOWS, withPoints } from "./report";
+import { Asked, type Fleet, news, ordered, WINDOWS, withPoints } from "./report";
 
 const PERIOD_MS = 2000;
 
@@ -124,7 +124,7 @@ function Contents({ fleet, isStale }: { fleet: Fleet; isStale: boolean }) {
       ) : (
         <section aria-label="Executors">
           <ul class="executors">
-            {fleet.executors.map((it) => (
+            {ordered(fleet.executors).map((it) => (
               <ExecutorCard key={it.label} executor={it} fleet={fleet} now={now} long={long} />
             ))}
           </ul>
