@@ -9,7 +9,7 @@ import { type Answer, type Begun, isLast, type RunEvent } from "./event";
 import { Line, type Open } from "./line";
 import { Typing } from "./typing";
 
-export type { Begun, Complaint, OutputFile, Report, RunEvent, Severity, Written } from "./event";
+export type { Begun, Complaint, OutputFile, Report, RunEvent, Severity, Spent, Written } from "./event";
 
 /** An answer about a run is waited for so long. */
 const ASK_PATIENCE_MS = 10_000;
@@ -165,6 +165,7 @@ class Participation implements Running {
   }
 
   #hear(answer: Answer): void {
+    if (answer.type === "spent") return this.#tell(answer);
     this.#typing.hear(answer);
     if (answer.type === "refused") this.#tell(answer);
   }

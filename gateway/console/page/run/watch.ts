@@ -2,7 +2,7 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 
 import type { Problem } from "../lib/api";
-import type { Begun, Complaint, OnEvent, Report, RunEvent, Running, Severity, Written } from "./run";
+import type { Begun, Complaint, OnEvent, Report, RunEvent, Running, Severity, Spent, Written } from "./run";
 
 export type Outcome =
   | { kind: "report"; report: Report; tookMs: number }
@@ -27,6 +27,8 @@ export interface Watched {
   /** Why it is sought again, where somebody said so. */
   readonly lostFor: ReadonlySignal<string | undefined>;
   readonly hasOutput: ReadonlySignal<boolean>;
+  /** What its program has taken so far. */
+  readonly spent: ReadonlySignal<Spent | undefined>;
   readonly complaints: ReadonlySignal<Complaints>;
   /** What was asked for last and is not done. */
   readonly refused: ReadonlySignal<string | undefined>;
@@ -46,6 +48,7 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
   const lostFor = signal<string | undefined>(undefined);
   const hasOutput = signal(false);
   const complaints = signal<Complaints>({ errors: [], warnings: [] });
+  const spent = signal<Spent | undefined>(undefined);
   const refused = signal<string | undefined>(undefined);
   const outcome = signal<Outcome | undefined>(undefined);
   const followers = new Set<(written: Written[]) => void>();
@@ -71,7 +74,10 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     if (event.type === "stdout" || event.type === "stderr" || event.type === "stdin") write(event);
     else if (event.type === "begun") begun.value = event.run;
     else if (event.type === "queued") stage.value = "queued";
-    else if (event.type === "stage") stage.value = event.stage === "compile" ? "compile" : "run";
+    else if (event.type === "stage") {
+      stage.value = event.stage === "compile" ? "compile" : "run";
+      spent.value = undefined;
+    } else if (event.type === "spent") spent.value = event;
     else if (event.type === "diagnostic") complain(event.severity, event.complaint);
     else if (event.type === "connection") {
       isConnected.value = event.isOpen;
@@ -88,6 +94,7 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     isConnected,
     lostFor,
     hasOutput,
+    spent,
     complaints,
     refused,
     outcome,

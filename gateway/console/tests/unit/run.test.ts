@@ -96,6 +96,23 @@ it("keeps what the compiler finds apart from what is written", async () => {
   expect(watched.outcome.value).toBeUndefined();
 });
 
+it("tells what a run has taken so far, which is no answer to what is typed", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN });
+  const watched = watch((tell) => (running = start({}, tell, { open: gateway.open })));
+  await pass(50);
+  gateway.isFull = true;
+  running?.input("a");
+  await pass(50);
+  gateway.isFull = false;
+  gateway.socket.tell({ t: "stats", executionTime: 1.5, cpuTime: 1, memoryUsed: 4096, processes: 1 });
+  await pass(50);
+  expect([watched.spent.value, gateway.typed]).toEqual([{ type: "spent", seconds: 1.5, bytes: 4096 }, ""]);
+  gateway.makeRoom();
+  gateway.add({ t: "stage", stage: "run" });
+  await pass(50);
+  expect([watched.spent.value, gateway.typed]).toEqual([undefined, "a"]);
+});
+
 it("tells our own fault as such", async () => {
   await begin();
   gateway.add({ t: "exit", report: null, problem: { status: 502, code: "executor_lost", detail: "gone", requestId: "r" } });
