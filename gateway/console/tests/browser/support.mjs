@@ -98,8 +98,8 @@ export async function atDesk(page, language) {
 export const runButton = (page) => page.getByRole("button", { name: /^Run/ });
 
 /** Waits until something is so. */
-export async function until(is, what = "that") {
-  const end = Date.now() + PATIENCE_MS;
+export async function until(is, what = "that", patienceMs = PATIENCE_MS) {
+  const end = Date.now() + patienceMs;
   while (!(await is())) {
     assert.ok(Date.now() < end, `it does not come to ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
