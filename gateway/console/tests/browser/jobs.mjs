@@ -183,6 +183,8 @@ test("filters are in the address, and survive a reload and the way back", () =>
     await page.waitForURL(/state=dead/);
     await row(page, known.dead).waitFor();
     assert.equal(await row(page, known.ran).count(), 0);
+    await page.keyboard.press("/");
+    await page.getByLabel("Whose").and(page.locator(":focus")).waitFor();
     await page.getByLabel("Language").selectOption(programs.language);
     await page.getByLabel("Queue", { exact: true }).selectOption("default");
     await page.getByLabel("Submitted").selectOption("1h");
