@@ -10,7 +10,7 @@ import { Live, useNow } from "../shell/live";
 import { note, place } from "../shell/router";
 import { Tile } from "../shell/tile";
 import { ExecutorCard } from "./executor";
-import { Asked, type Fleet, news, WINDOWS, withPoints } from "./report";
+import { Asked, type Fleet, news, ordered, WINDOWS, withPoints } from "./report";
 
 const PERIOD_MS = 2000;
 
@@ -24,11 +24,10 @@ export default function FleetPage() {
     return Object.assign(polled, { asked });
   }, []);
   useEffect(() => polled.stop, [polled]);
-  const choose = (id: (typeof WINDOWS)[number]["id"]) => {
-    note({ window: id === "1h" ? undefined : id });
-    polled.asked.look(id);
-    polled.again();
-  };
+  // Links change the address as well.
+  useEffect(() => {
+    if (polled.asked.look(window)) polled.again();
+  }, [window]);
   // Whoever has no key any more is not shown what there was with it.
   const told = polled.state.value === "refused" ? undefined : polled.data.value;
   const before = useRef<Fleet | undefined>(undefined);
@@ -52,7 +51,7 @@ export default function FleetPage() {
             <legend class="visually-hidden">How far back</legend>
             {WINDOWS.map((it) => (
               <label key={it.id}>
-                <input type="radio" name="window" value={it.id} checked={it.id === window} onChange={() => choose(it.id)} />
+                <input type="radio" name="window" value={it.id} checked={it.id === window} onChange={() => note({ window: it.id === "1h" ? undefined : it.id })} />
                 {it.name}
               </label>
             ))}
@@ -125,7 +124,7 @@ function Contents({ fleet, isStale }: { fleet: Fleet; isStale: boolean }) {
       ) : (
         <section aria-label="Executors">
           <ul class="executors">
-            {fleet.executors.map((it) => (
+            {ordered(fleet.executors).map((it) => (
               <ExecutorCard key={it.label} executor={it} fleet={fleet} now={now} long={long} />
             ))}
           </ul>

@@ -107,6 +107,10 @@ export function timeOf(frame: Frame, index: number): string {
   return frame.window === "24h" || frame.window === "7d" ? moment(time).replace(/:\d\d$/, "") : clock(time);
 }
 
+/** Executors by their names, of which one may begin with another, and then by number. */
+export const ordered = <T extends Pick<Executor, "label">>(executors: T[]): T[] =>
+  executors.toSorted((a, b) => a.label.localeCompare(b.label, "en", { numeric: true }));
+
 /** The points of a window, those left out as gaps: one a step, oldest first. */
 export function filled(fleet: Frame, points: Point[]): (Point | undefined)[] {
   const count = COUNTS[fleet.window] ?? points.length;
@@ -141,10 +145,12 @@ export class Asked {
     return `/v1/fleet?window=${this.#window}${wantsPoints ? "&points=true" : ""}`;
   }
 
-  /** Looks that far back from now on. */
-  look(window: string): void {
+  /** Looks that far back from now on; whether that is something else than before. */
+  look(window: string): boolean {
+    if (window === this.#window) return false;
     this.#window = window;
     this.#since = undefined;
+    return true;
   }
 
   /** Takes note of an answer. */

@@ -42,7 +42,7 @@ export default function CallbacksPage() {
         <ul class="card callbacks" aria-label="Callbacks">
           {callbacks.map((it) => (
             <li key={it.number}>
-              <span class={`badge ${it.dueAt ? "badge-warn" : "badge-fail"}`}>{it.dueAt ? "Tried again" : "Given up"}</span>
+              <span class={`badge ${it.dueAt ? "badge-warn" : "badge-fail"}`}>{it.dueAt ? "To be tried again" : "Given up"}</span>
               <div class="callback-main">
                 <span class="callback-url">{it.url}</span>
                 <span class="small muted">

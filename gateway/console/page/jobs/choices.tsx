@@ -41,7 +41,7 @@ export function Choices({ filters, queue, listing }: { filters: Filters; queue: 
   const named = filters.caller === "*" ? undefined : filters.caller;
   const callers = unique([...(filters.caller ? (listing?.jobs.map((it) => it.caller) ?? []) : []), named]);
   return (
-    <div class="choices">
+    <div class="choices" data-filters>
       <Choice id="caller" name="Whose" value={filters.caller ?? ""} onChoose={(caller) => choose({ caller })}>
         <option value="">{key.value ? "Those of this key" : "Mine"}</option>
         <option value="*">Everybody’s</option>

@@ -40,6 +40,7 @@ export async function send(path: string, init: RequestInit = {}): Promise<Respon
     response = await fetch(path, { cache: "no-store", ...init, headers });
     learn(response.headers.get("date"), asked, Date.now());
   } catch (error) {
+    if (init.signal?.reason?.name === "TimeoutError") throw new Problem(0, "silent", "The gateway does not answer in time.");
     if (init.signal?.aborted) throw error;
     throw new Problem(0, "unreachable", "The gateway does not answer. Is it running, and are you online?");
   }

@@ -4,13 +4,17 @@
  */
 import { Problem, send } from "./api";
 import { EventParser } from "./events";
-import { keepFresh, type Polled } from "./fresh";
+import { type Asking, keepFresh, type Polled } from "./fresh";
 
 /** Between two connections. */
 const PERIOD_MS = 1000;
+/** The gateway gives a sign of life every 15 s. */
+const SILENCE_MAX_MS = 30_000;
 
 export function follow<T>(path: string, isLast: (told: T) => boolean): Polled<T> {
-  return keepFresh<T>(PERIOD_MS, async ({ signal, tell }) => {
+  return keepFresh<T>(PERIOD_MS, ask, { silenceMs: SILENCE_MAX_MS });
+
+  async function ask({ signal, tell }: Asking<T>): Promise<boolean> {
     const response = await send(path, { headers: { accept: "text/event-stream" }, signal });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     const parser = new EventParser();
@@ -25,5 +29,5 @@ export function follow<T>(path: string, isLast: (told: T) => boolean): Polled<T>
     }
     if (last !== undefined && isLast(last)) return false;
     throw new Problem(0, "broken", "The connection broke off.");
-  });
+  }
 }

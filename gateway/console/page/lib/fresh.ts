@@ -33,53 +33,87 @@ export interface Asking<T> {
 /** Failures in a row until what is shown counts as stale. */
 const FAILURES_MAX = 3;
 const PAUSE_MAX_MS = 15_000;
+const SILENCE_MAX_MS = 10_000;
 /** How often is looked whether what is shown is still held on to. */
 const HOLD_MS = 300;
 /** Asking again helps only with another key, or not at all. */
 const REFUSALS = [401, 403, 404];
 
+interface Patience {
+  /** Whether somebody holds on to what is shown. */
+  isHeld?: (() => boolean) | undefined;
+  /** A request that tells nothing for so long has failed. */
+  silenceMs?: number;
+}
+
 /** Asks again and again, `periodMs` after each answer, until `ask` says that nothing more will come. */
-export function keepFresh<T>(periodMs: number, ask: (asking: Asking<T>) => Promise<boolean>, isHeld = () => false): Polled<T> {
+export function keepFresh<T>(
+  periodMs: number,
+  ask: (asking: Asking<T>) => Promise<boolean>,
+  { isHeld = () => false, silenceMs = SILENCE_MAX_MS }: Patience = {},
+): Polled<T> {
   const data = signal<T | undefined>(undefined);
   const state = signal<State>("connecting");
   const at = signal<number | undefined>(undefined);
   const problem = signal<Problem | undefined>(undefined);
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let silence: ReturnType<typeof setTimeout> | undefined;
   let request: AbortController | undefined;
   let failures = 0;
   let isOver = false;
   let isStopped = false;
 
   async function askNow(): Promise<void> {
-    clearTimeout(timer);
-    request?.abort();
+    rest();
     const own = new AbortController();
     request = own;
     isOver = false;
+    const listen = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => {
+        own.abort();
+        fail(new Problem(0, "silent", "The gateway does not answer in time."));
+      }, silenceMs);
+    };
     const tell = (news?: T) => {
       if (own.signal.aborted) return;
+      listen();
       if (news !== undefined) data.value = news;
       failures = 0;
       at.value = Date.now();
       problem.value = undefined;
       state.value = "live";
     };
+    listen();
     try {
       const goesOn = await ask({ signal: own.signal, tell });
       if (own.signal.aborted) return;
+      clearTimeout(silence);
       isOver = !goesOn;
       if (goesOn) plan(periodMs);
     } catch (error) {
-      if (own.signal.aborted || isStopped) return;
-      failures += 1;
-      problem.value = error instanceof Problem ? error : new Problem(0, "broken", "The answer broke off.");
-      if (REFUSALS.includes(problem.value.status)) {
-        state.value = "refused";
-        return;
-      }
-      state.value = failures >= FAILURES_MAX ? "stale" : "reconnecting";
-      plan(pause(periodMs, failures, problem.value.retryAfter));
+      if (own.signal.aborted) return;
+      clearTimeout(silence);
+      fail(error instanceof Problem ? error : new Problem(0, "broken", "The answer broke off."));
     }
+  }
+
+  function fail(why: Problem): void {
+    failures += 1;
+    problem.value = why;
+    if (REFUSALS.includes(why.status)) {
+      state.value = "refused";
+      return;
+    }
+    state.value = failures >= FAILURES_MAX ? "stale" : "reconnecting";
+    plan(pause(periodMs, failures, why.retryAfter));
+  }
+
+  /** Asks nothing now. */
+  function rest(): void {
+    clearTimeout(timer);
+    clearTimeout(silence);
+    request?.abort();
   }
 
   function plan(ms: number): void {
@@ -95,8 +129,7 @@ export function keepFresh<T>(periodMs: number, ask: (asking: Asking<T>) => Promi
   function look(): void {
     if (isOver) return;
     if (document.hidden) {
-      clearTimeout(timer);
-      request?.abort();
+      rest();
       if (state.value === "live") state.value = "paused";
     } else if (state.value !== "refused") void askNow();
   }
@@ -117,8 +150,7 @@ export function keepFresh<T>(periodMs: number, ask: (asking: Asking<T>) => Promi
     again: () => void askNow(),
     stop() {
       isStopped = true;
-      clearTimeout(timer);
-      request?.abort();
+      rest();
       for (const stop of watched) stop();
       document.removeEventListener("visibilitychange", look);
     },

@@ -21,6 +21,6 @@ export function poll<T>(path: () => string, periodMs: number, isHeld?: () => boo
       tell(next);
       return true;
     },
-    isHeld,
+    { isHeld },
   );
 }

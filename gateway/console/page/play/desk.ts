@@ -6,31 +6,39 @@ import { store, stored } from "../lib/storage";
 import { type Draft, draftOf, type File, type Language, type Limits, LIMITS } from "./program";
 import type { Shared } from "./share";
 
+/** What was put on the desk at once, and the program of one's own that made room for it. */
+interface Aside {
+  what: string;
+  placed: Draft;
+  own?: Draft;
+}
+
 interface Kept {
   language?: string;
   versions: Record<string, string>;
   drafts: Record<string, Draft>;
+  asides: Record<string, Aside>;
   active: Record<string, number>;
   limits: Limits;
   isChecking: boolean;
   hasTerminal: boolean;
 }
 
-const kept = read();
+/** What this tab read or wrote last. */
+let kept = read();
 
 export const languages = signal<Language[] | undefined>(undefined);
 export const trouble = signal<Problem | undefined>(undefined);
 const chosen = signal(kept.language);
 const versions = signal(kept.versions);
 const drafts = signal(kept.drafts);
+const asides = signal(kept.asides);
 const active = signal(kept.active);
 export const limits = signal(kept.limits);
 /** Whether programs are looked at while they are written. */
 export const isChecking = signal(kept.isChecking);
 /** Whether programs run on a terminal. */
 export const hasTerminal = signal(kept.hasTerminal);
-/** What was on the desk before something else was put there. */
-export const before = signal<{ what: string; language: string; draft: Draft } | undefined>(undefined);
 /** What became of a link to a program, if that is not what was wanted. */
 export const told = signal<string | undefined>(undefined);
 /** Counts what was put on the desk at once, so that the editor takes it. */
@@ -55,6 +63,12 @@ export const draft = computed<Draft>(() => {
   return drafts.value[now.id] ?? draftOf(now);
 });
 
+/** The program of one's own that made room for what was put on the desk. */
+export const before = computed(() => {
+  const aside = asides.value[language.value?.id ?? ""];
+  return aside?.own && { what: aside.what, draft: aside.own };
+});
+
 export const fileIndex = computed(() => Math.min(active.value[language.value?.id ?? ""] ?? 0, draft.value.files.length - 1));
 
 export async function load(signal: AbortSignal): Promise<void> {
@@ -69,6 +83,7 @@ export async function load(signal: AbortSignal): Promise<void> {
 }
 
 export function chooseLanguage(id: string): void {
+  catchUp();
   chosen.value = id;
   placed.value += 1;
   save();
@@ -100,12 +115,16 @@ export function showFile(index: number): void {
   save();
 }
 
-/** Puts a program on the desk; what was there can be had back. */
+/** Puts a program on the desk. What somebody wrote there can be had back, also after a second one was put there. */
 export function put(what: string, next: Draft, id = language.value?.id): void {
   const now = languages.value?.find((it) => it.id === id);
   if (!now) return;
+  catchUp();
   const old = drafts.value[now.id];
-  before.value = old && !isSame(old, next) && !isSame(old, draftOf(now)) ? { what, language: now.id, draft: old } : undefined;
+  const last = asides.value[now.id];
+  const isOwn = old && !isSame(old, draftOf(now)) && !(last && isSame(old, last.placed));
+  const own = isOwn ? old : last?.own;
+  asides.value = { ...asides.value, [now.id]: { what, placed: next, ...(own && !isSame(own, next) ? { own } : {}) } };
   chosen.value = now.id;
   drafts.value = { ...drafts.value, [now.id]: next };
   active.value = { ...active.value, [now.id]: 0 };
@@ -114,11 +133,18 @@ export function put(what: string, next: Draft, id = language.value?.id): void {
 }
 
 export function takeBack(): void {
-  const old = before.value;
-  if (!old) return;
-  before.value = undefined;
-  drafts.value = { ...drafts.value, [old.language]: old.draft };
+  const own = before.value?.draft;
+  if (!own) return;
+  change(own);
+  leaveBe();
   placed.value += 1;
+}
+
+/** What was put on the desk stays there. */
+export function leaveBe(): void {
+  const id = language.value?.id ?? "";
+  const { [id]: aside, ...others } = asides.value;
+  asides.value = aside ? { ...others, [id]: { what: aside.what, placed: aside.placed } } : others;
   save();
 }
 
@@ -149,32 +175,73 @@ function save(): void {
   timer = setTimeout(write, 300);
 }
 
+/** Writes what this tab changed; all else stays as another one may have left it. */
 function write(): void {
   clearTimeout(timer);
   timer = undefined;
-  const value: Kept = {
+  const ours: Kept = {
     ...(chosen.value ? { language: chosen.value } : {}),
     versions: versions.value,
     drafts: drafts.value,
+    asides: asides.value,
     active: active.value,
     limits: limits.value,
     isChecking: isChecking.value,
     hasTerminal: hasTerminal.value,
   };
-  isLost.value = !store("desk", JSON.stringify(value));
+  const theirs = read();
+  const all: Kept = {
+    ...merged(theirs, ours, kept),
+    versions: merged(theirs.versions, ours.versions, kept.versions),
+    drafts: merged(theirs.drafts, ours.drafts, kept.drafts),
+    asides: merged(theirs.asides, ours.asides, kept.asides),
+    active: merged(theirs.active, ours.active, kept.active),
+    limits: merged(theirs.limits, ours.limits, kept.limits),
+  };
+  const isKept = store("desk", JSON.stringify(all));
+  if (isKept) kept = ours;
+  // What is on the desk goes before what made room for it.
+  isLost.value = !isKept && !store("desk", JSON.stringify({ ...all, asides: {} }));
+}
+
+/** Takes in what another tab wrote, before the editor shows something else. */
+function catchUp(): void {
+  const theirs = read();
+  drafts.value = merged(theirs.drafts, drafts.value, kept.drafts);
+  asides.value = merged(theirs.asides, asides.value, kept.asides);
+  kept = { ...kept, drafts: theirs.drafts, asides: theirs.asides };
+}
+
+/** What they have, with what we changed since `known`. */
+function merged<T extends object>(theirs: T, ours: T, known: T): T {
+  const names = new Set([...Object.keys(theirs), ...Object.keys(ours)]) as Set<keyof T>;
+  const parts = Array.from(names, (name) => [name, ours[name] === known[name] ? theirs[name] : ours[name]] as const);
+  return Object.fromEntries(parts.filter(([, it]) => it !== undefined)) as T;
 }
 
 addEventListener("pagehide", () => timer !== undefined && write());
 
 function read(): Kept {
-  const empty: Kept = { versions: {}, drafts: {}, active: {}, limits: LIMITS, isChecking: true, hasTerminal: false };
+  const empty: Kept = { versions: {}, drafts: {}, asides: {}, active: {}, limits: LIMITS, isChecking: true, hasTerminal: false };
   try {
     const value = JSON.parse(stored("desk") ?? "{}") as Partial<Kept>;
     const drafts = Object.entries(value.drafts ?? {}).filter(([, it]) => isDraft(it));
-    return { ...empty, ...value, drafts: Object.fromEntries(drafts), limits: { ...LIMITS, ...value.limits } };
+    const asides = Object.entries(value.asides ?? {}).filter(([, it]) => isAside(it));
+    return {
+      ...empty,
+      ...value,
+      drafts: Object.fromEntries(drafts),
+      asides: Object.fromEntries(asides),
+      limits: { ...LIMITS, ...value.limits },
+    };
   } catch {
     return empty;
   }
+}
+
+function isAside(it: unknown): it is Aside {
+  const aside = it as Aside | null;
+  return typeof aside?.what === "string" && isDraft(aside.placed) && (aside.own === undefined || isDraft(aside.own));
 }
 
 function isDraft(it: unknown): it is Draft {

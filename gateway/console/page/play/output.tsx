@@ -14,6 +14,7 @@ import type { Size } from "../run/xterm";
 import { announce } from "../shell/announce";
 import { Icon } from "../shell/icon";
 import * as desk from "./desk";
+import { hasFailed, issueOf } from "./issue";
 import { checkOf, curl, requestOf, runOf } from "./program";
 
 /** What is typed is in the log by this name; a terminal shows it itself. */
@@ -88,6 +89,15 @@ export function Result({ handle, onRunning, onLink }: ResultProps) {
         </p>
       </Output>
       {outcome?.kind === "report" ? <Results report={outcome.report} tookMs={outcome.tookMs} /> : null}
+      {now && outcome && hasFailed(outcome) ? (
+        <div class="issue">
+          <Copy
+            name="Copy for an issue"
+            said="The program and what came of it are copied"
+            text={() => issueOf(now.body, outcome, now.run.begun.value?.id, writtenBy(now.run))}
+          />
+        </div>
+      ) : null}
     </>
   );
 }
@@ -113,22 +123,7 @@ function findAgain(): void {
 }
 
 function Bar({ run, body }: { run: Watched | undefined; body: Record<string, unknown> | undefined }) {
-  const [copied, setCopied] = useState("");
-  useEffect(() => {
-    if (!copied) return;
-    const timer = setTimeout(() => setCopied(""), 2500);
-    return () => clearTimeout(timer);
-  }, [copied]);
-  const copy = async () => {
-    if (!body) return;
-    try {
-      await navigator.clipboard.writeText(curl(location.origin, body, key.value !== undefined));
-      setCopied("Copied");
-      announce("The request is copied as curl");
-    } catch {
-      setCopied("Not allowed here");
-    }
-  };
+  const outcome = run?.outcome.value;
   return (
     <div class="bar">
       <h2 class="bar-title">
@@ -143,18 +138,15 @@ function Bar({ run, body }: { run: Watched | undefined; body: Record<string, unk
             onChange={(it) => {
               desk.wantTerminal(it.currentTarget.checked);
               // What is over makes room for how the next one is shown.
-              if (run?.outcome.value) shown.value = undefined;
+              if (outcome) shown.value = undefined;
             }}
           />
           Terminal
         </label>
         {body ? (
-          <button type="button" class="button quiet small" onClick={copy}>
-            <Icon name="copy" />
-            {copied || "Copy as curl"}
-          </button>
+          <Copy name="Copy as curl" said="The request is copied as curl" text={() => curl(location.origin, body, key.value !== undefined)} />
         ) : null}
-        {run?.outcome.value ? (
+        {outcome ? (
           <button type="button" class="button quiet small" onClick={() => (shown.value = undefined)}>
             Clear
           </button>
@@ -162,4 +154,38 @@ function Bar({ run, body }: { run: Watched | undefined; body: Record<string, unk
       </div>
     </div>
   );
+}
+
+/** A button that copies a text, and says for a while that it did. */
+function Copy({ name, said, text }: { name: string; said: string; text: () => string }) {
+  const [told, setTold] = useState("");
+  useEffect(() => {
+    if (!told) return;
+    const timer = setTimeout(() => setTold(""), 2500);
+    return () => clearTimeout(timer);
+  }, [told]);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      setTold("Copied");
+      announce(said);
+    } catch {
+      setTold("Not allowed here");
+    }
+  };
+  return (
+    <button type="button" class="button quiet small" onClick={copy}>
+      <Icon name="copy" />
+      {told || name}
+    </button>
+  );
+}
+
+/** What a program wrote so far. */
+function writtenBy(run: Watched): string {
+  let all = "";
+  run.follow((written) => {
+    for (const it of written) if (it.type !== "stdin") all += it.data;
+  })();
+  return all;
 }

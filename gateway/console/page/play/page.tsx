@@ -274,12 +274,12 @@ function Notices() {
       {old ? (
         <p class="notice-line" role="status">
           <span>
-            Your {old.language} program made room for {old.what}.
+            Your {language?.id} program made room for {old.what}.
           </span>
           <button type="button" class="button small" onClick={desk.takeBack}>
             Put mine back
           </button>
-          <button type="button" class="icon-button" aria-label="Close this notice" onClick={() => (desk.before.value = undefined)}>
+          <button type="button" class="icon-button" aria-label="Close this notice" onClick={desk.leaveBe}>
             <Icon name="close" />
           </button>
         </p>

@@ -16,8 +16,9 @@ const ENDINGS: Record<number, Ending> = {
     way: "anew",
   },
   4401: {
-    title: "The ticket for this room was not taken",
-    advice: "A ticket is good once, and for a minute. Enter again with a new one; what you wrote is kept.",
+    title: "The ticket for this room is not good any more",
+    advice:
+      "The invitation or the key that you came by may have been withdrawn, or the ticket was too old. Enter again to see; what you wrote is kept.",
     way: "again",
   },
   4403: {

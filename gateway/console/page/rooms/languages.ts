@@ -7,21 +7,27 @@ import { key } from "../lib/key";
 import type { Language } from "../play/program";
 import { headersFor } from "./access";
 
-/** How often they are looked for again while there are none. */
-const LOOK_AGAIN_MS = 3000;
+/** How often they are looked for again: while there are none that can be run, and while there are. */
+const LOOK_SOON_MS = 3000;
+const LOOK_LATER_MS = 30_000;
+const PATIENCE_MS = 10_000;
 
 export const languages = signal<Language[] | undefined>(undefined);
 
-/** Asks for them, and again while there are none that can be run. */
+/** Asks for them, and again and again, as executors come and go. */
 export function useLanguages(room?: string): void {
   useEffect(() => {
     const gone = new AbortController();
-    const look = () => void load(room, gone.signal).catch(() => undefined);
-    look();
-    const isWaiting = () => !document.hidden && !languages.value?.some((it) => it.available);
-    const timer = setInterval(() => isWaiting() && look(), LOOK_AGAIN_MS);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const look = async () => {
+      const isWanted = !document.hidden || !languages.value;
+      if (isWanted) await load(room, AbortSignal.any([gone.signal, AbortSignal.timeout(PATIENCE_MS)])).catch(() => undefined);
+      if (gone.signal.aborted) return;
+      timer = setTimeout(look, languages.value?.some((it) => it.available) ? LOOK_LATER_MS : LOOK_SOON_MS);
+    };
+    void look();
     return () => {
-      clearInterval(timer);
+      clearTimeout(timer);
       gone.abort();
     };
   }, [room, key.value]);

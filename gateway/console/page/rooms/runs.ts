@@ -5,6 +5,8 @@
 import { effect, signal, untracked } from "@preact/signals";
 
 import { Problem, send } from "../lib/api";
+import { sentence } from "../lib/format";
+import { persist } from "../lib/persist";
 import { here } from "../lib/time";
 import { LIMITS, requestOf, runOf } from "../play/program";
 import { attach, start } from "../run/run";
@@ -30,7 +32,8 @@ const GONE = "What this run wrote is not kept any more.";
 
 export class Runs {
   readonly shown = signal<Shown>(NOTHING);
-  readonly #gone = new AbortController();
+  /** What looks for a run, until another one is to be seen. */
+  #looking = new AbortController();
   readonly #ends: (() => void)[] = [];
   /** The newest run that was heard of. */
   #newest: string | undefined;
@@ -83,6 +86,7 @@ export class Runs {
     const path = `/v1/rooms/${room.id}/runs?${new URLSearchParams({ name })}`;
     const body = runOf(requestOf(language, meta.version, draftIn(room.doc), LIMITS), LIMITS);
     announce("Running");
+    this.#looking.abort();
     const run = watch((tell) => start(body, tell, { path, headers: headersFor(room.id), name }));
     this.#show({ id: undefined, run, fault: undefined, isOwn: true });
   }
@@ -93,24 +97,28 @@ export class Runs {
 
   /** Looks at a run, from its beginning on. */
   async look(id: string): Promise<void> {
+    this.#looking.abort();
+    this.#looking = new AbortController();
+    const gone = this.#looking.signal;
     this.#show({ ...NOTHING, id });
-    const isCurrent = () => !this.#gone.signal.aborted && this.shown.peek().id === id;
+    const tell = (fault: string) => this.#show({ ...NOTHING, id, fault });
     try {
-      const response = await send(`/v1/rooms/${this.room.id}/runs/${id}`, { headers: headersFor(this.room.id), signal: this.#gone.signal });
+      const init = { headers: headersFor(this.room.id), signal: gone };
+      const response = await persist(() => send(`/v1/rooms/${this.room.id}/runs/${id}`, init), gone, ({ message }) => tell(sentence(message)));
       const { ticket, viewTicket, createdAt } = (await response.json()) as { ticket?: string; viewTicket: string; createdAt: string };
-      if (!isCurrent()) return;
+      if (gone.aborted) return;
       const to = { id, ticket: ticket ?? viewTicket, name: this.room.presence.name.value };
       const run = watch((tell) => attach(to, tell), here(Date.parse(createdAt)));
       this.#show({ id, run, fault: undefined, isOwn: false });
     } catch (error) {
-      if (!isCurrent()) return;
+      if (gone.aborted) return;
       const problem = error instanceof Problem ? error : undefined;
-      this.#show({ ...NOTHING, id, fault: problem?.status === 404 ? GONE : (problem?.message ?? "The run could not be read.") });
+      tell(problem?.status === 404 ? GONE : sentence(problem?.message ?? "The run could not be read."));
     }
   }
 
   close(): void {
-    this.#gone.abort();
+    this.#looking.abort();
     for (const end of this.#ends) end();
     this.shown.peek().run?.running.detach();
   }

@@ -29,7 +29,7 @@ export function Source({ room, file, editor }: SourceProps) {
     const timer = setTimeout(() => setTold(""), TOLD_MS);
     return () => clearTimeout(timer);
   }, [told]);
-  const syntax = languageOf(room.meta.value.language)?.syntax;
+  const language = languageOf(room.meta.value.language);
   const mayEdit = room.mayEdit.value;
   const files = room.files.value;
   const isGuest = !mayEdit && room.role.value !== undefined && room.connection.state.value !== "ended";
@@ -45,9 +45,9 @@ export function Source({ room, file, editor }: SourceProps) {
   }, [room]);
 
   useEffect(() => {
-    if (file) editor.current?.show(file.id, `Source of ${file.path}`, file.text.toString(), syntax, shared.sharing(file, !mayEdit));
-    // What is written comes to the editor by itself.
-  }, [room, file?.text, file?.path, syntax, mayEdit]);
+    if (file) editor.current?.show(file.id, `Source of ${file.path}`, file.text.toString(), language?.syntax, shared.sharing(file, !mayEdit));
+    // What is written comes to the editor by itself, and a language looks as it did when it is told of again.
+  }, [room, file?.text, file?.path, language?.id, language?.syntax !== undefined, mayEdit]);
   useEffect(() => shared.keep(files), [files]);
 
   return (

@@ -59,14 +59,22 @@ export interface Complaint {
 
 export type Severity = "error" | "warning";
 
+/** What a run has taken so far: time by the clock, and memory at its peak. */
+export interface Spent {
+  type: "spent";
+  seconds: number;
+  bytes: number;
+}
+
 export type RunEvent =
   | { type: "begun"; run: Begun }
   | { type: "queued" }
   | { type: "stage"; stage: string }
   | { type: "diagnostic"; severity: Severity; complaint: Complaint }
   | Written
-  /** Whether the log comes as it is written, or the connection is lost and sought again. */
-  | { type: "connection"; isOpen: boolean }
+  | Spent
+  /** Whether the log comes as it is written, or the connection is lost and sought again, and why if somebody said so. */
+  | { type: "connection"; isOpen: boolean; reason?: string }
   /** Something that was asked for is not done; the run goes on. */
   | { type: "refused"; code: string; detail: string }
   | { type: "exit"; report: Report }
@@ -79,6 +87,7 @@ export const isLast = (event: RunEvent): boolean => event.type === "exit" || eve
 
 /** What comes on the socket and is no event of the log. */
 export type Answer =
+  | Spent
   | { type: "accepted" | "full" | "ready"; bytes: number }
   /** `bytes` is what was taken so far, where something is missing before what was typed. */
   | { type: "refused"; code: string; detail: string; bytes: number | undefined };
@@ -91,6 +100,8 @@ interface Wire {
   b64?: string;
   by?: string;
   bytes?: number;
+  executionTime?: number;
+  memoryUsed?: number;
   severity?: Severity;
   message?: string;
   line?: number;
@@ -110,6 +121,7 @@ export function parse(text: string, pastSeq: number): { seq: number; event: RunE
   if (wire.t === "accepted") return { type: "accepted", bytes };
   if (wire.t === "stdin_full") return { type: "full", bytes };
   if (wire.t === "stdin_ready") return { type: "ready", bytes };
+  if (wire.t === "stats") return { type: "spent", seconds: wire.executionTime ?? 0, bytes: wire.memoryUsed ?? 0 };
   if (wire.t === "error") return { type: "refused", code: wire.code ?? "", detail: wire.detail ?? "", bytes: wire.bytes };
   return undefined;
 }

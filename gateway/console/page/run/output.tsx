@@ -36,6 +36,7 @@ export function Output({ run, canType = true, hasAuthors = false, wantsTerminal 
   const takesLines = canType && begun?.interactive && !begun.tty && !isOver;
   // What a run will have is as it was wanted, until it is known.
   const hasTerminal = begun ? begun.tty : wantsTerminal;
+  const hint = run?.lostFor.value ?? run?.refused.value;
   useAnnounced(run);
   return (
     <>
@@ -50,9 +51,9 @@ export function Output({ run, canType = true, hasAuthors = false, wantsTerminal 
         </div>
       )}
       {hasFailed ? <Failed problem={outcome.problem} hasBegun={begun !== undefined} /> : null}
-      {run && !isOver && run.refused.value ? (
+      {hint && !isOver ? (
         <p class="refused small" role="status">
-          {run.refused.value}
+          {hint}
         </p>
       ) : null}
       {run && takesLines ? <InputLine running={run.running} /> : null}

@@ -3,18 +3,20 @@
  * not to this page: a lost connection, a reload or a closed tab do not end it.
  */
 import { get, Problem, send } from "../lib/api";
+import { sentence } from "../lib/format";
+import { persist } from "../lib/persist";
 import { type Answer, type Begun, isLast, type RunEvent } from "./event";
 import { Line, type Open } from "./line";
 import { Typing } from "./typing";
 
-export type { Begun, Complaint, OutputFile, Report, RunEvent, Severity, Written } from "./event";
+export type { Begun, Complaint, OutputFile, Report, RunEvent, Severity, Spent, Written } from "./event";
 
-/** How often a run is asked for while nobody answers. */
-const ASK_AGAIN_MS = 1000;
+/** An answer about a run is waited for so long. */
+const ASK_PATIENCE_MS = 10_000;
 /** Signals that wait for a connection. */
 const SIGNALS_MAX = 8;
-/** A run that is stopped before it has a name is waited for so long. */
-const NAME_PATIENCE_MS = 5000;
+/** A run that is stopped before it has a name is waited for so long, and so is the gateway that is to stop it. */
+const STOP_PATIENCE_MS = 5000;
 
 export type SignalName = "INT" | "TERM" | "KILL";
 export type OnEvent = (event: RunEvent) => void;
@@ -73,17 +75,12 @@ export function start(body: Record<string, unknown>, onEvent: OnEvent, options: 
 export function attach(to: Attachment, onEvent: OnEvent): Running {
   return new Participation(onEvent, to, to.since ?? 0, async (signal) => {
     const path = `/v1/runs/${to.id}?${new URLSearchParams({ ticket: to.ticket })}`;
-    for (;;) {
-      try {
-        return { ...(await get<Begun>(path, signal)), id: to.id, ticket: to.ticket };
-      } catch (error) {
-        // A run outlives a network that is gone for a while.
-        if (!(error instanceof Problem) || error.status !== 0) throw error;
-        onEvent({ type: "connection", isOpen: false });
-        await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
-        signal.throwIfAborted();
-      }
-    }
+    const ask = () => get<Begun>(path, AbortSignal.any([signal, AbortSignal.timeout(ASK_PATIENCE_MS)]));
+    // A run outlives a network that is gone for a while, and a gateway that is not let through to it.
+    const begun = await persist(ask, signal, ({ status, message }) =>
+      onEvent({ type: "connection", isOpen: false, ...(status === 0 ? {} : { reason: sentence(message) }) }),
+    );
+    return { ...begun, id: to.id, ticket: to.ticket };
   });
 }
 
@@ -116,7 +113,7 @@ class Participation implements Running {
     this.#isStopping = true;
     // What is on its way to be begun is stopped as soon as it has a name.
     if (this.#begun) void this.#end(this.#begun);
-    else setTimeout(() => this.#begun ?? this.#gone.abort(), NAME_PATIENCE_MS);
+    else setTimeout(() => this.#begun ?? this.#gone.abort(), STOP_PATIENCE_MS);
   }
 
   input(text: string): void {
@@ -168,13 +165,15 @@ class Participation implements Running {
   }
 
   #hear(answer: Answer): void {
+    if (answer.type === "spent") return this.#tell(answer);
     this.#typing.hear(answer);
     if (answer.type === "refused") this.#tell(answer);
   }
 
   async #end(begun: Begun): Promise<void> {
     try {
-      await send(`/v1/runs/${begun.id}?${new URLSearchParams({ ticket: begun.ticket })}`, { method: "DELETE", keepalive: true });
+      const path = `/v1/runs/${begun.id}?${new URLSearchParams({ ticket: begun.ticket })}`;
+      await send(path, { method: "DELETE", keepalive: true, signal: AbortSignal.timeout(STOP_PATIENCE_MS) });
     } catch (error) {
       if (this.#isOver) return;
       this.#isStopping = false;

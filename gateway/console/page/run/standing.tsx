@@ -1,5 +1,5 @@
 /** How a run stands, in a few words: for the eye, and for screen readers at its end. */
-import { duration, words } from "../lib/format";
+import { age, bytes, duration, words } from "../lib/format";
 import type { Report } from "./run";
 import type { Outcome, Stage, Watched } from "./watch";
 
@@ -41,6 +41,7 @@ export function Standing({ run }: { run: Watched | undefined }) {
     return (
       <>
         <span class="spinner" aria-hidden="true" /> {STAGES[run.stage.value]}
+        <SoFar run={run} />
         {run.isConnected.value ? null : <span class="badge badge-warn">Reconnecting</span>}
       </>
     );
@@ -59,5 +60,16 @@ export function Standing({ run }: { run: Watched | undefined }) {
       <span class={`badge badge-${toneOf(report.status)}`}>{titleOf(report.status)}</span>{" "}
       <span class="muted small number">{report.status === "cancelled" ? `after ${duration(report.executionTime * 1000)}` : ending(report)}</span>
     </>
+  );
+}
+
+/** What it has taken so far. It changes twice a second, so nobody is told of it aloud. */
+function SoFar({ run }: { run: Watched }) {
+  const spent = run.spent.value;
+  if (!spent || run.stage.value !== "run") return null;
+  return (
+    <span class="muted small number spent" title="Since the program began, and its most memory so far">
+      {age(spent.seconds)} · {bytes(spent.bytes)}
+    </span>
   );
 }

@@ -3,7 +3,7 @@
  * they have typed before it. Sent again after a lost connection it still counts once, whoever else types meanwhile.
  */
 import { randomId } from "../lib/random";
-import type { Answer } from "./event";
+import type { Answer, Spent } from "./event";
 
 /** What is sent at a time, in characters: at most 64 KiB of UTF-8. */
 const PIECE_MAX = 16 << 10;
@@ -76,7 +76,7 @@ export class Typing {
     else this.next();
   }
 
-  hear(answer: Answer): void {
+  hear(answer: Exclude<Answer, Spent>): void {
     if (answer.type === "refused") return this.#refuse(answer.code, answer.bytes);
     this.#isFull = answer.type === "full";
     const sent = this.#underWay;

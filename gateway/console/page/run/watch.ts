@@ -2,7 +2,7 @@
 import { type ReadonlySignal, signal } from "@preact/signals";
 
 import type { Problem } from "../lib/api";
-import type { Begun, Complaint, OnEvent, Report, RunEvent, Running, Severity, Written } from "./run";
+import type { Begun, Complaint, OnEvent, Report, RunEvent, Running, Severity, Spent, Written } from "./run";
 
 export type Outcome =
   | { kind: "report"; report: Report; tookMs: number }
@@ -24,7 +24,11 @@ export interface Watched {
   readonly stage: ReadonlySignal<Stage>;
   /** Whether the log comes as it is written; otherwise the way to it is sought again. */
   readonly isConnected: ReadonlySignal<boolean>;
+  /** Why it is sought again, where somebody said so. */
+  readonly lostFor: ReadonlySignal<string | undefined>;
   readonly hasOutput: ReadonlySignal<boolean>;
+  /** What its program has taken so far. */
+  readonly spent: ReadonlySignal<Spent | undefined>;
   readonly complaints: ReadonlySignal<Complaints>;
   /** What was asked for last and is not done. */
   readonly refused: ReadonlySignal<string | undefined>;
@@ -41,8 +45,10 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
   const begun = signal<Begun | undefined>(undefined);
   const stage = signal<Stage>("sent");
   const isConnected = signal(true);
+  const lostFor = signal<string | undefined>(undefined);
   const hasOutput = signal(false);
   const complaints = signal<Complaints>({ errors: [], warnings: [] });
+  const spent = signal<Spent | undefined>(undefined);
   const refused = signal<string | undefined>(undefined);
   const outcome = signal<Outcome | undefined>(undefined);
   const followers = new Set<(written: Written[]) => void>();
@@ -68,10 +74,15 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     if (event.type === "stdout" || event.type === "stderr" || event.type === "stdin") write(event);
     else if (event.type === "begun") begun.value = event.run;
     else if (event.type === "queued") stage.value = "queued";
-    else if (event.type === "stage") stage.value = event.stage === "compile" ? "compile" : "run";
+    else if (event.type === "stage") {
+      stage.value = event.stage === "compile" ? "compile" : "run";
+      spent.value = undefined;
+    } else if (event.type === "spent") spent.value = event;
     else if (event.type === "diagnostic") complain(event.severity, event.complaint);
-    else if (event.type === "connection") isConnected.value = event.isOpen;
-    else if (event.type === "refused") refused.value = event.detail;
+    else if (event.type === "connection") {
+      isConnected.value = event.isOpen;
+      lostFor.value = event.reason;
+    } else if (event.type === "refused") refused.value = event.detail;
     else if (event.type === "exit") end({ kind: "report", report: event.report, tookMs });
     else if (event.type === "fault") end({ kind: "problem", problem: event.problem });
     else end({ kind: "stopped", tookMs });
@@ -81,7 +92,9 @@ export function watch(begin: (tell: OnEvent) => Running, beganAt = Date.now()): 
     begun,
     stage,
     isConnected,
+    lostFor,
     hasOutput,
+    spent,
     complaints,
     refused,
     outcome,

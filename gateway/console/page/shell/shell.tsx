@@ -6,6 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { routes } from "../routes";
 import { Announcer } from "./announce";
 import { ForgetKey, KeyForm } from "./key";
+import { Keys } from "./keys";
 import { Link } from "./link";
 import { match, place, type PlaceProps, type Route } from "./router";
 import { ThemeButton } from "./theme";
@@ -43,6 +44,7 @@ export function Shell() {
         </nav>
         <div class="top-end">
           <ForgetKey />
+          <Keys />
           <ThemeButton />
         </div>
       </header>

@@ -213,6 +213,11 @@ test("how far back the fleet looks is in the address", () =>
     await page.reload();
     await page.locator(".executor").first().waitFor();
     assert.ok(await page.getByRole("radio", { name: "10 min" }).isChecked());
+    await page.getByRole("link", { name: "Fleet", exact: true }).click();
+    assert.ok(await page.getByRole("radio", { name: "1 h", exact: true }).isChecked());
+    await page.getByText("of the last hour").waitFor();
+    await page.goBack();
+    await page.getByText("of the last 10 minutes").waitFor();
   }));
 
 test("the page says that it is stale, and is live again by itself", () =>

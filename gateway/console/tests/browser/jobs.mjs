@@ -12,7 +12,7 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 
-import { called, during, fits, isAccessible, launch, LOOKS } from "./support.mjs";
+import { called, during, fits, isAccessible, launch, LOOKS, WIDE } from "./support.mjs";
 
 const url = process.env.FLOTILLA_URL;
 const keyed = process.env.FLOTILLA_KEYED;
@@ -85,6 +85,9 @@ for (const look of LOOKS) {
         await row(page, known.ran).waitFor();
         await isAccessible(page, "the list");
         await fits(page, "the list");
+        const wide = await page.getByRole("columnheader").evaluateAll((all) => all.filter((it) => it.scrollWidth > it.clientWidth).map((it) => it.textContent));
+        // Where there is no space for them they are only said.
+        if (look.viewport === WIDE) assert.deepEqual(wide, [], "headers are wider than their columns");
         await page.getByRole("button", { name: /^Actions/ }).first().click();
         await isAccessible(page, "a menu");
         await fits(page, "a menu");
@@ -180,6 +183,8 @@ test("filters are in the address, and survive a reload and the way back", () =>
     await page.waitForURL(/state=dead/);
     await row(page, known.dead).waitFor();
     assert.equal(await row(page, known.ran).count(), 0);
+    await page.keyboard.press("/");
+    await page.getByLabel("Whose").and(page.locator(":focus")).waitFor();
     await page.getByLabel("Language").selectOption(programs.language);
     await page.getByLabel("Queue", { exact: true }).selectOption("default");
     await page.getByLabel("Submitted").selectOption("1h");

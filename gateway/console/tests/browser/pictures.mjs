@@ -3,13 +3,14 @@
  *
  *   node tests/browser/pictures.mjs URL FOLDER
  *
- * Run it against a fleet that `seed.mjs` had do something.
+ * Run it against a fleet that `seed.mjs` has just had do something for ten minutes, all of which are in the
+ * picture of it.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 import { together } from "./room-picture.mjs";
-import { launch, NARROW, visit, WIDE, write } from "./support.mjs";
+import { launch, NARROW, until, visit, WIDE, write } from "./support.mjs";
 
 const [url = "http://127.0.0.1:8000", folder = "pictures"] = process.argv.slice(2);
 
@@ -25,8 +26,15 @@ print("\\x1b[0m")
 print(f"Good morning, \\x1b[1;32m{name}\\x1b[0m.".center(wide))
 `;
 
+/** Until each strip knows nearly all of its 60 steps of 10 s. */
+async function filled(page) {
+  const known = () => page.locator(".strip").evaluateAll((all) => all.map((it) => it.querySelectorAll(".beat:not(.beat-none)").length));
+  const isFilled = (counts) => counts.length > 0 && counts.every((it) => it >= 57);
+  await until(async () => isFilled(await known()), "a history of ten minutes", 11 * 60_000);
+}
+
 const PLACES = [
-  { name: "fleet", path: "/?window=10m", ready: async (page) => page.locator(".executor").first().waitFor() },
+  { name: "fleet", path: "/?window=10m", ready: filled },
   {
     name: "play",
     path: "/play",

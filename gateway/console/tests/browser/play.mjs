@@ -265,6 +265,10 @@ test("a program that never ends is ended by the limit that was set", () =>
     assert.deepEqual({ timeout, memoryLimit }, { timeout: 1, memoryLimit: 64 });
     await page.locator(".bar").getByText("Out of time", { exact: true }).waitFor();
     assert.equal(told.status, "timeout");
+    await page.getByRole("button", { name: "Copy for an issue" }).click();
+    await page.getByRole("button", { name: "Copied" }).waitFor();
+    const issue = await page.evaluate(() => navigator.clipboard.readText());
+    for (const part of ["**Out of time", "Limits: 1 s, 64 MB", told.requestId, told.version, programs.endless]) assert.ok(issue.includes(part), `${part} is not in ${issue}`);
     await isAccessible(page, "a program that ran out of time");
   }));
 

@@ -451,6 +451,7 @@ for (const look of LOOKS) {
         await field(page).fill("Ann");
         await field(page).press("Enter");
         await log(page).getByText("hello Ann").waitFor();
+        await page.locator(".spent", { hasText: /^\d+ s · [\d.]+ [KMG]?B$/ }).waitFor({ state: "attached" });
         await isAccessible(page, "a program that talks");
         await isAtRest(page, "a program that talks");
         await isSilent(page, RESULT, "the log");

@@ -1,10 +1,10 @@
 /**
- * Has a fleet do what a fleet does, for a minute: programs in every language, jobs of every state.
+ * Has a fleet do what a fleet does, for ten minutes: programs in every language, jobs of every state.
  *
  *   node tests/browser/seed.mjs URL
  */
 const [url] = process.argv.slice(2);
-const SECONDS = 60;
+const SECONDS = 600;
 
 async function ask(path, body) {
   const init = body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
@@ -21,7 +21,7 @@ await Promise.all(
   languages.map(async ({ id, example }) => {
     while (Date.now() < end) {
       await ask("/v1/execute", { language: id, code: example });
-      await pause(200 + chance(1500));
+      await pause(500 + chance(4000));
     }
   }),
 );

@@ -86,6 +86,28 @@ for (const look of LOOKS) {
       look,
     ));
 
+  test(`the list of keys is accessible, ${called(look)}`, () =>
+    on(
+      "/play",
+      async (page) => {
+        await atDesk(page, programs.language);
+        const list = page.getByRole("dialog", { name: "Keyboard shortcuts" });
+        await page.locator(".cm-content").click();
+        await page.keyboard.type("?");
+        await page.locator(".cm-content").getByText("?").first().waitFor();
+        const button = page.getByRole("button", { name: "Keyboard shortcuts" });
+        await button.focus();
+        await page.keyboard.press("?");
+        await list.waitFor();
+        await isAccessible(page, "the list of keys");
+        await fits(page, "the list of keys");
+        await page.keyboard.press("Escape");
+        await list.waitFor({ state: "detached" });
+        await button.and(page.locator(":focus")).waitFor();
+      },
+      look,
+    ));
+
   test(`what is nowhere is accessible, ${called(look)}`, () =>
     on(
       "/no/such/place",

@@ -98,8 +98,8 @@ export async function atDesk(page, language) {
 export const runButton = (page) => page.getByRole("button", { name: /^Run/ });
 
 /** Waits until something is so. */
-export async function until(is, what = "that") {
-  const end = Date.now() + PATIENCE_MS;
+export async function until(is, what = "that", patienceMs = PATIENCE_MS) {
+  const end = Date.now() + patienceMs;
   while (!(await is())) {
     assert.ok(Date.now() < end, `it does not come to ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -140,7 +140,25 @@ export async function isAccessible(page, what) {
     const { violations } = await page.evaluate((values) => globalThis.axe.run(document, { runOnly: { type: "tag", values } }), tags);
     const told = violations.map((it) => `${it.id}: ${it.help}\n    ${it.nodes.map((node) => `${node.target} ${node.failureSummary}`).join("\n    ")}`);
     assert.deepEqual(told, [], `${what} has faults of accessibility, ${colorScheme}`);
+    assert.deepEqual(await page.evaluate(palePlaceholders), [], `${what} has placeholders that are too pale, ${colorScheme}`);
   }
+}
+
+/** Fields whose placeholder has not enough contrast, which axe does not look at. */
+function palePlaceholders() {
+  const luminance = (colour) => {
+    const [red, green, blue] = colour.match(/[\d.]+/g).map((it) => {
+      const value = it / 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const ratio = (it) => {
+    const all = [getComputedStyle(it, "::placeholder").color, getComputedStyle(it).backgroundColor].map(luminance).sort((a, b) => a - b);
+    return (all[1] + 0.05) / (all[0] + 0.05);
+  };
+  const fields = [...document.querySelectorAll("[placeholder]")].filter((it) => !it.disabled && it.checkVisibility());
+  return fields.filter((it) => !(ratio(it) >= 4.5)).map((it) => `${it.placeholder}: ${ratio(it).toFixed(2)}`);
 }
 
 /** Until what changes has changed, and what scripts draw is drawn. */

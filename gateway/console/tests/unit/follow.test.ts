@@ -71,3 +71,19 @@ it("gives up on what is not there, until it is asked again", async () => {
   await write('data: {"n":3}\n\n');
   expect(state.value).toBe("live");
 });
+
+it("gives up a connection without a sign of life, and makes another", async () => {
+  const { state } = await start();
+  await write('data: {"n":1}\n\n');
+  for (let beats = 0; beats < 4; beats += 1) {
+    await vi.advanceTimersByTimeAsync(15_000);
+    await write(": keep-alive\n\n");
+  }
+  await vi.advanceTimersByTimeAsync(29_000);
+  expect([state.value, connections.length]).toEqual(["live", 1]);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(state.value).toBe("reconnecting");
+  await vi.advanceTimersByTimeAsync(1000);
+  await write('data: {"n":2}\n\n');
+  expect([state.value, connections.length]).toEqual(["live", 2]);
+});

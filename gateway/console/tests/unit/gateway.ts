@@ -22,6 +22,8 @@ export class Gateway {
   readonly #taken = new Map<string, number>();
   ends = 0;
   isOnline = true;
+  /** Why connections are refused once they are there. */
+  refusal: { code: number; reason: string } | undefined;
   /** Whether it says from where on something is missing. */
   tellsGaps = true;
   /** Whether what is typed is refused for want of room. */
@@ -104,6 +106,7 @@ export class FakeSocket extends EventTarget {
       if (!gateway.isOnline) return this.cut(1006);
       this.readyState = 1;
       this.dispatchEvent(new Event("open"));
+      if (gateway.refusal) return this.cut(gateway.refusal.code, gateway.refusal.reason);
       this.pump();
     });
   }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { decadesOf } from "../../page/fleet/plot";
-import { Asked, beatOf, type Fleet, filled, news, withPoints } from "../../page/fleet/report";
+import { Asked, beatOf, type Fleet, filled, news, ordered, withPoints } from "../../page/fleet/report";
 import { age, bytes, duration, percent } from "../../page/lib/format";
 import { pause } from "../../page/lib/fresh";
 import { here, learn, now } from "../../page/lib/time";
@@ -75,6 +75,11 @@ describe("the history", () => {
     expect(hasPoints()).toBe(true);
     asked.take(report("pass", [1], "24h"));
     expect(hasPoints()).toBe(false);
+  });
+
+  it("lists executors by name, and by number within one", () => {
+    const labels = ["javascript-1", "java-10", "java-2", "c-1", "typescript-1"];
+    expect(ordered(labels.map((label) => ({ label }))).map((it) => it.label)).toEqual(["c-1", "java-2", "java-10", "javascript-1", "typescript-1"]);
   });
 
   it("tells who went down and who came back, once", () => {

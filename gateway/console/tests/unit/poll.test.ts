@@ -4,7 +4,7 @@ import type { Polled } from "../../page/lib/fresh";
 import { poll } from "../../page/lib/poll";
 
 /** What the gateway answers next, and what it was asked. The rest of the network is left out. */
-let answer: () => Response;
+let answer: (signal: AbortSignal) => Response | Promise<Response>;
 let asked: Headers[];
 let polled: Polled<{ n: number }> | undefined;
 
@@ -13,7 +13,7 @@ beforeEach(() => {
   asked = [];
   vi.stubGlobal("fetch", async (_: string, init: RequestInit) => {
     asked.push(new Headers(init.headers));
-    return answer();
+    return answer(init.signal!);
   });
 });
 
@@ -100,4 +100,26 @@ it("waits while somebody holds on to what is shown, and asks at once afterwards"
   isHeld = false;
   await vi.advanceTimersByTimeAsync(500);
   expect([asked.length, polled.state.value]).toEqual([2, "live"]);
+});
+
+/** Never answers, but ends when it is told to. */
+const hang = (signal: AbortSignal) => new Promise<Response>((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
+
+it("counts a gateway that does not answer as one that fails, and recovers", async () => {
+  answer = fine;
+  const it = await start();
+  answer = hang;
+  await vi.advanceTimersByTimeAsync(1000 + 9000);
+  expect([it.state.value, asked.length]).toEqual(["live", 2]);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect([it.state.value, it.problem.value?.code]).toEqual(["reconnecting", "silent"]);
+  await vi.advanceTimersByTimeAsync(1000 + 10_000 + 2000 + 10_000);
+  expect([it.state.value, asked.length, it.data.value]).toEqual(["stale", 4, { n: 1 }]);
+  answer = fine;
+  await vi.advanceTimersByTimeAsync(4000);
+  expect(it.state.value).toBe("live");
+  await vi.advanceTimersByTimeAsync(500);
+  it.stop();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect([it.state.value, asked.length]).toEqual(["live", 5]);
 });

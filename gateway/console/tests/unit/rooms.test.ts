@@ -130,6 +130,8 @@ describe("a connection that ends", () => {
     expect(ending?.title && ending.advice).toBeTruthy();
   });
 
+  it("says that an invitation may have been withdrawn meanwhile", () => expect(endingOf(4401)?.advice).toMatch(/invitation .* withdrawn/));
+
   it.each([1000, 1006, 1011, 4399, 4500, 4503, 4507, 4529, 4531])("with %s is opened again", (code) => expect(endingOf(code)).toBeUndefined());
 });
 

@@ -8,11 +8,17 @@ const BEGUN = { id: "run_1", ticket: "t", interactive: true, tty: false, lastSeq
 
 let gateway: Gateway;
 let events: RunEvent[];
-let answers: { method: string; path: string; status: number; body: unknown }[];
+let answers: { method: string; path: string; status: number; body: unknown; headers?: Record<string, string> }[];
 let running: Running | undefined;
 
 beforeEach(() => {
   vi.useFakeTimers();
+  // The clock of its own timers is not the tests'.
+  vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
+    const late = new AbortController();
+    setTimeout(() => late.abort(new DOMException("late", "TimeoutError")), ms);
+    return late.signal;
+  });
   gateway = new Gateway();
   events = [];
   answers = [];
@@ -20,8 +26,8 @@ beforeEach(() => {
     const method = init.method ?? "GET";
     const at = answers.findIndex((it) => it.method === method && path.startsWith(it.path));
     if (at < 0) throw new TypeError("no network");
-    const [{ status, body }] = answers.splice(at, 1) as [(typeof answers)[0]];
-    return Response.json(body, { status });
+    const [{ status, body, headers = {} }] = answers.splice(at, 1) as [(typeof answers)[0]];
+    return Response.json(body, { status, headers });
   });
 });
 
@@ -29,6 +35,7 @@ afterEach(() => {
   running?.detach();
   vi.useRealTimers();
   vi.unstubAllGlobals();
+  vi.restoreAllMocks();
 });
 
 const tell = (event: RunEvent) => void events.push(event);
@@ -87,6 +94,23 @@ it("keeps what the compiler finds apart from what is written", async () => {
   expect(watched.complaints.value).toEqual({ errors: [{ ...place, code: "E1", file: "main.rs" }], warnings: [place] });
   expect(watched.stage.value).toBe("compile");
   expect(watched.outcome.value).toBeUndefined();
+});
+
+it("tells what a run has taken so far, which is no answer to what is typed", async () => {
+  answers.push({ method: "POST", path: "/v1/runs", status: 201, body: BEGUN });
+  const watched = watch((tell) => (running = start({}, tell, { open: gateway.open })));
+  await pass(50);
+  gateway.isFull = true;
+  running?.input("a");
+  await pass(50);
+  gateway.isFull = false;
+  gateway.socket.tell({ t: "stats", executionTime: 1.5, cpuTime: 1, memoryUsed: 4096, processes: 1 });
+  await pass(50);
+  expect([watched.spent.value, gateway.typed]).toEqual([{ type: "spent", seconds: 1.5, bytes: 4096 }, ""]);
+  gateway.makeRoom();
+  gateway.add({ t: "stage", stage: "run" });
+  await pass(50);
+  expect([watched.spent.value, gateway.typed]).toEqual([undefined, "a"]);
 });
 
 it("tells our own fault as such", async () => {
@@ -163,11 +187,32 @@ it.each([
   expect(events.at(-1)).toMatchObject({ type: "fault", problem: { code: name } });
 });
 
+it("says that what let a viewer in may have been withdrawn", async () => {
+  await begin();
+  gateway.cut(4401, "open it with one of the run's tickets, or an API key");
+  expect(events.at(-1)).toMatchObject({ type: "fault", problem: { message: expect.stringMatching(/invitation .* withdrawn/) } });
+});
+
 it.each([4500, 4503, 4529, 4531, 1000])("comes back after %i", async (code) => {
   await begin();
   gateway.cut(code);
   await pass(1000);
   expect(gateway.sockets).toHaveLength(2);
+});
+
+it("takes longer breaks while it is let in and refused then, and says why", async () => {
+  gateway.refusal = { code: 4531, reason: "too many look at this run already" };
+  const watched = watch((tell) => (running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell)));
+  answers.push({ method: "GET", path: "/v1/runs/run_1", status: 200, body: BEGUN });
+  await pass(1100);
+  running?.signal("INT");
+  await pass(60_000);
+  expect(gateway.sockets.length).toBeGreaterThan(8);
+  expect(gateway.sockets.length).toBeLessThan(25);
+  expect([watched.isConnected.value, watched.lostFor.value]).toEqual([false, "Too many look at this run already."]);
+  gateway.refusal = undefined;
+  await pass(6000);
+  expect([watched.isConnected.value, watched.lostFor.value, gateway.signals]).toEqual([true, undefined, ["INT"]]);
 });
 
 it("types once whatever becomes of the connection, and in order", async () => {
@@ -301,6 +346,44 @@ it("asks again for a run while nobody answers", async () => {
   expect(events.at(-1)).toMatchObject({ isOpen: true });
 });
 
+it("asks again for a run that cannot be reached now, as late as it is told to", async () => {
+  const path = "/v1/runs/run_1";
+  answers.push(
+    { method: "GET", path, status: 502, body: { code: "run_out_of_reach", detail: "its gateway cannot be reached" } },
+    { method: "GET", path, status: 429, body: {}, headers: { "retry-after": "20" } },
+    { method: "GET", path, status: 503, body: "no problem" },
+    { method: "GET", path, status: 200, body: BEGUN },
+  );
+  const watched = watch((tell) => (running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell)));
+  await pass(10);
+  expect([watched.isConnected.value, watched.lostFor.value]).toEqual([false, "Its gateway cannot be reached."]);
+  await pass(1000);
+  expect(answers).toHaveLength(2);
+  await pass(19_000);
+  expect(answers).toHaveLength(2);
+  await pass(1000 + 4000 + 50);
+  expect([watched.isConnected.value, watched.lostFor.value, watched.begun.value?.id]).toEqual([true, undefined, "run_1"]);
+});
+
+it("gives up a run that cannot be reached for minutes", async () => {
+  const refusal = { method: "GET", path: "/v1/runs/run_1", status: 502, body: { code: "run_out_of_reach", detail: "away" } };
+  answers.push(...Array.from({ length: 100 }, () => refusal));
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(60_000);
+  expect(new Set(kinds())).toEqual(new Set(["connection"]));
+  await pass(120_000);
+  expect([kinds().at(-1), answers.length]).toEqual(["fault", 88]);
+});
+
+it("stops without the pause that it was told to make", async () => {
+  answers.push({ method: "GET", path: "/v1/runs/run_1", status: 429, body: {}, headers: { "retry-after": "60" } });
+  running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
+  await pass(100);
+  running.stop();
+  await pass(5000);
+  expect(events.at(-1)).toEqual({ type: "stopped" });
+});
+
 it("does not ask again for a run that is gone", async () => {
   answers.push({ method: "GET", path: "/v1/runs/run_1", status: 404, body: { code: "no_run", detail: "there is no such run" } });
   running = attach({ id: "run_1", ticket: "t", open: gateway.open }, tell);
@@ -392,6 +475,14 @@ it("does not wait for a gateway that is gone to stop a run", async () => {
   run.stop();
   await pass(100);
   expect(events.at(-1)).toMatchObject({ type: "fault", problem: { status: 0 } });
+});
+
+it("stops waiting for a gateway that does not answer", async () => {
+  const run = await begin();
+  vi.stubGlobal("fetch", (_: string, { signal }: { signal: AbortSignal }) => new Promise((_, fail) => (signal.onabort = () => fail(signal.reason))));
+  run.stop();
+  await pass(6000);
+  expect(events.at(-1)).toMatchObject({ type: "fault", problem: { status: 0, code: "silent" } });
 });
 
 it("hears no more after it is detached, and stops nothing", async () => {
