@@ -21,7 +21,7 @@ use crate::auth::Caller;
 use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
 use crate::handlers::execute::content_type;
-use crate::jobs::workers::{Worker, lease, leases};
+use crate::jobs::worker::{Worker, lease, leases};
 use crate::jobs::{BEAT, GRANT, Jobs, LEASE, LOOK};
 use crate::shared::Shared;
 
