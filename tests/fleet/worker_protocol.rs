@@ -131,6 +131,35 @@ async fn a_job_that_is_called_off_again_and_again_is_told_once() {
 }
 
 #[tokio::test]
+async fn an_order_is_told_until_the_worker_says_that_it_does_so() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
+    let player = Player::register(&gateway, &info, "a").await;
+    let id = submitted(&gateway, &program("print(1)")).await;
+    let polls = async |poll: String, state: &str| {
+        let mut poll = player.poll_named(&poll, 1, &[]);
+        poll["state"] = json!(state);
+        player.call("poll", &poll).await.body
+    };
+    for (word, before, after) in [("drain", "active", "draining"), ("resume", "draining", "active")]
+    {
+        let path = format!("/v1/workers/anonymous:played/{word}");
+        assert_eq!(whole(client().post(gateway.url(&path))).await.status, 202);
+        // Any of these answers may be lost on its way, or come to nothing in the store.
+        for poll in ["1", "1", "2"] {
+            let told = polls(format!("{word}-{poll}"), before).await;
+            assert_eq!((&told["action"], &told["jobs"]), (&json!(word), &json!([])), "{poll}");
+        }
+        let mut beat = player.beat_of(&[]);
+        beat["state"] = json!(before);
+        assert_eq!(player.call("beat", &beat).await.body["action"], word);
+        let told = polls(format!("{word}-3"), after).await;
+        assert_eq!(told["action"], "continue");
+        let given = if word == "drain" { Value::Null } else { json!(id) };
+        assert_eq!(told["jobs"][0]["id"], given, "{told}");
+    }
+}
+
+#[tokio::test]
 async fn results_over_a_slow_line_have_time_by_their_size() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = answering(lonely(directory.path(), &[("GATEWAY_BODY_SECONDS", "1")])).await;

@@ -6,9 +6,9 @@ use actix_web::http::header;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use protocol::Refusal;
 use protocol::worker::{
-    Action, Beat, Beaten, Completed, Completions, Ended, Failures, GrantedJob, HeldLease,
-    JobResult, LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState,
-    Work, WorkerState,
+    Beat, Beaten, Completed, Completions, Ended, Failures, GrantedJob, HeldLease, JobResult,
+    LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState, Work,
+    WorkerState,
 };
 use queue::{Claim, Completion, Extended, Failed, Failure, Gone, Grant, Lease, Released};
 use serde::Serialize;
@@ -86,7 +86,7 @@ pub(crate) async fn poll(
     let waiter = jobs.store.wakes().waiter(worker.lanes());
     loop {
         let woken = worker.woken();
-        let Some((cancel, action)) = worker.news(&poll) else {
+        let Some(news) = worker.news(&poll) else {
             return Ok(answer(&Work::default()));
         };
         let granted = match poll.state {
@@ -95,10 +95,11 @@ pub(crate) async fn poll(
         };
         worker.offer(granted.iter().map(|it| it.lease));
         let left = until.saturating_duration_since(Instant::now());
-        let is_news = !cancel.is_empty() || action != Action::Continue || !granted.is_empty();
+        let is_news = news.is_due || !granted.is_empty();
         if is_news || left.is_zero() || shared.drain.is_draining() {
-            let cancel = cancel.iter().map(ToString::to_string).collect();
-            return Ok(answer(&Work { jobs: granted_jobs(granted)?, cancel, action }));
+            let cancel = news.cancel.iter().map(ToString::to_string).collect();
+            let jobs = granted_jobs(granted)?;
+            return Ok(answer(&Work { jobs, cancel, action: news.action }));
         }
         tokio::select! {
             () = woken => {}
@@ -232,7 +233,7 @@ async fn claim(
     worker: &Worker,
     poll: &Poll,
 ) -> Result<Vec<Grant>, ApiError> {
-    if poll.free == 0 || shared.drain.is_draining() {
+    if poll.free == 0 || worker.is_to_drain() || shared.drain.is_draining() {
         return Ok(Vec::new());
     }
     let claim = Claim {

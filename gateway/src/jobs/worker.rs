@@ -10,6 +10,7 @@ use protocol::worker::{Action, Beat, HeldLease, HostReport, Poll, Registration, 
 use queue::{JobId, Lane, Lease};
 use tokio::sync::Notify;
 
+use super::BEAT;
 use super::board::{Order, Told};
 use super::known::WorkerView;
 
@@ -45,8 +46,9 @@ struct Standing {
     holding: HashSet<JobId>,
     /// Those of its jobs that are not wanted any more, and it has not heard that.
     cancel: BTreeSet<JobId>,
-    action: Action,
-    /// The last order of another gateway's that was carried out.
+    /// What it is to do, until it says that it does so.
+    wanted: Option<Wanted>,
+    /// The last order that was carried out: those of other gateways come again.
     carried_out: String,
     /// When it had been heard that others were told of it last.
     told: Option<Instant>,
@@ -54,9 +56,27 @@ struct Standing {
     host: Option<HostReport>,
 }
 
+/// What a worker is to do.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    action: Action,
+    /// When the answer to a poll told it last.
+    told: Option<Instant>,
+}
+
+/// What a worker is to hear with the next answer.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) cancel: BTreeSet<JobId>,
+    pub(crate) action: Action,
+    /// Whether the answer is not to wait.
+    pub(crate) is_due: bool,
+}
+
 impl Worker {
     /// One that has registered, as the store knows it. `before` is what was known of the same start.
     pub(super) fn new(id: String, told: Registration, before: Option<&Self>) -> Self {
+        let (state, wanted, carried_out) = before.map(Self::bidden).unwrap_or_default();
         Self {
             id,
             incarnation: told.incarnation,
@@ -71,22 +91,22 @@ impl Worker {
                 offered: HashMap::new(),
                 holding: HashSet::new(),
                 cancel: BTreeSet::new(),
-                action: Action::Continue,
-                carried_out: String::new(),
+                wanted,
+                carried_out,
                 told: None,
-                state: before.map_or(WorkerState::Active, |it| it.lock().state),
+                state,
                 host: None,
             }),
             wake: Notify::new(),
         }
     }
 
-    /// Has it do something, once.
+    /// Has it do something. An order that comes again changes nothing.
     pub(super) fn carry_out(&self, order: &Order) {
         let mut standing = self.lock();
         if standing.carried_out != order.id {
             standing.carried_out.clone_from(&order.id);
-            standing.action = order.action;
+            standing.wanted = Some(Wanted { action: order.action, told: None });
             self.wake();
         }
     }
@@ -123,7 +143,7 @@ impl Worker {
         let mut lost = Vec::new();
         if is_new {
             standing.poll.clone_from(&poll.poll);
-            self.wake.notify_waiters();
+            self.wake();
             lost.extend(
                 standing.offered.drain().map(|(_, it)| it).filter(|it| !held.contains(&it.id)),
             );
@@ -138,7 +158,7 @@ impl Worker {
         let mut standing = self.lock();
         standing.offered.retain(|id, _| !held.contains(id));
         standing.hears(held, beat.state, beat.host.as_ref());
-        std::mem::take(&mut standing.action)
+        standing.action()
     }
 
     /// Notes what a poll gives.
@@ -147,12 +167,19 @@ impl Worker {
     }
 
     /// What the worker is to hear now; none if a later poll has come for that.
-    pub(crate) fn news(&self, poll: &Poll) -> Option<(BTreeSet<JobId>, Action)> {
+    pub(crate) fn news(&self, poll: &Poll) -> Option<News> {
         let mut standing = self.lock();
         if standing.poll != poll.poll {
             return None;
         }
-        Some((std::mem::take(&mut standing.cancel), std::mem::take(&mut standing.action)))
+        let cancel = std::mem::take(&mut standing.cancel);
+        let is_due = !cancel.is_empty() || standing.is_action_due(Instant::now());
+        Some(News { cancel, action: standing.action(), is_due })
+    }
+
+    /// Whether it is to take no more jobs, though it may not have heard that yet.
+    pub(crate) fn is_to_drain(&self) -> bool {
+        self.lock().action() == Action::Drain
     }
 
     /// Waits until there may be news. Call this before [`Self::news`], and await it after.
@@ -199,12 +226,33 @@ impl Worker {
         }
     }
 
+    /// How it is, and what it is to do.
+    fn bidden(&self) -> (WorkerState, Option<Wanted>, String) {
+        let standing = self.lock();
+        (standing.state, standing.wanted, standing.carried_out.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Standing {
+    fn action(&self) -> Action {
+        self.wanted.map(|it| it.action).unwrap_or_default()
+    }
+
+    /// Whether a poll is to be answered for the action's sake. An answer may be lost, so that it is told
+    /// again; whoever does not heed it is not answered any faster.
+    fn is_action_due(&mut self, now: Instant) -> bool {
+        let Some(wanted) = &mut self.wanted else { return false };
+        let is_due = wanted.told.is_none_or(|at| now.duration_since(at) >= BEAT);
+        if is_due {
+            wanted.told = Some(now);
+        }
+        is_due
+    }
+
     fn hears(&mut self, holding: HashSet<JobId>, state: WorkerState, host: Option<&HostReport>) {
         self.heard = Instant::now();
         self.heard_at = Timestamp::now();
@@ -212,8 +260,23 @@ impl Standing {
         let Self { holding, offered, cancel, .. } = self;
         cancel.retain(|it| holding.contains(it) || offered.contains_key(it));
         self.state = state;
+        // What it said before it was told may come later.
+        if self.wanted.is_some_and(|it| it.told.is_some() && it.is_done(state)) {
+            self.wanted = None;
+        }
         if let Some(host) = host {
             self.host = Some(host.clone());
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether a worker that is in this state does it.
+    fn is_done(&self, state: WorkerState) -> bool {
+        match self.action {
+            Action::Drain => state == WorkerState::Draining,
+            Action::Resume => state == WorkerState::Active,
+            Action::Continue => true,
         }
     }
 }
