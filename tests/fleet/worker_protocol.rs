@@ -12,6 +12,7 @@ use crate::jobs::{program, submitted};
 use crate::languages::start;
 use crate::player::{Player, completion};
 use crate::target::{get, whole};
+use crate::workers::seen;
 
 /// A gateway without executors, and what one of them says of itself.
 async fn alone() -> Option<(Server, Value, TempDir)> {
@@ -156,6 +157,33 @@ async fn an_order_is_told_until_the_worker_says_that_it_does_so() {
         assert_eq!(told["action"], "continue");
         let given = if word == "drain" { Value::Null } else { json!(id) };
         assert_eq!(told["jobs"][0]["id"], given, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_over_is_no_longer_among_those_of_its_worker() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
+    let mut player = Player::register(&gateway, &info, "a").await;
+    for word in ["complete", "fail", "release"] {
+        let id = submitted(&gateway, &program("print(1)")).await;
+        let held = player.poll(1, &[]).await;
+        assert_eq!(player.beat(&held).await, json!(["held"]));
+        assert_eq!(seen(&gateway, "played").await.unwrap()["jobs"], json!([id]));
+        let (lease, token) = (&held[0], &held[0]["token"]);
+        let told = match word {
+            "complete" => completion(lease, "1"),
+            "fail" => json!({"failures": [{"id": id, "token": token, "reason": "ill",
+                "isRetryable": false, "mayHaveRun": true}]}),
+            _ => json!({ "leases": held }),
+        };
+        assert_eq!(player.call(word, &told).await.status, 200);
+        // A beat that was sent before may come now.
+        for late in [false, true] {
+            if late {
+                assert_eq!(player.beat(&held).await, json!(["lost"]));
+            }
+            assert_eq!(seen(&gateway, "played").await.unwrap()["jobs"], json!([]), "{word}");
+        }
     }
 }
 

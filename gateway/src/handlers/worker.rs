@@ -10,7 +10,7 @@ use protocol::worker::{
     LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState, Work,
     WorkerState,
 };
-use queue::{Claim, Completion, Extended, Failed, Failure, Gone, Grant, Lease, Released};
+use queue::{Claim, Completion, Extended, Failed, Failure, Gone, Grant, JobId, Lease, Released};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -123,7 +123,11 @@ pub(crate) async fn beat(
     let action = worker.beats(&beat);
     let held: Vec<Option<Lease>> = beat.holding.iter().map(lease).collect();
     let real: Vec<Lease> = held.iter().flatten().copied().collect();
-    let mut extended = jobs.store.extend(real, LEASE).await?.into_iter();
+    let extended = jobs.store.extend(real.clone(), LEASE).await?;
+    // A beat may come behind the result of what it tells of.
+    let lost = real.iter().zip(&extended).filter(|(_, it)| **it == Extended::Lost);
+    worker.lets_go(&lost.map(|(it, _)| it.id).collect());
+    let mut extended = extended.into_iter();
     let states = held.iter().map(|it| match it.and_then(|_| extended.next()) {
         Some(Extended::Held { cancel: false, .. }) => LeaseState::Held,
         Some(Extended::Held { cancel: true, .. }) => LeaseState::Cancel,
@@ -145,7 +149,10 @@ pub(crate) async fn complete(
     let mut results = vec![ResultState::Invalid; told.results.len()];
     let (places, completions): (Vec<usize>, Vec<Completion>) =
         told.results.iter().enumerate().filter_map(|(at, it)| Some((at, completion(it)?))).unzip();
+    let ids: Vec<JobId> = completions.iter().map(|it| it.lease.id).collect();
     let done = jobs.store.complete(completions).await?;
+    let over = ids.into_iter().zip(&done).filter(|(_, it)| **it != queue::Completed::Stale);
+    jobs.workers.let_go(over.map(|(id, _)| id));
     for (place, done) in places.into_iter().zip(done) {
         if let Some(state) = results.get_mut(place) {
             *state = match done {
@@ -191,8 +198,12 @@ pub(crate) async fn fail(
             may_have_run: it.may_have_run,
         })
     });
-    let done = shared.jobs()?.store.fail(failures.collect()).await?;
-    Ok(answer(&Ended { ended: done.into_iter().map(|it| it != Failed::Stale).collect() }))
+    let failures: Vec<Failure> = failures.collect();
+    let ids: Vec<JobId> = failures.iter().map(|it| it.lease.id).collect();
+    let jobs = shared.jobs()?;
+    let done = jobs.store.fail(failures).await?;
+    let ended: Vec<bool> = done.into_iter().map(|it| it != Failed::Stale).collect();
+    Ok(ended_of(jobs, &ids, ended))
 }
 
 /// `POST /v1/worker/release`
@@ -203,8 +214,19 @@ pub(crate) async fn release(
 ) -> Result<HttpResponse, ApiError> {
     let told: Releases = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
     bounded("/leases", told.leases.len())?;
-    let done = shared.jobs()?.store.release(leases(&told.leases)).await?;
-    Ok(answer(&Ended { ended: done.into_iter().map(|it| it == Released::Released).collect() }))
+    let leases = leases(&told.leases);
+    let ids: Vec<JobId> = leases.iter().map(|it| it.id).collect();
+    let jobs = shared.jobs()?;
+    let done = jobs.store.release(leases).await?;
+    let ended: Vec<bool> = done.into_iter().map(|it| it == Released::Released).collect();
+    Ok(ended_of(jobs, &ids, ended))
+}
+
+/// Notes which of these jobs are nobody's any more, and tells it.
+fn ended_of(jobs: &Jobs, ids: &[JobId], ended: Vec<bool>) -> HttpResponse {
+    let over = ids.iter().zip(&ended).filter(|(_, ended)| **ended);
+    jobs.workers.let_go(over.map(|(id, _)| *id));
+    answer(&Ended { ended })
 }
 
 /// `POST /v1/worker/leave`

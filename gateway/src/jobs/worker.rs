@@ -120,6 +120,16 @@ impl Worker {
         }
     }
 
+    /// Notes that jobs are over that it may have had. Others hear of that, too.
+    pub(crate) fn lets_go(&self, over: &HashSet<JobId>) {
+        let mut standing = self.lock();
+        let before = standing.holding.len();
+        standing.holding.retain(|it| !over.contains(it));
+        if standing.holding.len() < before {
+            standing.told = None;
+        }
+    }
+
     /// Ends a poll that waits, or has it look again.
     pub(super) fn wake(&self) {
         self.wake.notify_waiters();

@@ -167,6 +167,15 @@ impl Workers {
         self.lock().values().for_each(|it| it.cancel(id));
     }
 
+    /// Notes that jobs are over, or wait again. A worker that has nothing left says so only with its
+    /// next poll.
+    pub(crate) fn let_go(&self, over: impl Iterator<Item = JobId>) {
+        let over: HashSet<JobId> = over.collect();
+        if !over.is_empty() {
+            self.lock().values().for_each(|it| it.lets_go(&over));
+        }
+    }
+
     /// Goes through all, each as whoever heard it last knows it.
     fn each<T>(&self, take: impl Fn(Known<'_>) -> Option<T>) -> Vec<T> {
         let (own, others) = (self.lock(), self.lock_others());
