@@ -1,9 +1,11 @@
 //! Receivers of callbacks that are down, slow or point elsewhere: each is tried again, none is followed,
 //! and nobody else's callback waits for them.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::{answering, client, lonely};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -11,7 +13,8 @@ use crate::checks::eventually;
 use crate::faults::gateway;
 use crate::jobs::{program, submitted};
 use crate::languages::start;
-use crate::target::get;
+use crate::player::Player;
+use crate::target::{get, whole};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -20,6 +23,20 @@ async fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     (listener, url)
+}
+
+/// Takes every callback, and remembers what it says.
+async fn remember_all(listener: TcpListener, told: Arc<Mutex<Vec<String>>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let (mut text, mut bytes) = (String::new(), [0; 4096]);
+        while !text.contains("\"state\"") {
+            let Ok(count @ 1..) = stream.read(&mut bytes).await else { break };
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        told.lock().unwrap().push(text);
+        let ok = b"HTTP/1.1 204 X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        drop(stream.write_all(ok).await);
+    }
 }
 
 /// Answers everybody with this.
@@ -95,4 +112,48 @@ async fn receivers_that_are_down_slow_or_point_elsewhere_are_tried_again() {
     assert!(asked.is_err(), "a redirect was followed");
     pointing.abort();
     taking.abort();
+}
+
+const SENDS: [(&str, &str); 2] =
+    [("GATEWAY_CALLBACK_SECRET", "0123456789abcdef"), ("GATEWAY_CALLBACK_PRIVATE", "true")];
+
+#[tokio::test]
+async fn a_job_that_goes_on_again_tells_nothing_until_it_ends() {
+    let Some(python) = start("python", &[]).await else { return };
+    let info = get(&python, "/info").await.body;
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = answering(lonely(directory.path(), &SENDS)).await;
+    let mut player = Player::register(&gateway, &info, "a").await;
+    let (gone, down) = listener().await;
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    let mut body = program("1");
+    body["callbackUrl"] = json!(down);
+    let id = submitted(&gateway, &body).await;
+    let held = player.poll(1, &[]).await;
+    let failure = json!({"id": id, "token": held[0]["token"], "reason": "ill",
+        "isRetryable": false, "mayHaveRun": true});
+    assert_eq!(player.call("fail", &json!({ "failures": [failure] })).await.status, 200);
+    let open = async || get(&gateway, "/v1/callbacks").await.body["callbacks"].clone();
+    eventually("it is tried", PATIENCE, async || !open().await[0]["reason"].is_null())
+        .await
+        .unwrap();
+
+    let redrive = client().post(gateway.url(&format!("/v1/jobs/{id}/redrive")));
+    assert_eq!(whole(redrive).await.status, 202);
+    let held = player.poll(1, &[]).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let receiver = TcpListener::bind(address).await.unwrap();
+    let receiver = tokio::spawn(remember_all(receiver, Arc::clone(&told)));
+    let is_over = async || {
+        assert_eq!(player.beat(&held).await, json!(["held"]));
+        open().await == json!([])
+    };
+    eventually("what was to be told is over", PATIENCE, is_over).await.unwrap();
+    assert_eq!(*told.lock().unwrap(), Vec::<String>::new(), "the job goes on");
+    assert_eq!(player.complete(&held[0], "1").await, "recorded");
+    eventually("it is told", PATIENCE, async || !told.lock().unwrap().is_empty()).await.unwrap();
+    let told = told.lock().unwrap().join("\n");
+    assert!(told.contains("\"state\":\"succeeded\""), "{told}");
+    receiver.abort();
 }

@@ -99,6 +99,10 @@ impl Callbacks {
 
     async fn post(&self, callback: &Callback) -> Result<(), Fault> {
         let job = self.store.job(callback.id).await?.ok_or(Fault::NoJob)?;
+        if !job.state.is_final() {
+            // It goes on again, and has another callback when it ends.
+            return Ok(());
+        }
         let shown = view::shown(&*self.store, job, Known::default()).await?;
         let body = serde_json::to_string(&shown).map_err(|it| Fault::Transport(it.to_string()))?;
         let (client, url) = self.client(&callback.url).await?;
