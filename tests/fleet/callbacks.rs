@@ -11,9 +11,10 @@ use tokio::net::TcpListener;
 
 use crate::checks::eventually;
 use crate::faults::gateway;
-use crate::jobs::{program, submitted};
+use crate::jobs::{program, submit, submitted};
 use crate::languages::start;
 use crate::player::Player;
+use crate::queues::{API, KEYS, OTHER};
 use crate::target::{get, whole};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -155,5 +156,44 @@ async fn a_job_that_goes_on_again_tells_nothing_until_it_ends() {
     eventually("it is told", PATIENCE, async || !told.lock().unwrap().is_empty()).await.unwrap();
     let told = told.lock().unwrap().join("\n");
     assert!(told.contains("\"state\":\"succeeded\""), "{told}");
+    receiver.abort();
+}
+
+#[tokio::test]
+async fn slow_receivers_of_one_caller_hold_up_no_other_s() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
+    let settings = [SENDS[0], SENDS[1], ("GATEWAY_STORE_URL", &store), ("GATEWAY_KEYS", KEYS)];
+    let gateway = gateway(&[("python", &python)], &settings).await;
+    // Jobs that are cancelled before their time are over at once.
+    let over = async |key: &str, url: &str| {
+        let mut body = program("1");
+        body["callbackUrl"] = json!(url);
+        body["runAt"] = json!((jiff::Timestamp::now() + Duration::from_hours(1)).to_string());
+        let job = submit(&gateway, &body, &[("x-api-key", key)]).await.body;
+        let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+        let cancel = client().delete(gateway.url(&path)).header("x-api-key", key);
+        assert_eq!(whole(cancel).await.status, 202);
+    };
+    let open = async |key: &str| {
+        let list = client().get(gateway.url("/v1/callbacks")).header("x-api-key", key);
+        whole(list).await.body["callbacks"].as_array().unwrap().clone()
+    };
+    // It takes connections, as its system does that for it, and says nothing.
+    let (_silent, slow) = listener().await;
+    for _ in 0..24 {
+        over(API, &slow).await;
+    }
+    let is_begun = async || open(API).await.iter().any(|it| it["attempt"] == 1);
+    eventually("slow ones are on their way", PATIENCE, is_begun).await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (receiver, good) = listener().await;
+    let receiver = tokio::spawn(remember_all(receiver, Arc::clone(&told)));
+    over(OTHER, &good).await;
+    eventually("it is told", PATIENCE, async || !told.lock().unwrap().is_empty()).await.unwrap();
+    let slow = open(API).await;
+    assert_eq!(slow.len(), 24);
+    assert!(slow.iter().all(|it| it["reason"].is_null()), "one was waited for: {slow:?}");
     receiver.abort();
 }
