@@ -92,6 +92,43 @@ async fn a_grant_that_is_lost_with_its_connection_is_offered_again_within_six_se
 }
 
 #[tokio::test]
+async fn a_job_wakes_a_worker_that_has_room_for_it() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
+    let full = Player::register(&gateway, &info, "a").await;
+    let other = json!({"worker": "other", "incarnation": "o", "isFresh": true, "version": "1",
+        "protocol": [1, 1], "info": info});
+    assert_eq!(full.call("register", &other).await.status, 200);
+    let mut waiting = full.poll_named("1", 0, &[]);
+    waiting["waitMs"] = json!(40_000);
+    let mut took = Vec::new();
+    let idle = async {
+        // It looks once a second by itself. A machine with more to do than this may be late, but not
+        // each time.
+        for number in 1..=5 {
+            let poll = json!({"worker": "other", "incarnation": "o", "poll": number.to_string(),
+                "free": 1, "waitMs": 20_000});
+            let submits = async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                submitted(&gateway, &program("print(1)")).await;
+                Instant::now()
+            };
+            let polls = async { (full.call("poll", &poll).await.body, Instant::now()) };
+            let (submitted_at, (found, found_at)) = tokio::join!(submits, polls);
+            took.push(found_at.saturating_duration_since(submitted_at));
+            assert_eq!(full.complete(&found["jobs"][0], "done").await, "recorded", "{found}");
+            if took.iter().any(|it| *it < Duration::from_millis(500)) {
+                return;
+            }
+        }
+        panic!("{took:?}");
+    };
+    tokio::select! {
+        answer = full.call("poll", &waiting) => panic!("{}", answer.body),
+        () = idle => {}
+    }
+}
+
+#[tokio::test]
 async fn who_is_replaced_is_told_what_came_of_its_results() {
     let Some((gateway, info, _directory)) = alone().await else { return };
     let mut player = Player::register(&gateway, &info, "a").await;

@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use futures::future::OptionFuture;
 use protocol::Refusal;
 use protocol::worker::{
     Beat, Beaten, Completed, Completions, Ended, Failures, GrantedJob, HeldLease, JobResult,
     LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState, Work,
     WorkerState,
 };
-use queue::{Claim, Completion, Extended, Failed, Failure, Gone, Grant, JobId, Lease, Released};
+use queue::{
+    Claim, Completion, Extended, Failed, Failure, Gone, Grant, JobId, Lease, Released, Waiter,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -83,7 +86,9 @@ pub(crate) async fn poll(
         jobs.store.release(lost).await?;
     }
     let until = Instant::now() + Duration::from_millis(poll.wait_ms).min(WAIT_MAX);
-    let waiter = jobs.store.wakes().waiter(worker.lanes());
+    // Each job wakes one who waits: whoever could not take it would have it wait.
+    let may_take = poll.free > 0 && poll.state == WorkerState::Active;
+    let waiter = may_take.then(|| jobs.store.wakes().waiter(worker.lanes()));
     loop {
         let woken = worker.woken();
         let Some(news) = worker.news(&poll) else {
@@ -103,7 +108,7 @@ pub(crate) async fn poll(
         }
         tokio::select! {
             () = woken => {}
-            () = waiter.work() => {}
+            Some(()) = OptionFuture::from(waiter.as_ref().map(Waiter::work)) => {}
             () = shared.drain.begun() => {}
             () = tokio::time::sleep(left.min(LOOK)) => {}
         }
