@@ -117,7 +117,7 @@ impl Workers {
         views
     }
 
-    /// Tells a worker what to do, or who hears it, through `board`.
+    /// Tells a worker what to do, and whoever hears it, through `board`.
     pub(crate) async fn tell(
         &self,
         id: &str,
@@ -128,16 +128,13 @@ impl Workers {
         let found = self.each(view).into_iter().next();
         let (incarnation, view) = found.ok_or(ApiError::UnknownWorker)?;
         let order = Order { id: Uuid::now_v7().to_string(), incarnation, action };
-        if self.carry_out(id, &order) {
-            return Ok(view);
-        }
         let text = serde_json::to_string(&order).or(Err(ApiError::Internal))?;
-        let board = board.ok_or(ApiError::UnknownWorker)?;
-        if board.order(id.to_owned(), text).await? {
-            Ok(view)
-        } else {
-            Err(ApiError::UnknownWorker)
-        }
+        // Of what is on the board the last counts, again and again: it must not be an earlier one.
+        let is_told = match board {
+            Some(board) => board.order(id.to_owned(), text).await?,
+            None => false,
+        };
+        if self.carry_out(id, &order) || is_told { Ok(view) } else { Err(ApiError::UnknownWorker) }
     }
 
     /// Has a worker that calls this gateway do something, once. False if it calls another one.
@@ -201,4 +198,66 @@ impl Workers {
 /// What the store knows a worker as. Nobody has another's name who has not its key.
 fn id_of(key: &str, name: &str) -> String {
     format!("{key}:{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use protocol::worker::{PROTOCOL, Poll};
+    use queue::{Noted, Notice, StoreError};
+
+    use super::*;
+    use crate::fleet::sample;
+
+    /// A board on which there is one worker.
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<String>);
+
+    impl Board for Kept {
+        fn note(&self, _: Vec<Notice>) -> BoxFuture<'_, Result<(), StoreError>> {
+            async { Ok(()) }.boxed()
+        }
+
+        fn noted(&self) -> BoxFuture<'_, Result<Vec<Noted>, StoreError>> {
+            async { Ok(Vec::new()) }.boxed()
+        }
+
+        fn order(&self, _: String, order: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+            *self.0.lock().unwrap() = order;
+            async { Ok(true) }.boxed()
+        }
+
+        fn forget(&self, _: String) -> BoxFuture<'_, Result<(), StoreError>> {
+            async { Ok(()) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_order_counts_whichever_gateway_it_was_given_to() {
+        let (workers, board) = (Workers::default(), Kept::default());
+        let told = Registration {
+            worker: "w".to_owned(),
+            incarnation: "a".to_owned(),
+            is_fresh: true,
+            version: "1".to_owned(),
+            protocol: [PROTOCOL, PROTOCOL],
+            queues: Vec::new(),
+            info: sample::info("alpha"),
+        };
+        let (worker, _) = workers.register("key", told).unwrap();
+        let comes_again = || {
+            let order: Order = serde_json::from_str(&board.0.lock().unwrap()).unwrap();
+            assert!(workers.carry_out(&worker.id, &order));
+        };
+        let elsewhere =
+            Order { id: "1".to_owned(), incarnation: "a".to_owned(), action: Action::Drain };
+        *board.0.lock().unwrap() = serde_json::to_string(&elsewhere).unwrap();
+        comes_again();
+        workers.tell(&worker.id, Action::Resume, Some(&board)).await.unwrap();
+        comes_again();
+        let poll = Poll { poll: "1".to_owned(), ..Poll::default() };
+        worker.polls(&poll);
+        assert_eq!(worker.news(&poll).unwrap().action, Action::Resume);
+    }
 }
