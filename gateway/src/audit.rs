@@ -3,14 +3,13 @@
 
 mod file;
 
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::{io, thread};
 
-use actix_web::HttpMessage as _;
-use actix_web::body::BoxBody;
-use actix_web::dev::ServiceResponse;
+use actix_web::dev::ServiceRequest;
+use actix_web::{HttpMessage as _, ResponseError as _};
 use jiff::Timestamp;
 use serde_json::json;
 use telemetry::RequestContext;
@@ -18,6 +17,10 @@ use telemetry::RequestContext;
 use file::Lines;
 
 use crate::auth::{Caller, Role};
+use crate::error::ApiError;
+
+/// The status of what nobody was there to be answered. No answer has it.
+const LEFT: u16 = 499;
 
 /// Where it is written down.
 #[derive(Debug, Default)]
@@ -36,6 +39,20 @@ pub(crate) struct Act<'a> {
     pub(crate) request_id: &'a str,
 }
 
+/// A use of a key that goes on. It is written down when it is over, which it also is when its client
+/// leaves before it is answered: what it asked for may have been done by then.
+#[derive(Debug)]
+pub(crate) struct Use<'a> {
+    audit: &'a Audit,
+    caller: Caller,
+    address: Option<IpAddr>,
+    method: String,
+    path: String,
+    request_id: String,
+    /// None until it is answered.
+    status: Option<u16>,
+}
+
 /// Whether what a caller does is written down: its key can do more than submit.
 fn is_audited(caller: &Caller) -> bool {
     caller.holder().is_some_and(|it| it.may(Role::Work) || it.may(Role::Admin))
@@ -49,26 +66,27 @@ impl Audit {
         Ok(Self { file: lines.map(Mutex::new) })
     }
 
-    /// Writes down what `caller` asked for from `address`, and how it was answered.
-    pub(crate) fn note(
+    /// Has what `caller` asks for from `address` written down once it is over.
+    pub(crate) fn begin(
         &self,
         caller: &Caller,
         address: Option<IpAddr>,
-        response: &ServiceResponse<BoxBody>,
-    ) {
+        request: &ServiceRequest,
+    ) -> Option<Use<'_>> {
         // Most keys only submit, and nothing is gathered for those.
         if !is_audited(caller) {
-            return;
+            return None;
         }
-        let request = response.request();
         let context = request.extensions().get::<RequestContext>().map(|it| it.request_id.clone());
-        let act = Act {
-            method: request.method().as_str(),
-            path: request.path(),
-            status: response.status().as_u16(),
-            request_id: &context.unwrap_or_default(),
-        };
-        self.write(caller, address, &act);
+        Some(Use {
+            audit: self,
+            caller: caller.clone(),
+            address,
+            method: request.method().to_string(),
+            path: request.path().to_owned(),
+            request_id: context.unwrap_or_default(),
+            status: None,
+        })
     }
 
     /// Writes down one act of `caller` from `address`, if its key can do more than submit.
@@ -98,5 +116,26 @@ impl Audit {
         if let Err(error) = file.add(&line) {
             tracing::error!("the audit file cannot be written: {error}");
         }
+    }
+}
+
+impl Use<'_> {
+    /// Notes how it was answered.
+    pub(crate) fn answered(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        let unanswered =
+            || if thread::panicking() { ApiError::Internal.status_code().as_u16() } else { LEFT };
+        let act = Act {
+            method: &self.method,
+            path: &self.path,
+            status: self.status.unwrap_or_else(unanswered),
+            request_id: &self.request_id,
+        };
+        self.audit.write(&self.caller, self.address, &act);
     }
 }

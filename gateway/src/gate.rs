@@ -156,9 +156,13 @@ async fn audited(
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let peer = address(shared, &request);
-    let answered = let_in(roles, shared, caller.clone(), request, next).await;
-    if let Ok(response) = &answered {
-        shared.audit.note(&caller, peer, response);
+    let mut used = shared.audit.begin(&caller, peer, &request);
+    let answered = let_in(roles, shared, caller, request, next).await;
+    if let Some(used) = &mut used {
+        used.answered(match &answered {
+            Ok(response) => response.status().as_u16(),
+            Err(error) => error.as_response_error().status_code().as_u16(),
+        });
     }
     answered
 }

@@ -1,13 +1,17 @@
 //! Every use of a key that works or administers is written down, wherever it is let in.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{answering, client, lonely};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::queues::{API, OPS, VM, served};
+use crate::checks::eventually;
+use crate::queues::{API, OPS, Queue, VM, served};
 use crate::socket::{PATH, Socket};
 use crate::target::whole;
 
@@ -71,4 +75,23 @@ async fn who_enters_a_room_with_a_key_is_written_down() {
         connect_async(entering).await.unwrap();
         assert!(has_line(&file, name, "GET", &path, status), "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_a_key_asked_for_is_written_down_though_its_client_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("audit.log");
+    let gateway = served(&directory, &[("GATEWAY_AUDIT_FILE", file.to_str().unwrap())]).await;
+    let task = Queue::message_queue(&gateway).post(API, "/tasks", &json!({"code": "1"})).await;
+    let path = format!("/v1/jobs/{}", task.body["task_id"].as_str().unwrap());
+    let asks = format!("GET {path}?wait=30s HTTP/1.1\r\nhost: a\r\nx-api-key: {OPS}\r\n\r\n");
+    let is_written_down = async || {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
+        stream.write_all(asks.as_bytes()).await.unwrap();
+        // The job waits for a machine, and whoever waits for the job is gone before.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(stream);
+        has_line(&file, "ops", "GET", &path, 499)
+    };
+    eventually("it is written down", Duration::from_mins(1), is_written_down).await.unwrap();
 }

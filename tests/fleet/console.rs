@@ -120,6 +120,7 @@ async fn the_fleet_is_told_to_machines_and_to_strangers_only_where_that_is_wante
     assert!(executor["history"]["latencyMs"]["p50"].as_f64() > Some(0.0), "{executor}");
     let runs = executor["history"]["points"].as_array().unwrap().iter();
     assert_eq!(runs.filter_map(|it| it["runs"].as_u64()).sum::<u64>(), 2);
+    assert_eq!(executor["info"]["version"], fleet["gateway"]["version"]);
     assert!(!executor["info"]["isolation"]["guarantees"].as_array().unwrap().is_empty());
     let text = String::from_utf8(body).unwrap();
     assert!(!text.contains(&python.url("")) && !text.contains("127.0.0.1"), "it tells addresses");

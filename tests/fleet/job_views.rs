@@ -115,3 +115,22 @@ async fn who_follows_a_job_that_waits_hears_how_it_comes_up() {
     // It may have been heard of before the first one was started.
     assert!(told.ends_with(&expected), "{told:?}");
 }
+
+#[tokio::test]
+async fn whoever_has_the_last_event_of_a_job_is_told_not_to_come_again() {
+    let Some(python) = start("python", &[]).await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = keeper(&[("python", &python)], &directory).await;
+    let id = submitted(&gateway, &program("print(1)")).await;
+    ended(&gateway, &id).await;
+    let events_behind = async |last: u64| {
+        let request = client().get(gateway.url(&format!("/v1/jobs/{id}/events")));
+        let answer = request.header("last-event-id", last.to_string()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, text) = events_behind(0).await;
+    let last: u64 = text.strip_prefix("id: ").unwrap().lines().next().unwrap().parse().unwrap();
+    assert_eq!(status, 200);
+    assert_eq!(events_behind(last - 1).await, (200, text));
+    assert_eq!(events_behind(last).await, (204, String::new()));
+}

@@ -79,9 +79,14 @@ async fn check_workers(url: &str) {
     let id = submitted(&other, &job).await;
     assert_eq!(ended(&other, &id).await["result"]["output"], "42\n");
     // An order reaches it through the gateway that it calls.
-    for (order, state) in [("drain", "draining"), ("resume", "active")] {
+    for (gateway, order, state) in [
+        (&other, "drain", "draining"),
+        (&one, "resume", "active"),
+        (&one, "drain", "draining"),
+        (&other, "resume", "active"),
+    ] {
         let path = format!("/v1/workers/anonymous:far/{order}");
-        let told = whole(client().post(other.url(&path))).await;
+        let told = whole(client().post(gateway.url(&path))).await;
         assert_eq!(told.status, 202, "{}", told.body);
         seen_by(&other, |view| view["state"] == state).await;
     }

@@ -12,6 +12,7 @@ use crate::jobs::{program, submitted};
 use crate::languages::start;
 use crate::player::{Player, completion};
 use crate::target::{get, whole};
+use crate::workers::seen;
 
 /// A gateway without executors, and what one of them says of itself.
 async fn alone() -> Option<(Server, Value, TempDir)> {
@@ -91,6 +92,43 @@ async fn a_grant_that_is_lost_with_its_connection_is_offered_again_within_six_se
 }
 
 #[tokio::test]
+async fn a_job_wakes_a_worker_that_has_room_for_it() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
+    let full = Player::register(&gateway, &info, "a").await;
+    let other = json!({"worker": "other", "incarnation": "o", "isFresh": true, "version": "1",
+        "protocol": [1, 1], "info": info});
+    assert_eq!(full.call("register", &other).await.status, 200);
+    let mut waiting = full.poll_named("1", 0, &[]);
+    waiting["waitMs"] = json!(40_000);
+    let mut took = Vec::new();
+    let idle = async {
+        // It looks once a second by itself. A machine with more to do than this may be late, but not
+        // each time.
+        for number in 1..=5 {
+            let poll = json!({"worker": "other", "incarnation": "o", "poll": number.to_string(),
+                "free": 1, "waitMs": 20_000});
+            let submits = async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                submitted(&gateway, &program("print(1)")).await;
+                Instant::now()
+            };
+            let polls = async { (full.call("poll", &poll).await.body, Instant::now()) };
+            let (submitted_at, (found, found_at)) = tokio::join!(submits, polls);
+            took.push(found_at.saturating_duration_since(submitted_at));
+            assert_eq!(full.complete(&found["jobs"][0], "done").await, "recorded", "{found}");
+            if took.iter().any(|it| *it < Duration::from_millis(500)) {
+                return;
+            }
+        }
+        panic!("{took:?}");
+    };
+    tokio::select! {
+        answer = full.call("poll", &waiting) => panic!("{}", answer.body),
+        () = idle => {}
+    }
+}
+
+#[tokio::test]
 async fn who_is_replaced_is_told_what_came_of_its_results() {
     let Some((gateway, info, _directory)) = alone().await else { return };
     let mut player = Player::register(&gateway, &info, "a").await;
@@ -128,6 +166,62 @@ async fn a_job_that_is_called_off_again_and_again_is_told_once() {
     }
     let told = player.call("poll", &player.poll_named("9", 0, &held)).await.body;
     assert_eq!(told["cancel"], json!([id]), "{told}");
+}
+
+#[tokio::test]
+async fn an_order_is_told_until_the_worker_says_that_it_does_so() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
+    let player = Player::register(&gateway, &info, "a").await;
+    let id = submitted(&gateway, &program("print(1)")).await;
+    let polls = async |poll: String, state: &str| {
+        let mut poll = player.poll_named(&poll, 1, &[]);
+        poll["state"] = json!(state);
+        player.call("poll", &poll).await.body
+    };
+    for (word, before, after) in [("drain", "active", "draining"), ("resume", "draining", "active")]
+    {
+        let path = format!("/v1/workers/anonymous:played/{word}");
+        assert_eq!(whole(client().post(gateway.url(&path))).await.status, 202);
+        // Any of these answers may be lost on its way, or come to nothing in the store.
+        for poll in ["1", "1", "2"] {
+            let told = polls(format!("{word}-{poll}"), before).await;
+            assert_eq!((&told["action"], &told["jobs"]), (&json!(word), &json!([])), "{poll}");
+        }
+        let mut beat = player.beat_of(&[]);
+        beat["state"] = json!(before);
+        assert_eq!(player.call("beat", &beat).await.body["action"], word);
+        let told = polls(format!("{word}-3"), after).await;
+        assert_eq!(told["action"], "continue");
+        let given = if word == "drain" { Value::Null } else { json!(id) };
+        assert_eq!(told["jobs"][0]["id"], given, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_over_is_no_longer_among_those_of_its_worker() {
+    let Some((gateway, info, _directory)) = alone().await else { return };
+    let mut player = Player::register(&gateway, &info, "a").await;
+    for word in ["complete", "fail", "release"] {
+        let id = submitted(&gateway, &program("print(1)")).await;
+        let held = player.poll(1, &[]).await;
+        assert_eq!(player.beat(&held).await, json!(["held"]));
+        assert_eq!(seen(&gateway, "played").await.unwrap()["jobs"], json!([id]));
+        let (lease, token) = (&held[0], &held[0]["token"]);
+        let told = match word {
+            "complete" => completion(lease, "1"),
+            "fail" => json!({"failures": [{"id": id, "token": token, "reason": "ill",
+                "isRetryable": false, "mayHaveRun": true}]}),
+            _ => json!({ "leases": held }),
+        };
+        assert_eq!(player.call(word, &told).await.status, 200);
+        // A beat that was sent before may come now.
+        for late in [false, true] {
+            if late {
+                assert_eq!(player.beat(&held).await, json!(["lost"]));
+            }
+            assert_eq!(seen(&gateway, "played").await.unwrap()["jobs"], json!([]), "{word}");
+        }
+    }
 }
 
 #[tokio::test]

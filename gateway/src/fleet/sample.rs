@@ -9,6 +9,7 @@ use protocol::{
 pub(crate) fn info(language: &str) -> ExecutorInfo {
     let aliases = vec![format!("{language}-alias")];
     ExecutorInfo {
+        version: "1".to_owned(),
         language: language.to_owned(),
         aliases: aliases.clone(),
         languages: vec![LanguageInfo {

@@ -106,6 +106,8 @@ struct ExecutorReport {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
+    /// Of its program.
+    version: String,
     languages: Vec<String>,
     runtimes: Vec<RuntimeInfo>,
     isolation: IsolationTold,
@@ -236,6 +238,7 @@ fn executor(view: View, history: Summary) -> ExecutorReport {
 fn told(info: &protocol::ExecutorInfo) -> Told {
     let isolation = &info.isolation;
     Told {
+        version: info.version.clone(),
         languages: info.languages.iter().map(|it| it.id.clone()).collect(),
         runtimes: info.runtimes.clone(),
         isolation: IsolationTold {

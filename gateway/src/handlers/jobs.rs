@@ -161,9 +161,13 @@ pub(crate) async fn follow(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let id = parse_id(&id)?;
-    own_job(shared.jobs()?, id, &request).await?;
+    let job = own_job(shared.jobs()?, id, &request).await?;
     let last = request.headers().get("last-event-id").and_then(|it| it.to_str().ok());
     let seen = last.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
+    if job.state.is_final() && job.version <= seen {
+        // Whoever has everything is told not to come again.
+        return Ok(HttpResponse::NoContent().finish());
+    }
     let changes = shared.jobs()?.store.wakes().watch(id);
     let shared = shared.into_inner();
     let begin = (Arc::clone(&shared), changes, Some((seen, None)));

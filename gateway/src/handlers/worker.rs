@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
+use futures::future::OptionFuture;
 use protocol::Refusal;
 use protocol::worker::{
-    Action, Beat, Beaten, Completed, Completions, Ended, Failures, GrantedJob, HeldLease,
-    JobResult, LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState,
-    Work, WorkerState,
+    Beat, Beaten, Completed, Completions, Ended, Failures, GrantedJob, HeldLease, JobResult,
+    LeaseState, Leave, PROTOCOL, Poll, Registered, Registration, Releases, ResultState, Work,
+    WorkerState,
 };
-use queue::{Claim, Completion, Extended, Failed, Failure, Gone, Grant, Lease, Released};
+use queue::{
+    Claim, Completion, Extended, Failed, Failure, Gone, Grant, JobId, Lease, Released, Waiter,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -21,7 +24,7 @@ use crate::auth::Caller;
 use crate::body::{self, BodyBounds};
 use crate::error::ApiError;
 use crate::handlers::execute::content_type;
-use crate::jobs::workers::{Worker, lease, leases};
+use crate::jobs::worker::{Worker, lease, leases};
 use crate::jobs::{BEAT, GRANT, Jobs, LEASE, LOOK};
 use crate::shared::Shared;
 
@@ -83,10 +86,12 @@ pub(crate) async fn poll(
         jobs.store.release(lost).await?;
     }
     let until = Instant::now() + Duration::from_millis(poll.wait_ms).min(WAIT_MAX);
-    let waiter = jobs.store.wakes().waiter(worker.lanes());
+    // Each job wakes one who waits: whoever could not take it would have it wait.
+    let may_take = poll.free > 0 && poll.state == WorkerState::Active;
+    let waiter = may_take.then(|| jobs.store.wakes().waiter(worker.lanes()));
     loop {
         let woken = worker.woken();
-        let Some((cancel, action)) = worker.news(&poll) else {
+        let Some(news) = worker.news(&poll) else {
             return Ok(answer(&Work::default()));
         };
         let granted = match poll.state {
@@ -95,14 +100,15 @@ pub(crate) async fn poll(
         };
         worker.offer(granted.iter().map(|it| it.lease));
         let left = until.saturating_duration_since(Instant::now());
-        let is_news = !cancel.is_empty() || action != Action::Continue || !granted.is_empty();
+        let is_news = news.is_due || !granted.is_empty();
         if is_news || left.is_zero() || shared.drain.is_draining() {
-            let cancel = cancel.iter().map(ToString::to_string).collect();
-            return Ok(answer(&Work { jobs: granted_jobs(granted)?, cancel, action }));
+            let cancel = news.cancel.iter().map(ToString::to_string).collect();
+            let jobs = granted_jobs(granted)?;
+            return Ok(answer(&Work { jobs, cancel, action: news.action }));
         }
         tokio::select! {
             () = woken => {}
-            () = waiter.work() => {}
+            Some(()) = OptionFuture::from(waiter.as_ref().map(Waiter::work)) => {}
             () = shared.drain.begun() => {}
             () = tokio::time::sleep(left.min(LOOK)) => {}
         }
@@ -122,7 +128,11 @@ pub(crate) async fn beat(
     let action = worker.beats(&beat);
     let held: Vec<Option<Lease>> = beat.holding.iter().map(lease).collect();
     let real: Vec<Lease> = held.iter().flatten().copied().collect();
-    let mut extended = jobs.store.extend(real, LEASE).await?.into_iter();
+    let extended = jobs.store.extend(real.clone(), LEASE).await?;
+    // A beat may come behind the result of what it tells of.
+    let lost = real.iter().zip(&extended).filter(|(_, it)| **it == Extended::Lost);
+    worker.lets_go(&lost.map(|(it, _)| it.id).collect());
+    let mut extended = extended.into_iter();
     let states = held.iter().map(|it| match it.and_then(|_| extended.next()) {
         Some(Extended::Held { cancel: false, .. }) => LeaseState::Held,
         Some(Extended::Held { cancel: true, .. }) => LeaseState::Cancel,
@@ -144,7 +154,10 @@ pub(crate) async fn complete(
     let mut results = vec![ResultState::Invalid; told.results.len()];
     let (places, completions): (Vec<usize>, Vec<Completion>) =
         told.results.iter().enumerate().filter_map(|(at, it)| Some((at, completion(it)?))).unzip();
+    let ids: Vec<JobId> = completions.iter().map(|it| it.lease.id).collect();
     let done = jobs.store.complete(completions).await?;
+    let over = ids.into_iter().zip(&done).filter(|(_, it)| **it != queue::Completed::Stale);
+    jobs.workers.let_go(over.map(|(id, _)| id));
     for (place, done) in places.into_iter().zip(done) {
         if let Some(state) = results.get_mut(place) {
             *state = match done {
@@ -190,8 +203,12 @@ pub(crate) async fn fail(
             may_have_run: it.may_have_run,
         })
     });
-    let done = shared.jobs()?.store.fail(failures.collect()).await?;
-    Ok(answer(&Ended { ended: done.into_iter().map(|it| it != Failed::Stale).collect() }))
+    let failures: Vec<Failure> = failures.collect();
+    let ids: Vec<JobId> = failures.iter().map(|it| it.lease.id).collect();
+    let jobs = shared.jobs()?;
+    let done = jobs.store.fail(failures).await?;
+    let ended: Vec<bool> = done.into_iter().map(|it| it != Failed::Stale).collect();
+    Ok(ended_of(jobs, &ids, ended))
 }
 
 /// `POST /v1/worker/release`
@@ -202,8 +219,19 @@ pub(crate) async fn release(
 ) -> Result<HttpResponse, ApiError> {
     let told: Releases = read(&request, payload, &shared, SMALL_BYTES_MAX).await?;
     bounded("/leases", told.leases.len())?;
-    let done = shared.jobs()?.store.release(leases(&told.leases)).await?;
-    Ok(answer(&Ended { ended: done.into_iter().map(|it| it == Released::Released).collect() }))
+    let leases = leases(&told.leases);
+    let ids: Vec<JobId> = leases.iter().map(|it| it.id).collect();
+    let jobs = shared.jobs()?;
+    let done = jobs.store.release(leases).await?;
+    let ended: Vec<bool> = done.into_iter().map(|it| it == Released::Released).collect();
+    Ok(ended_of(jobs, &ids, ended))
+}
+
+/// Notes which of these jobs are nobody's any more, and tells it.
+fn ended_of(jobs: &Jobs, ids: &[JobId], ended: Vec<bool>) -> HttpResponse {
+    let over = ids.iter().zip(&ended).filter(|(_, ended)| **ended);
+    jobs.workers.let_go(over.map(|(id, _)| *id));
+    answer(&Ended { ended })
 }
 
 /// `POST /v1/worker/leave`
@@ -232,7 +260,7 @@ async fn claim(
     worker: &Worker,
     poll: &Poll,
 ) -> Result<Vec<Grant>, ApiError> {
-    if poll.free == 0 || shared.drain.is_draining() {
+    if poll.free == 0 || worker.is_to_drain() || shared.drain.is_draining() {
         return Ok(Vec::new());
     }
     let claim = Claim {

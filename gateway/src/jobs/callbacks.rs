@@ -1,17 +1,18 @@
 //! Tells callers that their jobs are over: signed, again until it is taken, and never at an address
 //! that only this machine or its own network has. A callback may come twice; its number says so.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
-use queue::{Callback, CallbackOutcome, JobStore, StoreError};
+use queue::{Callback, CallbackOutcome, DueCallbacks, JobStore, StoreError};
 use reqwest::{Client, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::address::is_public;
 use super::view::{self, Known};
@@ -19,8 +20,12 @@ use crate::error::is_taken;
 
 /// How often the store is asked for callbacks that are due.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long to gather before it is asked again because one is over.
+const GATHER: Duration = Duration::from_millis(20);
 /// Callbacks at a time.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
+/// Those of one caller's jobs: its receivers may be slow.
+const OF_CALLER: usize = 4;
 /// Meanwhile nobody else sends one.
 const CLAIM: Duration = Duration::from_mins(1);
 /// How long a receiver may take.
@@ -58,29 +63,43 @@ enum Fault {
 }
 
 impl Callbacks {
-    /// Sends what is due, until it is dropped. A receiver that is slow holds up nobody else's.
+    /// Sends what is due, until it is dropped. Receivers that are slow hold up no other caller's.
     pub(crate) async fn send_all(self) {
         let callbacks = Arc::new(self);
         let mut sending = JoinSet::new();
+        let mut callers: HashMap<Id, String> = HashMap::new();
         loop {
-            while sending.try_join_next().is_some() {}
-            let most = AT_ONCE.saturating_sub(sending.len());
-            let due = callbacks.store.due_callbacks(most, CLAIM).await.unwrap_or_else(|error| {
-                tracing::error!("callbacks cannot be looked for: {error}");
-                Vec::new()
-            });
-            let is_full = due.len() == most;
-            for callback in due {
-                let callbacks = Arc::clone(&callbacks);
-                sending.spawn(async move { callbacks.send(&callback).await });
+            while let Some(ended) = sending.try_join_next_with_id() {
+                callers.remove(&id_of(&ended));
             }
-            if is_full {
+            for callback in callbacks.due(&callers).await {
+                let (callbacks, caller) = (Arc::clone(&callbacks), callback.caller.clone());
+                let sent = sending.spawn(async move { callbacks.send(&callback).await });
+                callers.insert(sent.id(), caller);
+            }
+            tokio::select! {
                 // There may be more, for as soon as one of these is over.
-                drop(sending.join_next().await);
-            } else {
-                tokio::time::sleep(LOOK).await;
+                Some(ended) = sending.join_next_with_id() => {
+                    callers.remove(&id_of(&ended));
+                    tokio::time::sleep(GATHER).await;
+                }
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// What is due beside what is on its way.
+    async fn due(&self, callers: &HashMap<Id, String>) -> Vec<Callback> {
+        let mut sending = HashMap::new();
+        for caller in callers.values() {
+            *sending.entry(caller.clone()).or_default() += 1;
+        }
+        let limit = AT_ONCE.saturating_sub(callers.len());
+        let wish = DueCallbacks { limit, time: CLAIM, of_caller_max: OF_CALLER, sending };
+        self.store.due_callbacks(wish).await.unwrap_or_else(|error| {
+            tracing::error!("callbacks cannot be looked for: {error}");
+            Vec::new()
+        })
     }
 
     async fn send(&self, callback: &Callback) {
@@ -99,6 +118,10 @@ impl Callbacks {
 
     async fn post(&self, callback: &Callback) -> Result<(), Fault> {
         let job = self.store.job(callback.id).await?.ok_or(Fault::NoJob)?;
+        if !job.state.is_final() {
+            // It goes on again, and has another callback when it ends.
+            return Ok(());
+        }
         let shown = view::shown(&*self.store, job, Known::default()).await?;
         let body = serde_json::to_string(&shown).map_err(|it| Fault::Transport(it.to_string()))?;
         let (client, url) = self.client(&callback.url).await?;
@@ -141,6 +164,14 @@ impl Callbacks {
             client.tls_certs_only([]).build()
         };
         Ok((client.map_err(|it| Fault::Transport(it.to_string()))?, url))
+    }
+}
+
+/// Which of those that are sent is over, however it ended.
+fn id_of(ended: &Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => *id,
+        Err(error) => error.id(),
     }
 }
 

@@ -7,10 +7,13 @@ use jiff::Timestamp as Time;
 use protocol::{FieldError, Refusal};
 use queue::{DEFAULT_QUEUE, Enqueued, IdempotencyKey, JobId, Lane, NewJob, Timestamp};
 
-use super::submission::{Submission, Submitted, parse};
+use super::submission::{Submission, Submitted, Wishes, parse};
 use crate::admission::{Action, AdmissionError, admit, language_of};
 use crate::error::ApiError;
 use crate::routing::{self, NoChoice, Snapshot};
+
+/// A job with a callback is kept for so long at least.
+const CALLBACK_TTL_MIN: Duration = Duration::from_mins(1);
 
 /// What submissions are held against.
 #[derive(Debug)]
@@ -100,6 +103,7 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
         let problem = "is not possible here; an operator has to set GATEWAY_CALLBACK_SECRET";
         return Err(ApiError::invalid("/callbackUrl", problem));
     }
+    let ttl = ttl(&wishes);
     Ok(NewJob {
         id: JobId::random(),
         caller: caller.clone(),
@@ -113,9 +117,14 @@ fn admit_one(submitted: Submitted, terms: &Terms) -> Result<NewJob, ApiError> {
         delivery: wishes.delivery,
         attempts_max: wishes.attempts_max,
         attempt_max: admitted.deadline,
-        ttl: wishes.ttl,
+        ttl,
         callback_url: wishes.callback_url,
     })
+}
+
+/// How long a job is kept. What a callback is to tell of is still there when it is first sent.
+fn ttl(wishes: &Wishes) -> Duration {
+    if wishes.callback_url.is_some() { wishes.ttl.max(CALLBACK_TTL_MIN) } else { wishes.ttl }
 }
 
 /// The name of a job that was submitted, or why it is not kept.

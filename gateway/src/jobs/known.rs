@@ -9,7 +9,7 @@ use queue::JobId;
 use serde::{Deserialize, Serialize};
 
 use super::board::Told;
-use super::workers::{SILENCE_MAX, Worker};
+use super::worker::{SILENCE_MAX, Worker};
 
 /// A worker as operators see it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ mod push;
 mod recheck;
 mod submission;
 pub(crate) mod view;
+pub(crate) mod worker;
 pub(crate) mod workers;
 
 use std::collections::BTreeSet;

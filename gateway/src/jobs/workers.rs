@@ -3,24 +3,21 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use protocol::ExecutorInfo;
-use protocol::worker::{Action, Beat, HeldLease, HostReport, Poll, Registration, WorkerState};
-use queue::{Board, DEFAULT_QUEUE, JobId, Lane, Lease};
-use tokio::sync::Notify;
+use protocol::worker::{Action, Registration};
+use queue::{Board, DEFAULT_QUEUE, JobId, Lane};
 use uuid::Uuid;
 
 use super::board::{Order, Told};
 use super::known::{Known, Other, WorkerView};
+use super::worker::Worker;
 use crate::error::ApiError;
 use crate::settings::is_queue;
 
 /// Workers that are remembered at most.
 const WORKERS_MAX: usize = 10_000;
-/// Who has not been heard of for so long is not counted on.
-pub(super) const SILENCE_MAX: Duration = Duration::from_mins(1);
 /// Who has not been heard of for so long is forgotten.
 const FORGET: Duration = Duration::from_mins(10);
 /// Queues that one worker asks for at most.
@@ -35,51 +32,13 @@ pub(crate) struct Workers {
     others: Mutex<HashMap<String, Other>>,
 }
 
-/// One of them.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    /// What the store knows it as: the name of its key, and its own.
-    pub(crate) id: String,
-    /// Which start of it.
-    pub(super) incarnation: String,
-    /// What it runs.
-    pub(crate) info: Arc<ExecutorInfo>,
-    /// The queues whose jobs it asks for.
-    pub(super) queues: Vec<String>,
-    version: String,
-    since: Timestamp,
-    standing: Mutex<Standing>,
-    /// Ends a poll that waits.
-    wake: Notify,
-}
-
-/// What changes of a worker.
-#[derive(Debug)]
-struct Standing {
-    heard: Instant,
-    heard_at: Timestamp,
-    poll: String,
-    /// What polls gave it, and it has not said that it has it.
-    offered: HashMap<JobId, Lease>,
-    holding: HashSet<JobId>,
-    /// Those of its jobs that are not wanted any more, and it has not heard that.
-    cancel: BTreeSet<JobId>,
-    action: Action,
-    /// The last order of another gateway's that was carried out.
-    carried_out: String,
-    /// When it had been heard that others were told of it last.
-    told: Option<Instant>,
-    state: WorkerState,
-    host: Option<HostReport>,
-}
-
 impl Workers {
     /// Remembers a worker of a key; who had its name before is nobody now. Says whether this start
     /// of it was known.
     pub(crate) fn register(
         &self,
         key: &str,
-        told: Registration,
+        mut told: Registration,
     ) -> Result<(Arc<Worker>, bool), ApiError> {
         let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
         if !(1..=NAME_BYTES_MAX).contains(&told.worker.len()) || !told.worker.chars().all(is_plain)
@@ -91,43 +50,20 @@ impl Workers {
             let problem = format!("are at most {QUEUES_MAX} names of queues");
             return Err(ApiError::invalid("/queues", problem));
         }
-        let queues = match told.queues {
-            none if none.is_empty() => vec![DEFAULT_QUEUE.to_owned()],
-            some => some,
-        };
+        if told.queues.is_empty() {
+            told.queues.push(DEFAULT_QUEUE.to_owned());
+        }
         let id = id_of(key, &told.worker);
         let mut workers = self.lock();
-        workers.retain(|_, it| it.lock().heard.elapsed() < FORGET);
-        let known = workers.get(&id).filter(|it| it.incarnation == told.incarnation);
-        let is_known = known.is_some();
-        let state = known.map_or(WorkerState::Active, |it| it.lock().state);
+        workers.retain(|_, it| it.heard().elapsed() < FORGET);
         if workers.len() >= WORKERS_MAX && !workers.contains_key(&id) {
             return Err(ApiError::TooManyWorkers(WORKERS_MAX));
         }
-        let worker = Arc::new(Worker {
-            id: id.clone(),
-            incarnation: told.incarnation,
-            info: Arc::new(told.info),
-            queues,
-            version: told.version,
-            since: Timestamp::now(),
-            standing: Mutex::new(Standing {
-                heard: Instant::now(),
-                heard_at: Timestamp::now(),
-                poll: String::new(),
-                offered: HashMap::new(),
-                holding: HashSet::new(),
-                cancel: BTreeSet::new(),
-                action: Action::Continue,
-                carried_out: String::new(),
-                told: None,
-                state,
-                host: None,
-            }),
-            wake: Notify::new(),
-        });
+        let known = workers.get(&id).filter(|it| it.incarnation == told.incarnation);
+        let is_known = known.is_some();
+        let worker = Arc::new(Worker::new(id.clone(), told, known.map(Arc::as_ref)));
         if let Some(before) = workers.insert(id, Arc::clone(&worker)) {
-            before.wake.notify_waiters();
+            before.wake();
         }
         Ok((worker, is_known))
     }
@@ -181,7 +117,7 @@ impl Workers {
         views
     }
 
-    /// Tells a worker what to do, or who hears it, through `board`.
+    /// Tells a worker what to do, and whoever hears it, through `board`.
     pub(crate) async fn tell(
         &self,
         id: &str,
@@ -192,32 +128,23 @@ impl Workers {
         let found = self.each(view).into_iter().next();
         let (incarnation, view) = found.ok_or(ApiError::UnknownWorker)?;
         let order = Order { id: Uuid::now_v7().to_string(), incarnation, action };
-        if self.carry_out(id, &order) {
-            return Ok(view);
-        }
         let text = serde_json::to_string(&order).or(Err(ApiError::Internal))?;
-        let board = board.ok_or(ApiError::UnknownWorker)?;
-        if board.order(id.to_owned(), text).await? {
-            Ok(view)
-        } else {
-            Err(ApiError::UnknownWorker)
-        }
+        // Of what is on the board the last counts, again and again: it must not be an earlier one.
+        let is_told = match board {
+            Some(board) => board.order(id.to_owned(), text).await?,
+            None => false,
+        };
+        if self.carry_out(id, &order) || is_told { Ok(view) } else { Err(ApiError::UnknownWorker) }
     }
 
     /// Has a worker that calls this gateway do something, once. False if it calls another one.
     pub(super) fn carry_out(&self, id: &str, order: &Order) -> bool {
         let heard = self.lock_others().get(id).map(|it| it.heard);
         let worker = self.lock().get(id).filter(|it| it.incarnation == order.incarnation).cloned();
-        let Some(worker) = worker.filter(|it| heard.is_none_or(|heard| it.lock().heard >= heard))
-        else {
+        let Some(worker) = worker.filter(|it| heard.is_none_or(|heard| it.heard() >= heard)) else {
             return false;
         };
-        let mut standing = worker.lock();
-        if standing.carried_out != order.id {
-            standing.carried_out.clone_from(&order.id);
-            standing.action = order.action;
-            worker.wake.notify_waiters();
-        }
+        worker.carry_out(order);
         true
     }
 
@@ -234,12 +161,15 @@ impl Workers {
 
     /// Tells whoever has a job that it is not wanted any more.
     pub(crate) fn cancel(&self, id: JobId) {
-        for worker in self.lock().values() {
-            let mut standing = worker.lock();
-            if standing.offered.contains_key(&id) || standing.holding.contains(&id) {
-                standing.cancel.insert(id);
-                worker.wake.notify_waiters();
-            }
+        self.lock().values().for_each(|it| it.cancel(id));
+    }
+
+    /// Notes that jobs are over, or wait again. A worker that has nothing left says so only with its
+    /// next poll.
+    pub(crate) fn let_go(&self, over: impl Iterator<Item = JobId>) {
+        let over: HashSet<JobId> = over.collect();
+        if !over.is_empty() {
+            self.lock().values().for_each(|it| it.lets_go(&over));
         }
     }
 
@@ -247,7 +177,7 @@ impl Workers {
     fn each<T>(&self, take: impl Fn(Known<'_>) -> Option<T>) -> Vec<T> {
         let (own, others) = (self.lock(), self.lock_others());
         let is_ours = |it: &Other| {
-            own.get(&it.id).is_some_and(|own| own.lock().heard.elapsed() <= it.heard.elapsed())
+            own.get(&it.id).is_some_and(|own| own.heard().elapsed() <= it.heard.elapsed())
         };
         let theirs: Vec<&Other> = others.values().filter(|it| !is_ours(it)).collect();
         let superseded: HashSet<&str> = theirs.iter().map(|it| it.id.as_str()).collect();
@@ -265,126 +195,69 @@ impl Workers {
     }
 }
 
-impl Worker {
-    /// Those whose jobs it runs.
-    pub(crate) fn lanes(&self) -> Vec<Lane> {
-        super::lanes(&self.info, &self.queues)
-    }
-
-    /// Notes a poll. What an earlier one gave and the worker does not have is no longer its own.
-    pub(crate) fn polls(&self, poll: &Poll) -> Vec<Lease> {
-        let held: HashSet<JobId> = leases(&poll.holding).iter().map(|it| it.id).collect();
-        let mut standing = self.lock();
-        let is_new = standing.poll != poll.poll;
-        let mut lost = Vec::new();
-        if is_new {
-            standing.poll.clone_from(&poll.poll);
-            self.wake.notify_waiters();
-            lost.extend(
-                standing.offered.drain().map(|(_, it)| it).filter(|it| !held.contains(&it.id)),
-            );
-        }
-        standing.hears(held, poll.state, poll.host.as_ref());
-        lost
-    }
-
-    /// Notes a beat.
-    pub(crate) fn beats(&self, beat: &Beat) -> Action {
-        let held: HashSet<JobId> = leases(&beat.holding).iter().map(|it| it.id).collect();
-        let mut standing = self.lock();
-        standing.offered.retain(|id, _| !held.contains(id));
-        standing.hears(held, beat.state, beat.host.as_ref());
-        std::mem::take(&mut standing.action)
-    }
-
-    /// Notes what a poll gives.
-    pub(crate) fn offer(&self, offered: impl Iterator<Item = Lease>) {
-        self.lock().offered.extend(offered.map(|it| (it.id, it)));
-    }
-
-    /// What the worker is to hear now; none if a later poll has come for that.
-    pub(crate) fn news(&self, poll: &Poll) -> Option<(BTreeSet<JobId>, Action)> {
-        let mut standing = self.lock();
-        if standing.poll != poll.poll {
-            return None;
-        }
-        Some((std::mem::take(&mut standing.cancel), std::mem::take(&mut standing.action)))
-    }
-
-    /// Waits until there may be news. Call this before [`Self::news`], and await it after.
-    pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
-        self.wake.notified()
-    }
-
-    pub(super) fn is_live(&self) -> bool {
-        self.lock().heard.elapsed() < SILENCE_MAX
-    }
-
-    /// What others are to be told, if it has been heard since they were.
-    fn news_of(&self) -> Option<Told> {
-        let mut standing = self.lock();
-        let heard = Some(standing.heard);
-        if standing.told == heard {
-            return None;
-        }
-        standing.told = heard;
-        drop(standing);
-        Some(Told {
-            incarnation: self.incarnation.clone(),
-            info: (*self.info).clone(),
-            queues: self.queues.clone(),
-            view: self.view(),
-        })
-    }
-
-    pub(super) fn view(&self) -> WorkerView {
-        let standing = self.lock();
-        WorkerView {
-            id: self.id.clone(),
-            is_live: standing.heard.elapsed() < SILENCE_MAX,
-            state: standing.state,
-            version: self.version.clone(),
-            languages: self.info.languages.iter().map(|it| it.id.clone()).collect(),
-            queues: self.queues.clone(),
-            isolation: self.info.isolation.level,
-            slots: self.info.slots,
-            jobs: standing.holding.iter().copied().collect(),
-            registered_at: self.since.to_string(),
-            heard_at: standing.heard_at.to_string(),
-            host: standing.host.clone(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Standing {
-    fn hears(&mut self, holding: HashSet<JobId>, state: WorkerState, host: Option<&HostReport>) {
-        self.heard = Instant::now();
-        self.heard_at = Timestamp::now();
-        self.holding = holding;
-        let Self { holding, offered, cancel, .. } = self;
-        cancel.retain(|it| holding.contains(it) || offered.contains_key(it));
-        self.state = state;
-        if let Some(host) = host {
-            self.host = Some(host.clone());
-        }
-    }
-}
-
 /// What the store knows a worker as. Nobody has another's name who has not its key.
 fn id_of(key: &str, name: &str) -> String {
     format!("{key}:{name}")
 }
 
-/// Those leases that are any.
-pub(crate) fn leases(held: &[HeldLease]) -> Vec<Lease> {
-    held.iter().filter_map(lease).collect()
-}
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use protocol::worker::{PROTOCOL, Poll};
+    use queue::{Noted, Notice, StoreError};
 
-/// A lease as the store knows it.
-pub(crate) fn lease(held: &HeldLease) -> Option<Lease> {
-    Some(Lease { id: held.id.parse().ok()?, token: held.token.parse().ok()? })
+    use super::*;
+    use crate::fleet::sample;
+
+    /// A board on which there is one worker.
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<String>);
+
+    impl Board for Kept {
+        fn note(&self, _: Vec<Notice>) -> BoxFuture<'_, Result<(), StoreError>> {
+            async { Ok(()) }.boxed()
+        }
+
+        fn noted(&self) -> BoxFuture<'_, Result<Vec<Noted>, StoreError>> {
+            async { Ok(Vec::new()) }.boxed()
+        }
+
+        fn order(&self, _: String, order: String) -> BoxFuture<'_, Result<bool, StoreError>> {
+            *self.0.lock().unwrap() = order;
+            async { Ok(true) }.boxed()
+        }
+
+        fn forget(&self, _: String) -> BoxFuture<'_, Result<(), StoreError>> {
+            async { Ok(()) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_last_order_counts_whichever_gateway_it_was_given_to() {
+        let (workers, board) = (Workers::default(), Kept::default());
+        let told = Registration {
+            worker: "w".to_owned(),
+            incarnation: "a".to_owned(),
+            is_fresh: true,
+            version: "1".to_owned(),
+            protocol: [PROTOCOL, PROTOCOL],
+            queues: Vec::new(),
+            info: sample::info("alpha"),
+        };
+        let (worker, _) = workers.register("key", told).unwrap();
+        let comes_again = || {
+            let order: Order = serde_json::from_str(&board.0.lock().unwrap()).unwrap();
+            assert!(workers.carry_out(&worker.id, &order));
+        };
+        let elsewhere =
+            Order { id: "1".to_owned(), incarnation: "a".to_owned(), action: Action::Drain };
+        *board.0.lock().unwrap() = serde_json::to_string(&elsewhere).unwrap();
+        comes_again();
+        workers.tell(&worker.id, Action::Resume, Some(&board)).await.unwrap();
+        comes_again();
+        let poll = Poll { poll: "1".to_owned(), ..Poll::default() };
+        worker.polls(&poll);
+        assert_eq!(worker.news(&poll).unwrap().action, Action::Resume);
+    }
 }

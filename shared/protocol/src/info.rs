@@ -8,6 +8,9 @@ use crate::{Bounds, IsolationReport, Syntax};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecutorInfo {
+    /// The version of its program; empty of one that does not tell it.
+    #[serde(default)]
+    pub version: String,
     /// The executor's main language.
     pub language: String,
     /// Other names of the main language.

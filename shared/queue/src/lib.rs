@@ -15,6 +15,7 @@
 //! That a program fails is a result. Only faults of ours are retried.
 
 mod board;
+mod callback;
 mod clock;
 mod job;
 mod lane;
@@ -28,6 +29,7 @@ mod turns;
 mod wakes;
 
 pub use board::{Board, Noted, Notice};
+pub use callback::{Callback, CallbackOutcome, DueCallbacks, OpenCallback};
 pub use clock::{Clock, Timestamp};
 pub use job::{
     Attempt, Counts, Delivery, Filter, IdempotencyKey, Job, JobId, LaneStats, NewJob, Page,
@@ -41,8 +43,5 @@ pub use lease::{
 pub use postgres::PostgresStore;
 pub use redis::RedisStore;
 pub use sqlite::SqliteStore;
-pub use store::{
-    Bounds, Callback, CallbackOutcome, Cancelled, Durability, Enqueued, Gone, JobStore,
-    OpenCallback, StoreError, Swept, open,
-};
+pub use store::{Bounds, Cancelled, Durability, Enqueued, Gone, JobStore, StoreError, Swept, open};
 pub use wakes::{Waiter, Wakes};

@@ -8,9 +8,10 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::{
-    Attempt, Board, Claim, Clock, Completed, Completion, Counts, Extended, Failed, Failure, Filter,
-    Grant, Held, Job, JobId, Lease, NewJob, Page, PostgresStore, QueueStats, RedisStore, Released,
-    SqliteStore, State, StoredResult, Timestamp, Wakes,
+    Attempt, Board, Callback, CallbackOutcome, Claim, Clock, Completed, Completion, Counts,
+    DueCallbacks, Extended, Failed, Failure, Filter, Grant, Held, Job, JobId, Lease, NewJob,
+    OpenCallback, Page, PostgresStore, QueueStats, RedisStore, Released, SqliteStore, State,
+    StoredResult, Wakes,
 };
 
 /// Keeps jobs.
@@ -116,12 +117,11 @@ pub trait JobStore: Send + Sync + std::fmt::Debug {
     /// their end as far as that is possible.
     fn has_room(&self) -> BoxFuture<'_, Result<bool, StoreError>>;
 
-    /// Callbacks that are due. Each is not due again for `time`, so that two senders do not meet.
-    fn due_callbacks(
-        &self,
-        limit: usize,
-        time: Duration,
-    ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>>;
+    /// Callbacks that are due, those before others that are due for longer: but those of a caller who
+    /// has enough on their way come behind the others. As long as a callback is tried its job is kept,
+    /// if there are not too many.
+    fn due_callbacks(&self, wish: DueCallbacks)
+    -> BoxFuture<'_, Result<Vec<Callback>, StoreError>>;
 
     /// Notes what came of a callback: it is over, due again then, or given up for this reason.
     fn note_callback(
@@ -241,53 +241,6 @@ pub struct Swept {
     pub promoted: usize,
     /// Jobs that were not started in time.
     pub expired: usize,
-}
-
-/// Somebody to be told that a job is final.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Callback {
-    /// Which callback.
-    pub number: i64,
-    /// Which job.
-    pub id: JobId,
-    /// Whom to tell.
-    pub url: String,
-    /// How often that was tried.
-    pub attempt: u32,
-}
-
-/// A callback that was not taken yet, or is given up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OpenCallback {
-    /// Which callback.
-    pub number: i64,
-    /// Which job.
-    pub job_id: JobId,
-    /// Whom to tell.
-    pub url: String,
-    /// How often that was tried.
-    pub attempt: u32,
-    /// When it is tried again; never if it is given up.
-    pub due_at: Option<Timestamp>,
-    /// Why it was not taken.
-    pub reason: Option<String>,
-}
-
-/// What came of a callback.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallbackOutcome {
-    /// It was taken.
-    Delivered,
-    /// It is to be tried again.
-    Again {
-        /// So much later.
-        after: Duration,
-        /// Why it was not taken.
-        reason: String,
-    },
-    /// It is given up.
-    Dead(String),
 }
 
 /// What an acknowledged job outlives.

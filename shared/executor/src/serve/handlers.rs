@@ -328,6 +328,7 @@ fn describe(core: &Core) -> ExecutorInfo {
     let rules = core.house_rules.note();
     let ruled = rules.as_ref().map(|_| house_rules::FEATURE);
     ExecutorInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         language: main.map(|it| it.id.clone()).unwrap_or_default(),
         aliases: main.map(|it| it.aliases.clone()).unwrap_or_default(),
         runtimes: runtimes.collect(),

@@ -13,8 +13,9 @@ use super::sweep::Due;
 use super::table::Table;
 use super::{callbacks, finish, purge, sweep};
 use crate::{
-    Bounds, Callback, CallbackOutcome, Cancelled, Claim, Completed, Completion, Enqueued, Extended,
-    Failed, Failure, Gone, Grant, JobId, Lease, NewJob, Released, State, Swept, Timestamp,
+    Bounds, Callback, CallbackOutcome, Cancelled, Claim, Completed, Completion, DueCallbacks,
+    Enqueued, Extended, Failed, Failure, Gone, Grant, JobId, Lease, NewJob, Released, State, Swept,
+    Timestamp,
 };
 
 /// What somebody asks for.
@@ -32,7 +33,7 @@ pub(super) enum Work {
     Sweep(usize),
     Redrive(JobId),
     Purge(usize),
-    TakeCallbacks(usize, Duration),
+    TakeCallbacks(DueCallbacks),
     NoteCallback(i64, CallbackOutcome),
 }
 
@@ -131,8 +132,8 @@ pub(super) async fn run(
             Work::Purge(limit) => {
                 Done::Purged(purge::purge(connection, *limit, bounds, now).await?)
             }
-            Work::TakeCallbacks(limit, time) => {
-                Done::Callbacks(callbacks::take(connection, *limit, now, now.after(*time)).await?)
+            Work::TakeCallbacks(wish) => {
+                Done::Callbacks(callbacks::take(connection, wish, now).await?)
             }
             Work::NoteCallback(number, outcome) => {
                 callbacks::note(connection, *number, outcome, now).await?;

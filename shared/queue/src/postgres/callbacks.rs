@@ -3,33 +3,59 @@
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 
-use super::place::{Bytes, Fault, id, limit as bound, time};
-use crate::store::{CallbackOutcome, OpenCallback};
-use crate::{Callback, Timestamp};
+use super::place::{Bytes, Fault, bytes, id, limit as bound, time};
+use crate::callback::{KEPT, LOOK_MAX};
+use crate::{Callback, CallbackOutcome, DueCallbacks, OpenCallback, Timestamp};
 
-/// Callbacks that are due, not due again before `until`.
+/// Callbacks that are due and whose turn it is.
 pub(super) async fn take(
     connection: &mut PgConnection,
-    limit: usize,
+    wish: &DueCallbacks,
     now: Timestamp,
-    until: Timestamp,
 ) -> Result<Vec<Callback>, Fault> {
-    let take = sqlx::query(
-        "WITH due AS MATERIALIZED (SELECT number FROM callbacks WHERE due_at <= $1 \
-         ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) \
-         UPDATE callbacks SET due_at = $2, attempt = attempt + 1 \
-         WHERE number = ANY(ARRAY(SELECT number FROM due)) RETURNING number, id, url, attempt",
+    let look = sqlx::query(
+        "SELECT number, id, caller, url, attempt FROM callbacks WHERE due_at <= $1 \
+         ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED",
     );
-    let taken = take.bind(now.0).bind(until.0).bind(bound(limit)).fetch_all(connection).await?;
+    let found = look.bind(now.0).bind(bound(LOOK_MAX)).fetch_all(&mut *connection).await?;
     let read = |row: &PgRow| {
         Ok(Callback {
             number: row.try_get(0)?,
             id: id(row.try_get::<Bytes, _>(1)?),
-            url: row.try_get(2)?,
-            attempt: attempt(row, 3)?,
+            caller: row.try_get(2)?,
+            url: row.try_get(3)?,
+            attempt: attempt(row, 4)? + 1,
         })
     };
-    Ok(taken.iter().map(read).collect::<sqlx::Result<_>>()?)
+    let (taken, passed) = wish.choose(found.iter().map(read).collect::<sqlx::Result<_>>()?);
+    let until = now.after(wish.time);
+    let take = "UPDATE callbacks SET due_at = $2, attempt = attempt + 1 WHERE number = ANY($1)";
+    let pass = "UPDATE callbacks SET due_at = $2 WHERE number = ANY($1)";
+    for (sql, callbacks, due_at) in [(take, &taken, until), (pass, &passed, now)] {
+        if callbacks.is_empty() {
+            continue;
+        }
+        let numbers: Vec<i64> = callbacks.iter().map(|it| it.number).collect();
+        sqlx::query(sql).bind(numbers).bind(due_at.0).execute(&mut *connection).await?;
+        let jobs: Vec<Bytes> = callbacks.iter().map(|it| bytes(it.id)).collect();
+        keep(connection, &jobs, until).await?;
+    }
+    Ok(taken)
+}
+
+/// Keeps the jobs of callbacks that are due again then. Whoever has one of them deletes it, or has it run
+/// again.
+async fn keep(
+    connection: &mut PgConnection,
+    jobs: &[Bytes],
+    due_at: Timestamp,
+) -> Result<(), Fault> {
+    let keep = sqlx::query(
+        "UPDATE jobs SET expires_at = $2 WHERE number = ANY(ARRAY(SELECT number FROM jobs \
+         WHERE id = ANY($1) AND expires_at < $2 FOR UPDATE SKIP LOCKED))",
+    );
+    keep.bind(jobs).bind(due_at.after(KEPT).0).execute(connection).await?;
+    Ok(())
 }
 
 /// Notes what came of a callback.
@@ -44,9 +70,16 @@ pub(super) async fn note(
         CallbackOutcome::Again { after, reason } => (Some(now.after(*after).0), Some(reason)),
         CallbackOutcome::Dead(reason) => (None, Some(reason)),
     };
-    let note = sqlx::query("UPDATE callbacks SET due_at = $2, reason = $3 WHERE number = $1");
-    note.bind(number).bind(due_at).bind(reason).execute(connection).await?;
-    Ok(())
+    let note =
+        sqlx::query("UPDATE callbacks SET due_at = $2, reason = $3 WHERE number = $1 RETURNING id");
+    let note = note.bind(number).bind(due_at).bind(reason);
+    let noted = note.fetch_optional(&mut *connection).await?;
+    match (noted, due_at) {
+        (Some(row), Some(due_at)) => {
+            keep(connection, &[row.try_get::<Bytes, _>(0)?], Timestamp(due_at)).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The callbacks of a caller that were not taken, the newest first.

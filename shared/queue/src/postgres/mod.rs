@@ -36,12 +36,11 @@ use self::batch::{Done, Work};
 use self::bus::Bus;
 use self::place::{Fault, Place};
 use self::writer::Writer;
-use crate::store::CallbackOutcome;
 use crate::{
-    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Counts,
-    Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId,
-    JobStore, Lane, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
-    StoredResult, Swept, Wakes,
+    Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
+    Completion, Counts, DueCallbacks, Durability, Enqueued, Extended, Failed, Failure, Filter,
+    Gone, Grant, Held, Job, JobId, JobStore, Lane, Lease, NewJob, OpenCallback, Page, QueueStats,
+    Released, StoreError, StoredResult, Swept, Wakes,
 };
 
 /// How long anybody waits for what only has to be looked up.
@@ -272,10 +271,9 @@ impl JobStore for PostgresStore {
 
     fn due_callbacks(
         &self,
-        limit: usize,
-        time: Duration,
+        wish: DueCallbacks,
     ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>> {
-        self.ask(Work::TakeCallbacks(limit, time), just!(Callbacks))
+        self.ask(Work::TakeCallbacks(wish), just!(Callbacks))
     }
 
     fn note_callback(

@@ -24,9 +24,9 @@ use self::link::Link;
 use self::pack::millis;
 use crate::{
     Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
-    Completion, Counts, Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held,
-    Job, JobId, JobStore, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
-    StoredResult, Swept, Wakes,
+    Completion, Counts, DueCallbacks, Durability, Enqueued, Extended, Failed, Failure, Filter,
+    Gone, Grant, Held, Job, JobId, JobStore, Lease, NewJob, OpenCallback, Page, QueueStats,
+    Released, StoreError, StoredResult, Swept, Wakes,
 };
 
 /// What the names of all keys begin with. What stands in braces has a cluster keep them together.
@@ -335,12 +335,11 @@ impl JobStore for RedisStore {
 
     fn due_callbacks(
         &self,
-        limit: usize,
-        time: Duration,
+        wish: DueCallbacks,
     ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>> {
         async move {
             let mut call = self.call(&scripts::DUE_CALLBACKS);
-            call.arg(limit).arg(millis(time));
+            pack::due_callbacks(&mut call, &wish);
             unpack::each(self.link.run(&call).await?, unpack::callback)
         }
         .boxed()

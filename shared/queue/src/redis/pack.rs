@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use redis::ScriptInvocation;
 
+use crate::callback::{KEPT, LOOK_MAX};
 use crate::lane;
 use crate::lease::LEASES_FREE;
 use crate::{
-    CallbackOutcome, Claim, Completion, Delivery, Failure, Filter, Lease, NewJob, StoreError,
-    Timestamp, Token, retry,
+    CallbackOutcome, Claim, Completion, Delivery, DueCallbacks, Failure, Filter, Lease, NewJob,
+    StoreError, Timestamp, Token, retry,
 };
 
 /// The longest time that is told, in milliseconds: scripts count in floats of 53 bits, and times are
@@ -109,12 +110,20 @@ pub(super) fn list(
     call.arg(caller.is_some()).arg(queue.as_deref().unwrap_or_default());
 }
 
+pub(super) fn due_callbacks(call: &mut Call, wish: &DueCallbacks) {
+    call.arg(millis(KEPT)).arg(LOOK_MAX).arg(wish.limit).arg(millis(wish.time));
+    call.arg(wish.of_caller_max);
+    for (caller, count) in &wish.sending {
+        call.arg(caller).arg(*count);
+    }
+}
+
 pub(super) fn outcome(call: &mut Call, number: i64, outcome: &CallbackOutcome) {
     let (again, reason) = match outcome {
         CallbackOutcome::Delivered => (None, None),
         CallbackOutcome::Again { after, reason } => (Some(millis(*after)), Some(reason)),
         CallbackOutcome::Dead(reason) => (None, Some(reason)),
     };
-    call.arg(number).arg(maybe(again));
+    call.arg(millis(KEPT)).arg(number).arg(maybe(again));
     call.arg(reason.map_or("", String::as_str)).arg(reason.is_some());
 }

@@ -43,8 +43,8 @@ operations! {
     LIST: " flags=no-writes" "list.lua";
     COUNTS: " flags=no-writes" "counts.lua";
     STATS: " flags=no-writes" "stats.lua";
-    DUE_CALLBACKS: " flags=allow-oom" "due_callbacks.lua";
-    NOTE_CALLBACK: " flags=allow-oom" "note_callback.lua";
+    DUE_CALLBACKS: " flags=allow-oom" "keep.lua" "due_callbacks.lua";
+    NOTE_CALLBACK: " flags=allow-oom" "keep.lua" "note_callback.lua";
     CALLBACKS: " flags=no-writes" "callbacks.lua";
     NOTE_WORKERS: "" "note_workers.lua";
     NOTED_WORKERS: " flags=no-writes" "noted_workers.lua";

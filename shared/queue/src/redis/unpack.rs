@@ -171,9 +171,9 @@ pub(super) fn stats(answers: Vec<StatsAnswer>, memory: &str) -> QueueStats {
 }
 
 pub(super) fn callback(
-    (number, job, url, attempt): (i64, Vec<u8>, String, u32),
+    (number, job, caller, url, attempt): (i64, Vec<u8>, String, String, u32),
 ) -> Result<Callback, StoreError> {
-    Ok(Callback { number, id: id(job)?, url, attempt })
+    Ok(Callback { number, id: id(job)?, caller, url, attempt })
 }
 
 pub(super) fn open_callback(answer: OpenCallbackAnswer) -> Result<OpenCallback, StoreError> {

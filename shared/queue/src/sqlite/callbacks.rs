@@ -3,30 +3,54 @@
 use rusqlite::{Connection, params};
 
 use super::Fault;
-use crate::store::{CallbackOutcome, OpenCallback};
-use crate::{Callback, JobId, Timestamp};
+use crate::callback::{KEPT, LOOK_MAX};
+use crate::{Callback, CallbackOutcome, DueCallbacks, JobId, OpenCallback, Timestamp};
 
-/// Callbacks that are due, not due again before `until`.
+/// Callbacks that are due and whose turn it is.
 pub(super) fn due(
     connection: &Connection,
-    limit: usize,
+    wish: &DueCallbacks,
     now: Timestamp,
-    until: Timestamp,
 ) -> Result<Vec<Callback>, Fault> {
-    let mut take = connection.prepare_cached(
-        "UPDATE callbacks SET due_at = ?2, attempt = attempt + 1 WHERE number IN \
-         (SELECT number FROM callbacks WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3) \
-         RETURNING number, id, url, attempt",
+    let mut look = connection.prepare_cached(
+        "SELECT number, id, caller, url, attempt FROM callbacks WHERE due_at <= ? \
+         ORDER BY due_at LIMIT ?",
     )?;
-    let taken = take.query_map(params![now.0, until.0, limit], |row| {
+    let found = look.query_map(params![now.0, LOOK_MAX], |row| {
         Ok(Callback {
             number: row.get(0)?,
             id: JobId::from_bytes(row.get(1)?),
-            url: row.get(2)?,
-            attempt: row.get(3)?,
+            caller: row.get(2)?,
+            url: row.get(3)?,
+            attempt: row.get::<_, u32>(4)? + 1,
         })
     })?;
-    Ok(taken.collect::<Result<_, _>>()?)
+    let (taken, passed) = wish.choose(found.collect::<Result<_, _>>()?);
+    let until = now.after(wish.time);
+    let mut take = connection
+        .prepare_cached("UPDATE callbacks SET due_at = ?2, attempt = ?3 WHERE number = ?1")?;
+    for callback in &taken {
+        take.execute(params![callback.number, until.0, callback.attempt])?;
+    }
+    let mut pass =
+        connection.prepare_cached("UPDATE callbacks SET due_at = ?2 WHERE number = ?1")?;
+    for callback in &passed {
+        pass.execute(params![callback.number, now.0])?;
+    }
+    for callback in taken.iter().chain(&passed) {
+        keep(connection, callback.number, until)?;
+    }
+    Ok(taken)
+}
+
+/// Keeps the job of a callback that is due again then.
+fn keep(connection: &Connection, number: i64, due_at: Timestamp) -> Result<(), Fault> {
+    let mut keep = connection.prepare_cached(
+        "UPDATE jobs SET expires_at = ?2 WHERE expires_at < ?2 \
+         AND id = (SELECT id FROM callbacks WHERE number = ?1)",
+    )?;
+    keep.execute(params![number, due_at.after(KEPT).0])?;
+    Ok(())
 }
 
 /// Notes what came of a callback.
@@ -44,7 +68,10 @@ pub(super) fn note(
     let mut note = connection
         .prepare_cached("UPDATE callbacks SET due_at = ?2, reason = ?3 WHERE number = ?1")?;
     note.execute(params![number, due_at, reason])?;
-    Ok(())
+    match due_at {
+        Some(due_at) => keep(connection, number, Timestamp(due_at)),
+        None => Ok(()),
+    }
 }
 
 /// The callbacks of a caller that were not taken, the newest first.

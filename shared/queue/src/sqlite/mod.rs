@@ -25,12 +25,11 @@ use rusqlite::{Connection, ErrorCode};
 use self::place::{lock, open_private, told};
 use self::reserve::Reserve;
 use self::thread::Thread;
-use crate::store::CallbackOutcome;
 use crate::{
-    Attempt, Board, Bounds, Callback, Cancelled, Claim, Clock, Completed, Completion, Counts,
-    Durability, Enqueued, Extended, Failed, Failure, Filter, Gone, Grant, Held, Job, JobId,
-    JobStore, Lane, Lease, NewJob, OpenCallback, Page, QueueStats, Released, StoreError,
-    StoredResult, Swept, Timestamp, Wakes,
+    Attempt, Board, Bounds, Callback, CallbackOutcome, Cancelled, Claim, Clock, Completed,
+    Completion, Counts, DueCallbacks, Durability, Enqueued, Extended, Failed, Failure, Filter,
+    Gone, Grant, Held, Job, JobId, JobStore, Lane, Lease, NewJob, OpenCallback, Page, QueueStats,
+    Released, StoreError, StoredResult, Swept, Timestamp, Wakes,
 };
 
 /// The oldest version of SQLite that is fit: those before could corrupt a file whose log is written
@@ -351,16 +350,10 @@ impl JobStore for SqliteStore {
 
     fn due_callbacks(
         &self,
-        limit: usize,
-        time: Duration,
+        wish: DueCallbacks,
     ) -> BoxFuture<'_, Result<Vec<Callback>, StoreError>> {
-        async move {
-            let due = self.write(move |connection, now| {
-                callbacks::due(connection, limit, now, now.after(time))
-            });
-            due.await
-        }
-        .boxed()
+        let due = move |connection: &Connection, now| callbacks::due(connection, &wish, now);
+        async move { self.write(due).await }.boxed()
     }
 
     fn note_callback(

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use queue::{
-    Bounds, Claim, Clock, Completed, Completion, DEFAULT_QUEUE, Delivery, Enqueued, Grant, Job,
-    JobId, JobStore, Lane, NewJob, Priority, State, StoreError, Swept, Timestamp,
+    Bounds, Callback, Claim, Clock, Completed, Completion, DEFAULT_QUEUE, Delivery, DueCallbacks,
+    Enqueued, Grant, Job, JobId, JobStore, Lane, NewJob, Priority, State, StoreError, Swept,
+    Timestamp,
 };
 use tests::stores::RedisServer;
 
@@ -116,6 +117,14 @@ impl Fixture {
             crate::postgres::until_nobody(&self.url()).await;
         }
         self.reopen().await;
+    }
+
+    /// Callbacks that are due, and not again for a minute. Of each caller three may be on their way.
+    pub(crate) async fn callbacks(&self, sending: &[(&str, usize)]) -> Vec<Callback> {
+        let sending = sending.iter().map(|(caller, count)| ((*caller).to_owned(), *count));
+        let sending = sending.collect();
+        let wish = DueCallbacks { limit: 9, time: MINUTE, of_caller_max: 3, sending };
+        self.store().due_callbacks(wish).await.unwrap()
     }
 
     /// From now on the store is another file.

@@ -9,6 +9,7 @@
 )]
 
 mod agree;
+mod callbacks;
 mod deaf;
 mod files;
 mod fixture;
@@ -87,8 +88,11 @@ macro_rules! every_case {
                 what_is_released_has_spent_no_attempt
                 a_running_job_hears_that_it_is_cancelled
                 a_cancel_that_comes_too_late_says_so
-                a_dead_job_can_be_redriven
-                a_final_job_tells_its_callback_once_it_is_due;
+                a_dead_job_can_be_redriven;
+            callbacks: a_final_job_tells_its_callback_once_it_is_due
+                a_caller_with_many_callbacks_does_not_hold_up_others
+                a_job_is_kept_while_its_callback_is_tried
+                a_job_that_is_redriven_has_another_callback_when_it_ends;
             times: a_lease_that_nobody_extends_ends_and_the_job_goes_on
                 a_grant_that_nobody_accepts_spends_no_attempt
                 two_workers_that_die_with_a_job_are_enough

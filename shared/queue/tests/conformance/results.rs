@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use queue::{
-    CallbackOutcome, Cancelled, Completed, Completion, Delivery, Extended, Failed, Failure, Grant,
-    Held, NewJob, Released, State,
+    Cancelled, Completed, Completion, Delivery, Extended, Failed, Failure, Grant, Held, NewJob,
+    Released, State,
 };
 
 use crate::fixture::{Fixture, LEASE, MINUTE, check, completion, job};
@@ -197,29 +197,4 @@ pub(crate) async fn a_dead_job_can_be_redriven(fixture: &Fixture) {
     let new = fixture.start("w").await;
     assert_eq!(fixture.complete(&old, "old").await, Completed::Stale);
     assert_eq!(fixture.complete(&new, "new").await, Completed::Recorded);
-}
-
-pub(crate) async fn a_final_job_tells_its_callback_once_it_is_due(fixture: &Fixture) {
-    let url = "http://example.org/hook";
-    let id = fixture.enqueue(NewJob { callback_url: Some(url.to_owned()), ..job("a") }).await;
-    let store = fixture.store();
-    let grant = fixture.start("w").await;
-    assert_eq!(store.due_callbacks(9, MINUTE).await.unwrap(), []);
-    fixture.complete(&grant, "{}").await;
-    let due = store.due_callbacks(9, MINUTE).await.unwrap();
-    let [callback] = &due[..] else { panic!("{due:?}") };
-    assert_eq!((callback.id, callback.url.as_str(), callback.attempt), (id, url, 1));
-    assert_eq!(store.due_callbacks(9, MINUTE).await.unwrap(), []);
-    let again = CallbackOutcome::Again { after: 2 * MINUTE, reason: "busy".to_owned() };
-    store.note_callback(callback.number, again).await.unwrap();
-    let open = store.callbacks("a".to_owned(), 9).await.unwrap();
-    assert_eq!(open.iter().map(|it| it.reason.as_deref()).collect::<Vec<_>>(), [Some("busy")]);
-    assert_eq!(store.callbacks("b".to_owned(), 9).await.unwrap(), []);
-    fixture.clock.pass(2 * MINUTE);
-    let again = store.due_callbacks(9, MINUTE).await.unwrap();
-    assert_eq!(again.iter().map(|it| it.attempt).collect::<Vec<_>>(), [2]);
-    store.note_callback(callback.number, CallbackOutcome::Delivered).await.unwrap();
-    assert_eq!(store.callbacks("a".to_owned(), 9).await.unwrap(), []);
-    fixture.clock.pass(2 * MINUTE);
-    assert_eq!(store.due_callbacks(9, MINUTE).await.unwrap(), []);
 }

@@ -5,7 +5,7 @@ use queue::{
     CallbackOutcome, Completed, Enqueued, Extended, Failure, Filter, IdempotencyKey, NewJob, State,
 };
 
-use crate::fixture::{Fixture, HOUR, LEASE, MINUTE, job};
+use crate::fixture::{Fixture, HOUR, LEASE, job};
 use crate::postgres::{ask, number};
 
 const FILE: [&str; 2] =
@@ -73,13 +73,13 @@ async fn check(fixture: Fixture, age: impl AsyncFn(&Fixture)) {
     let again =
         async |digest| fixture.enqueue_any(NewJob { idempotency: key(digest), ..job("a") }).await;
     assert_eq!((again(1).await, again(2).await), (Enqueued::Existing(ready), Enqueued::Conflict));
-    let due = store.due_callbacks(9, MINUTE).await.unwrap();
+    let due = fixture.callbacks(&[]).await;
     assert_eq!(due.iter().map(|it| it.id).collect::<Vec<_>>(), [dead]);
     store.note_callback(due[0].number, CallbackOutcome::Delivered).await.unwrap();
     let held = store.extend(vec![grant.lease], LEASE).await.unwrap();
     assert_eq!(held, [Extended::Held { time: LEASE, cancel: false }]);
     assert_eq!(fixture.complete(&grant, "two").await, Completed::Recorded);
-    assert_eq!(store.due_callbacks(9, MINUTE).await.unwrap()[0].id, leased);
+    assert_eq!(fixture.callbacks(&[]).await[0].id, leased);
     assert_eq!(fixture.start("w").await.lease.id, ready);
     assert_eq!(fixture.pass(HOUR / 2).await.promoted, 1);
     assert_eq!(fixture.start("w").await.lease.id, scheduled);
