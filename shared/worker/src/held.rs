@@ -90,10 +90,26 @@ impl Held {
         self.stop_where(|_, _| true, why);
     }
 
-    /// Has those stopped that were not confirmed for `lease`: somebody else may have them.
-    pub(crate) fn stop_unconfirmed(&self, lease: Duration, now: Instant) {
-        let is_old = |it: &Job| now.saturating_duration_since(it.confirmed) > lease;
-        self.stop_where(|_, job| is_old(job), Stop::Lost);
+    /// Has each stopped as soon as it was not confirmed for a lease, however long others wait for the
+    /// gateway: somebody else may have it. Does so until it is dropped.
+    pub(crate) async fn fence(&self, lease: impl Fn() -> Duration) {
+        loop {
+            let (lease, now) = (lease(), Instant::now());
+            self.stop_unconfirmed(lease, now);
+            // What is taken or confirmed meanwhile does not end before.
+            let end = self.first_end(lease).unwrap_or(now + lease);
+            tokio::time::sleep_until(end.into()).await;
+        }
+    }
+
+    fn stop_unconfirmed(&self, lease: Duration, now: Instant) {
+        self.stop_where(|_, job| job.confirmed + lease <= now, Stop::Lost);
+    }
+
+    /// When the first of those that can still be stopped has to be; none if there is none.
+    fn first_end(&self, lease: Duration) -> Option<Instant> {
+        let jobs = self.lock();
+        jobs.values().filter(|it| it.stop.is_some()).map(|it| it.confirmed + lease).min()
     }
 
     fn stop_where(&self, is_it: impl Fn(&HeldLease, &Job) -> bool, why: Stop) {
@@ -142,8 +158,20 @@ mod tests {
         held.stop_unconfirmed(Duration::from_secs(15), later);
         assert_eq!(old.try_recv(), Ok(Stop::Lost));
         assert!(fresh.try_recv().is_err());
+        assert_eq!(held.first_end(Duration::from_secs(15)), Some(later + Duration::from_secs(15)));
         held.finish(&lease("fresh", "t"));
         assert_eq!((held.running(), held.all().len()), (1, 2));
+        assert_eq!(held.first_end(Duration::from_secs(15)), None);
+    }
+
+    #[tokio::test]
+    async fn a_run_is_stopped_when_its_lease_ends_though_nobody_beats() {
+        let held = Held::default();
+        let stopped = held.take(lease("job", "t"), Instant::now());
+        tokio::select! {
+            () = held.fence(|| Duration::from_millis(1)) => {}
+            why = stopped => assert_eq!(why, Ok(Stop::Lost)),
+        }
     }
 
     #[test]

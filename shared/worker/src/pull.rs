@@ -92,6 +92,7 @@ impl Pull {
         }
         let results = tokio::spawn(results.deliver(Arc::clone(&self)));
         let beats = tokio::spawn(Arc::clone(&self).beats());
+        let fence = tokio::spawn(Arc::clone(&self).fence());
         self.polls().await;
         let has_told = tokio::select! {
             () = self.held.emptied() => true,
@@ -99,6 +100,7 @@ impl Pull {
         };
         results.abort();
         beats.abort();
+        fence.abort();
         // What it keeps is kept when it is gone.
         drop(results.await);
         if !has_told {
@@ -328,8 +330,12 @@ impl Pull {
             } else if let Err(error) = beaten {
                 self.session.note(&error);
             }
-            self.held.stop_unconfirmed(lease, Instant::now());
         }
+    }
+
+    /// Stops what no beat has confirmed in time, whatever the beats wait for.
+    async fn fence(self: Arc<Self>) {
+        self.held.fence(|| self.session.periods().1).await;
     }
 
     async fn beat(&self) -> Result<(), CallError> {
