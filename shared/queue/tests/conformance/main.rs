@@ -110,6 +110,7 @@ macro_rules! every_case {
             retention: what_is_over_goes_after_its_time
                 beyond_a_number_the_oldest_go
                 keys_go_after_theirs
+                a_key_stands_for_its_job_for_as_long_as_that_is_kept
                 of_keys_the_oldest_go_beyond_a_number_unless_their_jobs_are_open
                 a_lane_is_forgotten_with_its_last_job
                 the_last_attempts_are_kept
