@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::ScriptInvocation;
 
 use crate::lane;
-use crate::lease::LEASES_FREE;
+use crate::lease::DRAINS_FREE;
 use crate::{
     CallbackOutcome, Claim, Completion, Delivery, Failure, Filter, Lease, NewJob, StoreError,
     Timestamp, Token, retry,
@@ -84,7 +84,7 @@ pub(super) fn completion(call: &mut Call, completion: &Completion) {
 pub(super) fn failure(call: &mut Call, failure: &Failure) {
     lease(call, &failure.lease);
     call.arg(&failure.reason).arg(failure.is_retryable).arg(failure.may_have_run);
-    call.arg(if failure.is_drain() { LEASES_FREE } else { 0 });
+    call.arg(if failure.is_drain() { DRAINS_FREE } else { 0 });
 }
 
 /// The longest waits before another attempt, and what to choose by how much of one it is.

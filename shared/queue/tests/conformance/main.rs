@@ -79,6 +79,7 @@ macro_rules! every_case {
                 the_same_result_again_is_a_duplicate
                 a_stranger_changes_nothing
                 an_attempt_is_given_back_whose_worker_was_asked_to_leave
+                however_often_a_job_was_handed_back_a_drain_spends_no_attempt
                 a_late_result_is_taken_if_nobody_else_has_the_job
                 a_result_after_another_was_granted_the_job_is_stale
                 a_worker_s_leases_are_found_again_with_their_tokens
