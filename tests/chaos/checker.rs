@@ -66,12 +66,15 @@ impl Violation {
     }
 }
 
+/// How far what is written down may be from when it was done, in milliseconds.
+const SLACK: i64 = 1000;
+
 /// Everything that is wrong, each thing once.
 pub(crate) fn check(history: &History) -> BTreeSet<Violation> {
     let mut found = names(history);
-    let jobs = jobs(history);
+    let (jobs, hits) = (jobs(history), hits(history));
     for (id, job) in &jobs {
-        found.extend(job.faults().into_iter().map(|of| of(id.clone())));
+        found.extend(job.faults(&hits).into_iter().map(|of| of(id.clone())));
     }
     found.extend(caps(history, &jobs));
     found.extend(counts(history));
@@ -89,8 +92,8 @@ pub(crate) fn story<'a>(history: &'a History, subject: &str) -> Vec<&'a Event> {
     let first = history.events.iter().filter(is_its).map(|it| it.began).min();
     let last = history.events.iter().filter(is_its).map(|it| it.ended).max();
     let (first, last) = (first.unwrap_or(Duration::ZERO), last.unwrap_or(Duration::MAX));
-    let around =
-        |it: &&Event| matches!(it.what, What::Done(_)) && it.ended >= first && it.began <= last;
+    let is_done = |it: &What| matches!(it, What::Done(_) | What::Hit(..));
+    let around = |it: &&Event| is_done(&it.what) && it.ended >= first && it.began <= last;
     history.events.iter().filter(|it| is_its(it) || around(it)).collect()
 }
 
@@ -115,7 +118,7 @@ fn jobs(history: &History) -> BTreeMap<String, Job<'_>> {
             What::Cancel(_) => job.is_cancelled = true,
             What::Missing(_) => job.is_missing = true,
             What::Seen(view) => job.seen.push((event, view)),
-            What::Refused { .. } | What::Done(_) => {}
+            What::Refused { .. } | What::Done(_) | What::Hit(..) => {}
         }
     }
     for view in &history.last {
@@ -124,10 +127,40 @@ fn jobs(history: &History) -> BTreeMap<String, Job<'_>> {
     jobs
 }
 
+/// When somebody was hit, by the store's clock, and how the name of whoever it was ends.
+struct Hit<'a> {
+    at: i64,
+    whom: &'a str,
+}
+
+fn hits(history: &History) -> Vec<Hit<'_>> {
+    let mut hits = Vec::new();
+    for event in &history.events {
+        if let What::Hit(_, whom) = &event.what {
+            hits.push(Hit { at: history.began + millis(event.began), whom });
+        }
+    }
+    hits
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap()
+}
+
+impl Hit<'_> {
+    /// Whether an attempt may have been lost by it.
+    fn is_of(&self, attempt: &Attempt) -> bool {
+        // The name of a gateway goes on with which start of it that is.
+        let worker = attempt.worker.split('/').next().unwrap_or_default();
+        let until = attempt.ended.unwrap_or(i64::MAX - SLACK) + SLACK;
+        worker.ends_with(self.whom) && (attempt.started - SLACK..=until).contains(&self.at)
+    }
+}
+
 type Of = fn(String) -> Violation;
 
 impl Job<'_> {
-    fn faults(&self) -> Vec<Of> {
+    fn faults(&self, hits: &[Hit<'_>]) -> Vec<Of> {
         let mut found: Vec<Of> = Vec::new();
         let mut add = |is_so: bool, of: Of| {
             if is_so {
@@ -153,7 +186,7 @@ impl Job<'_> {
             add(spent > view.attempts_max, Violation::TooManyAttempts);
             add(is_once && ran > 1, Violation::RanTwice);
             add(overlap(&view.attempts), Violation::Overlap);
-            add(view.state == "dead" && !is_due(view, is_once), Violation::DeadTooSoon);
+            add(view.state == "dead" && !is_due(view, is_once, hits), Violation::DeadTooSoon);
             let is_unasked = view.state == "cancelled" && !self.is_cancelled;
             add(is_unasked || view.state == "expired", Violation::EndedUnasked);
         }
@@ -204,20 +237,27 @@ fn overlap(attempts: &[Attempt]) -> bool {
 
 /// Whether a dead job has to be dead: two workers in a row died with it, or it has no attempt left, or
 /// it must not be started again.
-fn is_due(view: &View, is_once: bool) -> bool {
-    let ran: Vec<&str> = view
-        .attempts
-        .iter()
-        .filter(|it| it.is_spent())
-        .map(|it| it.reason.as_deref().unwrap_or_default())
-        .collect();
-    let is_poison = ran.ends_with(&["lost", "lost"]);
+fn is_due(view: &View, is_once: bool, hits: &[Hit<'_>]) -> bool {
+    let ran: Vec<&Attempt> = view.attempts.iter().filter(|it| it.is_spent()).collect();
     let is_used_up = ran.len() >= view.attempts_max;
     let has_started = view.attempts.iter().any(Attempt::may_have_run);
     match view.reason.as_deref() {
-        Some("poison") => is_poison,
+        Some("poison") => is_poison(&ran, hits),
         _ => is_used_up || (is_once && has_started),
     }
+}
+
+/// Whether the last two attempts were lost by whoever had them, each by a hit of its own.
+fn is_poison(ran: &[&Attempt], hits: &[Hit<'_>]) -> bool {
+    let [.., one, other] = ran else { return false };
+    let is_lost = |it: &Attempt| it.reason.as_deref() == Some("lost");
+    let of = |attempt: &Attempt| {
+        let hits = hits.iter().enumerate();
+        hits.filter(|(_, it)| it.is_of(attempt)).map(|(index, _)| index).collect::<BTreeSet<_>>()
+    };
+    let (first, second) = (of(one), of(other));
+    let has_both = !first.is_empty() && !second.is_empty() && first.union(&second).count() > 1;
+    is_lost(one) && is_lost(other) && has_both
 }
 
 /// Keys that name two jobs, and jobs that two keys name.
@@ -277,7 +317,7 @@ mod tests {
 
     fn attempt(started: i64, ended: i64, reason: &str) -> Attempt {
         let reason = Some(reason.to_owned());
-        Attempt { worker: "w".to_owned(), started, ended: Some(ended), reason }
+        Attempt { worker: "wanda:w".to_owned(), started, ended: Some(ended), reason }
     }
 
     fn view(id: &str, state: &str, attempts: &[Attempt]) -> View {
@@ -312,7 +352,22 @@ mod tests {
         ];
         let events = (0..).zip(what).map(|(second, what)| event(second, what));
         let (events, last) = (events.collect(), vec![done.clone(), done]);
-        History { events, last, counted: (0, 0), caps: vec![("a", 1)] }
+        History { began: 0, events, last, counted: (0, 0), caps: vec![("a", 1)] }
+    }
+
+    /// A job that two workers in a row died with, one hit each.
+    fn poisoned(history: &mut History) {
+        let attempts = [attempt(20_000, 36_000, "lost"), attempt(37_000, 53_000, "lost")];
+        let dead = View { reason: Some("poison".to_owned()), ..view("two", "dead", &attempts) };
+        ends(history, dead, wanted(2));
+        history.counted = (0, 1);
+        for second in [21, 38] {
+            history.events.push(hit(second, ":w"));
+        }
+    }
+
+    fn hit(second: u64, whom: &str) -> Event {
+        event(second, What::Hit("kills it".to_owned(), whom.to_owned()))
     }
 
     #[track_caller]
@@ -334,10 +389,7 @@ mod tests {
     fn nothing_is_wrong_where_all_went_well() {
         assert_eq!(check(&good()), BTreeSet::new());
         let mut history = good();
-        let poison = [attempt(20, 30, "lost"), attempt(30, 40, "lost")];
-        let dead = View { reason: Some("poison".to_owned()), ..view("two", "dead", &poison) };
-        ends(&mut history, dead, wanted(2));
-        history.counted = (0, 1);
+        poisoned(&mut history);
         let unstarted = view("three", "cancelled", &[attempt(50, 55, "not accepted")]);
         ends(&mut history, unstarted, wanted(3));
         history.events.push(event(9, What::Cancel("three".to_owned())));
@@ -417,6 +469,29 @@ mod tests {
         finds(|it| ends(it, poison, wanted(2)), Violation::DeadTooSoon);
         finds(|it| ends(it, view("two", "cancelled", &[]), wanted(2)), Violation::EndedUnasked);
         finds(|it| ends(it, view("two", "expired", &[]), wanted(2)), Violation::EndedUnasked);
+    }
+
+    #[test]
+    fn poison_that_two_hits_do_not_account_for_is_found() {
+        let with_hits = |hits: &[Event]| {
+            let mut history = good();
+            poisoned(&mut history);
+            history.events.retain(|it| !matches!(it.what, What::Hit(..)));
+            history.events.extend(hits.iter().cloned());
+            check(&history)
+        };
+        let too_soon = BTreeSet::from([Violation::DeadTooSoon("two".to_owned())]);
+        for hits in [
+            &[][..],
+            &[hit(21, ":w")],
+            &[hit(21, ":w"), hit(22, ":w")],
+            &[hit(21, ":w"), hit(38, ":v")],
+            &[hit(21, ":w"), hit(60, ":w")],
+            &[hit(36, ":w")],
+        ] {
+            assert_eq!(with_hits(hits), too_soon, "{hits:?}");
+        }
+        assert_eq!(with_hits(&[hit(35, ":w"), hit(37, ":w")]), BTreeSet::new());
     }
 
     #[test]

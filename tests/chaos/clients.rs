@@ -243,7 +243,12 @@ pub(crate) fn program(number: usize, time: Duration) -> String {
 }
 
 fn submission(wanted: &Wanted, chance: &mut Chance) -> Value {
-    let time = if chance.is_one_in(12) { chance.millis(2000, 5000) } else { chance.millis(0, 300) };
+    // Somebody who may have many at a time has some that take longer than a lease.
+    let time = match chance.below(24) {
+        0 if wanted.caller == CALLERS[1].0 => chance.millis(18_000, 22_000),
+        0 | 1 => chance.millis(2000, 5000),
+        _ => chance.millis(0, 300),
+    };
     let delivery = if wanted.at_most_once { "at_most_once" } else { "at_least_once" };
     json!({
         "language": "python",

@@ -84,6 +84,14 @@ impl Part {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// How the name ends that it has jobs under: a worker's is its own, and a gateway's tells its port.
+    pub(crate) fn ending(&self) -> String {
+        match self.program {
+            "gateway" => format!(":{}", self.port),
+            _ => format!(":{}", self.name),
+        }
+    }
+
     /// The process that there is.
     pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().unwrap()

@@ -54,6 +54,8 @@ pub(crate) enum What {
     Refused { call: String, answer: String },
     /// Something was done to the fleet.
     Done(String),
+    /// The same, and whoever has jobs under a name that ends so may have lost them.
+    Hit(String, String),
 }
 
 /// When that was, by the test's clock, from the start of the run.
@@ -67,6 +69,8 @@ pub(crate) struct Event {
 /// All of it, and how everything was once it was over.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
+    /// When it began, by the clock that stores go by, in milliseconds.
+    pub(crate) began: i64,
     pub(crate) events: Vec<Event>,
     /// Every job that the store lists, as each gateway shows it.
     pub(crate) last: Vec<View>,
@@ -80,12 +84,15 @@ pub(crate) struct History {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     began: Instant,
+    /// The same, in milliseconds by the wall clock.
+    pub(crate) began_ms: i64,
     events: Mutex<Vec<Event>>,
 }
 
 impl Recorder {
     pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), events: Mutex::default() }
+        let began_ms = jiff::Timestamp::now().as_millisecond();
+        Self { began: Instant::now(), began_ms, events: Mutex::default() }
     }
 
     /// The time now.
@@ -102,6 +109,11 @@ impl Recorder {
     /// Something was done to the fleet.
     pub(crate) fn did(&self, what: impl fmt::Display) {
         self.note(self.now(), What::Done(what.to_string()));
+    }
+
+    /// Something was done to the fleet by which somebody may lose jobs, whose name ends so.
+    pub(crate) fn hit(&self, what: impl fmt::Display, whom: String) {
+        self.note(self.now(), What::Hit(what.to_string(), whom));
     }
 
     /// Everything so far, as it ended.
@@ -157,7 +169,7 @@ impl What {
         match self {
             Self::Acknowledged(_, id) | Self::Cancel(id) | Self::Missing(id) => Some(id),
             Self::Seen(view) => Some(&view.id),
-            Self::Refused { .. } | Self::Done(_) => None,
+            Self::Refused { .. } | Self::Done(_) | Self::Hit(..) => None,
         }
     }
 }

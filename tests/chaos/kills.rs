@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::chance::{Chance, rounds, seed};
 use crate::checker::{check, story};
 use crate::clients::{CALLERS, Load, shown};
-use crate::fleet::{Fleet, Kind, Plan};
+use crate::fleet::{Fleet, Kind, Part, Plan};
 use crate::history::{History, View};
 
 /// Clients that leave jobs at the same time.
@@ -99,6 +99,9 @@ async fn hit(
     paused: &mut Option<(usize, Instant)>,
 ) {
     let did = |what: &str, whom: &str| load.recorder.did(format!("{what} {whom}"));
+    let hits = |what: &str, part: &Part| {
+        load.recorder.hit(format!("{what} {}", part.name), part.ending());
+    };
     let worker = chance.below(fleet.workers.len());
     let is_paused = paused.is_some_and(|(index, _)| index == worker);
     let down = chance.millis(0, 1200);
@@ -113,7 +116,7 @@ async fn hit(
         Victim::Gateway | Victim::Store => {
             let index = chance.below(fleet.gateways.len());
             let gateway = &mut fleet.gateways[index];
-            did("kills", &gateway.name);
+            hits("kills", gateway);
             gateway.kill();
             sleep(down).await;
             gateway.start();
@@ -133,13 +136,13 @@ async fn hit(
             }
         }
         Victim::Pause if paused.is_none() => {
-            did("pauses", &fleet.workers[worker].name);
+            hits("pauses", &fleet.workers[worker]);
             fleet.workers[worker].pause(true);
             *paused = Some((worker, Instant::now()));
         }
         Victim::Worker | Victim::Spawner | Victim::Pause => {
             let part = &mut fleet.workers[worker];
-            did("kills", &part.name);
+            hits("kills", part);
             part.kill();
             if is_paused {
                 *paused = None;
@@ -161,6 +164,7 @@ pub(crate) async fn hold(fleet: &Fleet, load: &Load, seed: u64, chance: &mut Cha
         }
     }
     let history = History {
+        began: load.recorder.began_ms,
         events: load.recorder.events(),
         last: last(fleet).await,
         counted: counted(fleet).await,

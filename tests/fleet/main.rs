@@ -48,6 +48,7 @@ mod dialects;
 mod doctor;
 mod faults;
 mod faulty;
+mod fences;
 mod full_disk;
 mod gateway;
 mod install_worker;

@@ -10,6 +10,7 @@ mod known;
 mod own;
 mod push;
 mod recheck;
+mod runs;
 mod submission;
 pub(crate) mod view;
 pub(crate) mod worker;

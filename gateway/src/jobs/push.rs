@@ -2,7 +2,7 @@
 //! no more than the executors have slots for, extends its leases, and tells what came of them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use super::own::Own;
+use super::runs::{Runs, Stop};
 use super::{BEAT, GRANT, LEASE, LOOK, lanes};
 use crate::admission::Action;
 use crate::dispatch::{Answer, Call, DispatchError, Document, Form};
@@ -37,28 +38,9 @@ pub(crate) struct Push {
     shared: Arc<Shared>,
     store: Arc<dyn JobStore>,
     client: Client,
-    running: Mutex<HashMap<JobId, Running>>,
+    runs: Runs,
     /// A slot may have come free.
     freed: Notify,
-}
-
-/// A job that goes on.
-struct Running {
-    lease: Lease,
-    lane: Lane,
-    /// Tells whoever runs it to stop.
-    stop: Option<oneshot::Sender<Stop>>,
-}
-
-/// Why a run stops before its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stop {
-    /// The job is not wanted any more.
-    Cancelled,
-    /// The job is somebody else's.
-    Lost,
-    /// This process ends.
-    Drain,
 }
 
 /// What came of a run.
@@ -81,8 +63,8 @@ impl Push {
         store: Arc<dyn JobStore>,
         client: Client,
     ) -> Arc<Self> {
-        let (running, freed) = (Mutex::default(), Notify::new());
-        Arc::new(Self { own, shared, store, client, running, freed })
+        let (runs, freed) = (Runs::default(), Notify::new());
+        Arc::new(Self { own, shared, store, client, runs, freed })
     }
 
     /// Runs jobs until the gateway drains, and then lets those that run have `grace` to end.
@@ -110,7 +92,7 @@ impl Push {
         }
         let all = async { while runs.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, all).await.is_err() {
-            self.stop_all(Stop::Drain);
+            self.runs.stop_all(Stop::Drain);
             while runs.join_next().await.is_some() {}
         }
         beat.abort();
@@ -159,25 +141,23 @@ impl Push {
             *slots += candidate.slots;
             *busy += candidate.in_flight;
         }
-        let running = self.lock();
         let room = groups.into_iter().map(|(lanes, (slots, busy))| {
             // One that was claimed just now is not on its way yet.
-            let ours = running.values().filter(|it| lanes.contains(&it.lane)).count();
+            let ours = self.runs.count_in(&lanes);
             (lanes.into_iter().collect(), slots.saturating_sub(busy.max(ours)))
         });
         room.filter(|(_, most)| *most > 0).collect()
     }
 
     async fn run_one(self: Arc<Self>, grant: Grant) {
-        let (lease, lane) = (grant.lease, grant.lane.clone());
-        let (stop, stopped) = oneshot::channel();
-        self.lock().insert(lease.id, Running { lease, lane, stop: Some(stop) });
+        let lease = grant.lease;
+        let stopped = self.runs.take(lease, grant.lane.clone());
         let outcome = self.attempt(grant, stopped).await;
         if let Err(error) = self.tell(lease, outcome).await {
             // The lease ends by itself, and the job goes on from there.
             tracing::error!(job.id = %lease.id, "what came of a job cannot be told: {error}");
         }
-        self.lock().remove(&lease.id);
+        self.runs.remove(lease);
         self.freed.notify_one();
     }
 
@@ -256,7 +236,7 @@ impl Push {
     async fn beat(self: Arc<Self>) {
         loop {
             tokio::time::sleep(BEAT).await;
-            let leases: Vec<Lease> = self.lock().values().map(|it| it.lease).collect();
+            let leases = self.runs.leases();
             if leases.is_empty() {
                 continue;
             }
@@ -264,8 +244,8 @@ impl Push {
             for (lease, extended) in leases.into_iter().zip(extended) {
                 match extended {
                     Extended::Held { cancel: false, .. } => {}
-                    Extended::Held { cancel: true, .. } => self.stop(lease.id, Stop::Cancelled),
-                    Extended::Lost => self.stop(lease.id, Stop::Lost),
+                    Extended::Held { cancel: true, .. } => self.runs.stop(lease, Stop::Cancelled),
+                    Extended::Lost => self.runs.stop(lease, Stop::Lost),
                 }
             }
         }
@@ -273,31 +253,16 @@ impl Push {
 
     /// Stops a job that runs here, without waiting for its next beat.
     pub(crate) fn cancel(&self, id: JobId) {
-        self.stop(id, Stop::Cancelled);
-    }
-
-    fn stop(&self, id: JobId, why: Stop) {
-        if let Some(stop) = self.lock().get_mut(&id).and_then(|it| it.stop.take()) {
-            // It may have ended meanwhile.
-            stop.send(why).unwrap_or_default();
-        }
-    }
-
-    fn stop_all(&self, why: Stop) {
-        let ids: Vec<JobId> = self.lock().keys().copied().collect();
-        for id in ids {
-            self.stop(id, why);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.runs.cancel(id);
     }
 }
 
 impl std::fmt::Debug for Push {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Push").field("running", &self.lock().len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Push")
+            .field("running", &self.runs.leases().len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -115,6 +115,14 @@ pub struct GrantedJob {
     pub run: Box<RawValue>,
 }
 
+impl GrantedJob {
+    /// The right to finish it.
+    #[must_use]
+    pub fn lease(&self) -> HeldLease {
+        HeldLease { id: self.id.clone(), token: self.token.clone() }
+    }
+}
+
 /// What a worker is to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -200,6 +208,14 @@ pub struct JobResult {
     pub run_ms: u64,
     /// The answer of the executor.
     pub report: Box<RawValue>,
+}
+
+impl JobResult {
+    /// The right to give it.
+    #[must_use]
+    pub fn lease(&self) -> HeldLease {
+        HeldLease { id: self.id.clone(), token: self.token.clone() }
+    }
 }
 
 /// The answer to results: what of each, in their order.

@@ -199,9 +199,9 @@ pub struct Failure {
 /// The last attempts of a job that are kept.
 pub(crate) const ATTEMPTS_KEPT: u32 = 100;
 
-/// Beyond so many leases of a job, those count that end because somebody leaves: a worker that always
-/// says so is no reason to run a job for ever.
-pub(crate) const LEASES_FREE: u32 = 30;
+/// So many attempts of a job are given back because somebody leaves: a worker that always says so is no
+/// reason to run a job for ever.
+pub(crate) const DRAINS_FREE: u32 = 30;
 
 impl Failure {
     /// Why an attempt ends whose worker was asked to leave, and of one whose executor was.

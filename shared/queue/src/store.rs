@@ -18,8 +18,8 @@ use crate::{
 ///
 /// 1. What [`Self::enqueue`] acknowledges is durable, as [`Self::durability`] says. A commit that
 ///    fails acknowledges nothing.
-/// 2. A caller's idempotency key stands for one job for as long as it is kept; with other content it
-///    is a conflict.
+/// 2. A caller's idempotency key stands for one job for as long as that is kept, and for a time of its
+///    own; with other content it is a conflict.
 /// 3. A job has at most one live token.
 /// 4. Nothing but the holder of that token extends, completes, fails or releases a leased job.
 /// 5. A job has at most one result, written with the change of its state.
@@ -169,7 +169,8 @@ pub struct Bounds {
     /// Jobs that are over and still kept; the oldest go first. Of callbacks, and of idempotency keys,
     /// ten times as many are.
     pub kept_max: u64,
-    /// How long an idempotency key is kept; one whose job is over may go before, if there are too many.
+    /// How long an idempotency key is kept at least, and while its job is kept it stays; one whose job is
+    /// over may go before, if there are too many.
     pub key_ttl: Duration,
     /// How long to wait for another process to let go of the store: the gateway before this one may
     /// still be draining.

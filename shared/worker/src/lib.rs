@@ -10,7 +10,7 @@
 //! A result that the gateway never takes, such as one that is too large, is told as a failure.
 //!
 //! A lease is trusted by this process's own steady clock: what no beat has confirmed for the length of
-//! a lease is stopped, as somebody else may have the job by then.
+//! a lease is stopped at once, as somebody else may have the job by then.
 
 mod batch;
 mod executor;

@@ -92,6 +92,7 @@ impl Pull {
         }
         let results = tokio::spawn(results.deliver(Arc::clone(&self)));
         let beats = tokio::spawn(Arc::clone(&self).beats());
+        let fence = tokio::spawn(Arc::clone(&self).fence());
         self.polls().await;
         let has_told = tokio::select! {
             () = self.held.emptied() => true,
@@ -99,6 +100,7 @@ impl Pull {
         };
         results.abort();
         beats.abort();
+        fence.abort();
         // What it keeps is kept when it is gone.
         drop(results.await);
         if !has_told {
@@ -209,7 +211,7 @@ impl Pull {
     /// Does what an answer says. `expected` more jobs could be started meanwhile.
     pub(crate) async fn take_on(self: &Arc<Self>, work: Work, expected: usize) {
         for id in &work.cancel {
-            self.held.stop(id, Stop::Cancelled);
+            self.held.cancel(id);
         }
         self.heed(work.action);
         if work.jobs.len() < expected {
@@ -223,8 +225,7 @@ impl Pull {
             .jobs
             .into_iter()
             .map(|job| {
-                let lease = HeldLease { id: job.id.clone(), token: job.token.clone() };
-                let stopped = self.held.take(lease, now);
+                let stopped = self.held.take(job.lease(), now);
                 (job, stopped)
             })
             .collect();
@@ -235,7 +236,7 @@ impl Pull {
             }
             return;
         }
-        let leases = taken.into_iter().map(|(job, _)| HeldLease { id: job.id, token: job.token });
+        let leases = taken.iter().map(|(job, _)| job.lease());
         drop(tokio::spawn(Arc::clone(self).hand_back(leases.collect())));
     }
 
@@ -244,7 +245,7 @@ impl Pull {
     async fn hand_back(self: Arc<Self>, leases: Vec<HeldLease>) {
         self.tell("release", &Releases { leases: leases.clone() }).await;
         for lease in &leases {
-            self.told_of(&lease.id);
+            self.told_of(lease);
         }
     }
 
@@ -259,21 +260,20 @@ impl Pull {
     }
 
     async fn run_one(self: Arc<Self>, job: GrantedJob, stopped: oneshot::Receiver<Stop>) {
-        let began = Instant::now();
+        let (began, lease) = (Instant::now(), job.lease());
         let ran = tokio::select! {
             biased;
             // The executor stops what nobody waits for.
             Ok(why) = stopped => match why {
                 Stop::Cancelled => failed("cancelled", false),
                 Stop::Drain => failed("drain", true),
-                Stop::Lost => return self.told_of(&job.id),
+                Stop::Lost => return self.told_of(&lease),
             },
             ran = self.session.executor.run(&job) => ran,
         };
-        let lease = HeldLease { id: job.id.clone(), token: job.token.clone() };
         match ran {
             Ran::Report(report) => {
-                self.held.finish(&job.id);
+                self.held.finish(&lease);
                 let run_ms = millis(began.elapsed());
                 let result = JobResult { id: lease.id, token: lease.token, run_ms, report };
                 // There is room for more than there are slots.
@@ -282,14 +282,15 @@ impl Pull {
             }
             Ran::NotNow => {
                 tokio::time::sleep(PAUSE).await;
-                self.tell("release", &Releases { leases: vec![lease] }).await;
+                self.tell("release", &Releases { leases: vec![lease.clone()] }).await;
             }
             Ran::Failed { reason, is_retryable, may_have_run } => {
+                let lease = lease.clone();
                 let failure = JobFailure { lease, reason, is_retryable, may_have_run };
                 self.tell("fail", &Failures { failures: vec![failure] }).await;
             }
         }
-        self.told_of(&job.id);
+        self.told_of(&lease);
     }
 
     /// Tells something that the gateway finds out by itself otherwise.
@@ -304,9 +305,9 @@ impl Pull {
         }
     }
 
-    /// A job is nobody's here any more.
-    pub(crate) fn told_of(&self, id: &str) {
-        self.held.remove(id);
+    /// A lease is nobody's here any more.
+    pub(crate) fn told_of(&self, lease: &HeldLease) {
+        self.held.remove(lease);
         self.freed.notify_one();
     }
 
@@ -329,8 +330,12 @@ impl Pull {
             } else if let Err(error) = beaten {
                 self.session.note(&error);
             }
-            self.held.stop_unconfirmed(lease, Instant::now());
         }
+    }
+
+    /// Stops what no beat has confirmed in time, whatever the beats wait for.
+    async fn fence(self: Arc<Self>) {
+        self.held.fence(|| self.session.periods().1).await;
     }
 
     async fn beat(&self) -> Result<(), CallError> {
@@ -346,9 +351,9 @@ impl Pull {
         let beaten = self.session.gateway.call::<Beaten>("beat", &beat, Duration::ZERO).await?;
         for (lease, state) in holding.iter().zip(beaten.leases) {
             match state {
-                LeaseState::Held => self.held.confirm(&lease.id, began),
-                LeaseState::Cancel => self.held.stop(&lease.id, Stop::Cancelled),
-                LeaseState::Lost => self.held.stop(&lease.id, Stop::Lost),
+                LeaseState::Held => self.held.confirm(lease, began),
+                LeaseState::Cancel => self.held.stop(lease, Stop::Cancelled),
+                LeaseState::Lost => self.held.stop(lease, Stop::Lost),
             }
         }
         self.heed(beaten.action);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::worker::{Completed, Completions, Ended, Failures, HeldLease, JobFailure, JobResult};
+use protocol::worker::{Completed, Completions, Ended, Failures, JobFailure, JobResult};
 use tokio::sync::mpsc;
 
 use crate::batch::{Batch, Fate};
@@ -141,7 +141,7 @@ impl Results {
     ) -> Result<(), CallError> {
         let Some(result) = self.waiting.front() else { return Ok(()) };
         let failure = JobFailure {
-            lease: HeldLease { id: result.id.clone(), token: result.token.clone() },
+            lease: result.lease(),
             reason: reason.to_owned(),
             is_retryable: false,
             may_have_run: true,
@@ -166,7 +166,7 @@ impl Results {
         }
         self.kept = self.kept.saturating_sub(count);
         for result in &gone {
-            pull.told_of(&result.id);
+            pull.told_of(&result.lease());
         }
         gone
     }

@@ -50,6 +50,7 @@ impl<'a> Admission<'a> {
         Ok(admission)
     }
 
+    /// A key counts for its time, and for as long as its job is kept.
     async fn load_keys(
         &mut self,
         connection: &mut PgConnection,
@@ -64,7 +65,8 @@ impl<'a> Admission<'a> {
         let find = sqlx::query(
             "SELECT k.caller, k.key, digest, id FROM unnest($1::text[], $2::text[]) \
              AS k (caller, key) CROSS JOIN LATERAL (SELECT digest, id FROM keys \
-             WHERE keys.caller = k.caller AND keys.key = k.key AND expires_at > $3 OFFSET 0) AS known",
+             WHERE keys.caller = k.caller AND keys.key = k.key AND (expires_at > $3 \
+             OR (SELECT TRUE FROM jobs WHERE jobs.id = keys.id)) OFFSET 0) AS known",
         );
         let find = find.bind(callers).bind(keys).bind(self.now.0);
         for row in find.fetch_all(connection).await? {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::place::Fault;
 use super::shares::Shares;
 use super::table::Table;
-use crate::lease::LEASES_FREE;
+use crate::lease::DRAINS_FREE;
 use crate::{
     Cancelled, Completed, Completion, Extended, Failed, Failure, JobId, Lease, Released, State,
     Timestamp, retry,
@@ -61,8 +61,8 @@ pub(super) fn fail(table: &mut Table, failure: &Failure, now: Timestamp) -> Resu
     let Some(standing) = table.leased(&failure.lease) else { return Ok(Failed::Stale) };
     standing.deaths = 0;
     let is_cancelled = standing.cancel_requested;
-    let is_free =
-        failure.is_drain() && u32::try_from(standing.leases).is_ok_and(|it| it <= LEASES_FREE);
+    let is_free = failure.is_drain() && standing.drains < DRAINS_FREE.cast_signed();
+    standing.drains += i32::from(is_free);
     let is_used_up = !is_free && standing.attempt >= standing.attempts_max;
     let is_over = !failure.is_retryable || is_used_up;
     let is_over = is_over || (standing.at_most_once && failure.may_have_run);
@@ -148,7 +148,7 @@ pub(super) fn redrive(table: &mut Table, shares: &mut Shares, id: JobId, now: Ti
     let Some(standing) = table.find(id).filter(|it| it.state == State::Dead) else { return false };
     standing.become_state(State::Ready);
     (standing.turn, standing.cost) = shares.take_turn(&standing.caller, &standing.language);
-    (standing.attempt, standing.deaths) = (0, 0);
+    (standing.attempt, standing.deaths, standing.drains) = (0, 0, 0);
     standing.reason = None;
     (standing.ready_at, standing.start_by) = (Some(now.0), None);
     (standing.finished_at, standing.expires_at) = (None, None);

@@ -53,30 +53,29 @@ pub(super) async fn purge(
     Ok(usize::try_from(deleted).unwrap_or(usize::MAX))
 }
 
-/// Deletes keys that have ended, and the oldest beyond the most that are kept. One whose job is not
-/// over comes behind the others instead: it stays, and is in nobody's way.
+/// Deletes keys that have ended, and the oldest beyond the most that are kept. One that stands for a job
+/// that is kept has its time again, and comes behind the others; of those beyond, only one whose job is
+/// not over. So keys end in the order of their numbers, and those that stay are in nobody's way.
 async fn purge_keys(
     connection: &mut PgConnection,
     limit: usize,
     bounds: &Bounds,
     now: Timestamp,
 ) -> Result<u64, Fault> {
-    let ended = "DELETE FROM keys WHERE number = ANY(ARRAY(SELECT number FROM \
-                 (SELECT number, expires_at FROM keys ORDER BY number LIMIT $2) AS oldest \
-                 WHERE expires_at < $1))";
-    let ended = sqlx::query(ended).bind(now.0).bind(bound(limit));
-    let ended = ended.execute(&mut *connection).await?.rows_affected();
-    let beyond = sqlx::query(
-        "WITH oldest AS MATERIALIZED (SELECT number, \
-         (SELECT TRUE FROM jobs WHERE jobs.id = keys.id AND finished_at IS NULL) AS is_needed \
-         FROM keys WHERE number <= (SELECT number FROM keys ORDER BY number DESC LIMIT 1) - $1 \
-         ORDER BY number LIMIT $2), moved AS (UPDATE keys SET number = DEFAULT \
-         WHERE number = ANY(ARRAY(SELECT number FROM oldest WHERE is_needed))) \
-         DELETE FROM keys WHERE number = ANY(ARRAY(SELECT number FROM oldest WHERE is_needed IS NULL))",
+    let purge = sqlx::query(
+        "WITH oldest AS MATERIALIZED (SELECT number, id, expires_at < $1 AS has_ended, \
+         number <= (SELECT number FROM keys ORDER BY number DESC LIMIT 1) - $2 AS is_beyond \
+         FROM keys ORDER BY number LIMIT $3), due AS MATERIALIZED (SELECT number, \
+         (SELECT TRUE FROM jobs WHERE jobs.id = oldest.id \
+         AND (finished_at IS NULL OR NOT is_beyond)) AS is_needed \
+         FROM oldest WHERE has_ended OR is_beyond), \
+         stay AS (UPDATE keys SET number = DEFAULT, expires_at = $4 \
+         WHERE number = ANY(ARRAY(SELECT number FROM due WHERE is_needed))) \
+         DELETE FROM keys WHERE number = ANY(ARRAY(SELECT number FROM due WHERE is_needed IS NULL))",
     );
     let most = i64::try_from(bounds.keys_max()).unwrap_or(i64::MAX);
-    let beyond = beyond.bind(most).bind(bound(limit)).execute(connection).await?;
-    Ok(ended + beyond.rows_affected())
+    let purge = purge.bind(now.0).bind(most).bind(bound(limit)).bind(now.after(bounds.key_ttl).0);
+    Ok(purge.execute(connection).await?.rows_affected())
 }
 
 /// Forgets whose turn it is where nothing is kept. Callers who have nothing are as new ones; and a lane

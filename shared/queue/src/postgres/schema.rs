@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
+    include_str!("schema-5.sql"),
 ];
 /// Tells our tables from others'.
 const APPLICATION: &str = "flotilla jobs";

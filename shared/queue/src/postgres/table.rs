@@ -27,6 +27,7 @@ pub(super) struct Standing {
     pub(super) attempts_max: i32,
     pub(super) attempt_max: Duration,
     pub(super) deaths: i32,
+    pub(super) drains: i32,
     pub(super) at_most_once: bool,
     pub(super) leases: i32,
     pub(super) token: Option<Token>,
@@ -69,6 +70,7 @@ impl Standing {
             attempts_max: row.try_get("attempts_max")?,
             attempt_max: Duration::from_millis(count(row.try_get("attempt_ms_max")?)),
             deaths: row.try_get("deaths")?,
+            drains: row.try_get("drains")?,
             at_most_once: row.try_get("at_most_once")?,
             leases: row.try_get("leases")?,
             token: own,
@@ -149,7 +151,7 @@ impl Table {
         }
         let find = sqlx::query(
             "SELECT number, id, caller, language, state, reason, turn, cost, attempt, attempts_max, \
-             attempt_ms_max, deaths, at_most_once, leases, token, lease_until, attempt_until, is_accepted, \
+             attempt_ms_max, deaths, drains, at_most_once, leases, token, lease_until, attempt_until, is_accepted, \
              cancel_requested, version, ttl_ms, run_at, start_by, ready_at, finished_at, expires_at, \
              callback_url, (SELECT r.token FROM results r WHERE r.number = jobs.number) AS result_token, \
              (SELECT r.digest FROM results r WHERE r.number = jobs.number) AS digest FROM jobs \
@@ -316,16 +318,16 @@ async fn update(connection: &mut PgConnection, rows: &[&Standing]) -> Result<u64
     }
     let update = sqlx::query(
         "UPDATE jobs SET state = c.state, reason = c.reason, turn = c.turn, cost = c.cost, \
-         attempt = c.attempt, deaths = c.deaths, token = c.token, lease_until = c.lease_until, \
+         attempt = c.attempt, deaths = c.deaths, drains = c.drains, token = c.token, lease_until = c.lease_until, \
          is_accepted = c.is_accepted, cancel_requested = c.cancel_requested, \
          version = c.version, run_at = c.run_at, start_by = c.start_by, ready_at = c.ready_at, \
          finished_at = c.finished_at, expires_at = c.expires_at \
          FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::text[], $5::text[], $6::float8[], \
          $7::float8[], $8::integer[], $9::integer[], $10::bytea[], $11::bigint[], $12::boolean[], \
          $13::boolean[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], \
-         $18::bigint[], $19::bigint[]) AS c (number, seen_state, seen_token, state, reason, turn, cost, attempt, \
+         $18::bigint[], $19::bigint[], $20::integer[]) AS c (number, seen_state, seen_token, state, reason, turn, cost, attempt, \
          deaths, token, lease_until, is_accepted, cancel_requested, version, run_at, ready_at, \
-         finished_at, expires_at, start_by) \
+         finished_at, expires_at, start_by, drains) \
          WHERE jobs.number = ANY($1) AND jobs.number = c.number AND jobs.state = c.seen_state \
          AND jobs.token IS NOT DISTINCT FROM c.seen_token",
     );
@@ -348,6 +350,7 @@ async fn update(connection: &mut PgConnection, rows: &[&Standing]) -> Result<u64
         .bind(column!(|it| it.ready_at))
         .bind(column!(|it| it.finished_at))
         .bind(column!(|it| it.expires_at))
-        .bind(column!(|it| it.start_by));
+        .bind(column!(|it| it.start_by))
+        .bind(column!(|it| it.drains));
     Ok(update.execute(connection).await?.rows_affected())
 }

@@ -52,7 +52,8 @@ local function enqueue(at)
   local key = digest ~= '' and name('key', caller, ARGV[at + 7])
   if key then
     local known = call('HMGET', key, 'id', 'digest', 'expires_at')
-    if known[1] and tonumber(known[3]) > now then
+    -- It counts for its time, and for as long as its job is kept.
+    if known[1] and (tonumber(known[3]) > now or call('EXISTS', of('job', known[1])) == 1) then
       if known[2] ~= digest then
         return 'conflict', ''
       end

@@ -1,6 +1,7 @@
 -- Ends attempts that came to nothing. ARGV[3], ARGV[4]: the longest waits, and a seed of chance; then
 -- six arguments for each: job, token, reason, whether another attempt may help, whether the program
--- may have run, and up to how many leases the attempt is given back. Answers a pair for each: what came of it, and when it is tried again.
+-- may have run, and how many attempts are given back that end so. Answers a pair for each: what came of
+-- it, and when it is tried again.
 local waits = waits_from(ARGV[3], ARGV[4])
 local answers = {}
 
@@ -11,13 +12,14 @@ local function fail(at)
   end
   local reason, is_retryable, may_have_run = ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4] == '1'
   note_attempt(job, reason)
-  change(job, { deaths = false })
+  local drains = number_of(job.drains)
+  local is_free = drains < tonumber(ARGV[at + 5])
+  change(job, { deaths = false, drains = is_free and drains + 1 or nil })
   may_work = true
   if job.cancel then
     finish(job, 'cancelled')
     return 'cancelled', 0
   end
-  local is_free = number_of(job.leases) <= tonumber(ARGV[at + 5])
   local is_used_up = not is_free and tonumber(job.attempt) >= tonumber(job.attempts_max)
   local is_over = not is_retryable or is_used_up
   if is_over or (job.at_most_once and may_have_run) then

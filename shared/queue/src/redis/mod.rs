@@ -241,7 +241,7 @@ impl JobStore for RedisStore {
         async move {
             let mut call = self.call(&scripts::PURGE);
             call.arg(limit).arg(self.bounds.kept_max).arg(self.bounds.callbacks_max());
-            call.arg(self.bounds.keys_max());
+            call.arg(self.bounds.keys_max()).arg(millis(self.bounds.key_ttl));
             let purged = self.link.run(&call).await?;
             self.wakes.tidy();
             Ok(purged)

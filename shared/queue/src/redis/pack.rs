@@ -6,7 +6,7 @@ use redis::ScriptInvocation;
 
 use crate::callback::{KEPT, LOOK_MAX};
 use crate::lane;
-use crate::lease::LEASES_FREE;
+use crate::lease::DRAINS_FREE;
 use crate::{
     CallbackOutcome, Claim, Completion, Delivery, DueCallbacks, Failure, Filter, Lease, NewJob,
     StoreError, Timestamp, Token, retry,
@@ -85,7 +85,7 @@ pub(super) fn completion(call: &mut Call, completion: &Completion) {
 pub(super) fn failure(call: &mut Call, failure: &Failure) {
     lease(call, &failure.lease);
     call.arg(&failure.reason).arg(failure.is_retryable).arg(failure.may_have_run);
-    call.arg(if failure.is_drain() { LEASES_FREE } else { 0 });
+    call.arg(if failure.is_drain() { DRAINS_FREE } else { 0 });
 }
 
 /// The longest waits before another attempt, and what to choose by how much of one it is.

@@ -1,6 +1,6 @@
--- Deletes what has been kept for long enough. ARGV[3..6]: at most how much of each kind, and how many
--- final jobs, callbacks and idempotency keys are kept. Answers how much it was.
-local limit, kept_max = tonumber(ARGV[3]), tonumber(ARGV[4])
+-- Deletes what has been kept for long enough. ARGV[3..7]: at most how much of each kind, how many final
+-- jobs, callbacks and idempotency keys are kept, and how long keys are. Answers how much it was.
+local limit, kept_max, key_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[7])
 local deleted = 0
 
 local function delete(job)
@@ -23,9 +23,7 @@ local function delete(job)
 end
 
 local function ended(where)
-  local found = call('ZRANGEBYSCORE', P .. where, '-inf', '(' .. text(now), 'LIMIT', 0, limit)
-  deleted = deleted + #found
-  return found
+  return call('ZRANGEBYSCORE', P .. where, '-inf', '(' .. text(now), 'LIMIT', 0, limit)
 end
 
 -- Jobs that have been kept for long enough, and the oldest of those beyond the most that are kept.
@@ -41,22 +39,31 @@ end
 local function forget_key(key)
   call('ZREM', P .. 'keys', key)
   call('UNLINK', key)
+  deleted = deleted + 1
 end
 
-for _, key in ipairs(ended('keys')) do
-  forget_key(key)
+-- Has a key that is needed come behind the others, with its time again: it is in nobody's way.
+local function renew_key(key)
+  call('HSET', key, 'expires_at', now + key_ttl)
+  call('ZADD', P .. 'keys', now + key_ttl, key)
 end
--- The oldest of those beyond the most that are kept. One whose job is not over comes behind the others
--- instead: it stays, and is in nobody's way.
+
+-- Those that have ended, but for those that stand for jobs that are kept.
+for _, key in ipairs(ended('keys')) do
+  if call('EXISTS', of('job', call('HGET', key, 'id'))) == 1 then
+    renew_key(key)
+  else
+    forget_key(key)
+  end
+end
+-- The oldest of those beyond the most that are kept, but for those whose jobs are not over.
 local keys_beyond = math.min(call('ZCARD', P .. 'keys') - tonumber(ARGV[6]), limit)
-local last_key = call('ZRANGE', P .. 'keys', -1, -1, 'WITHSCORES')[2]
 for _, key in ipairs(keys_beyond > 0 and call('ZRANGE', P .. 'keys', 0, keys_beyond - 1) or {}) do
   local state = call('HGET', of('job', call('HGET', key, 'id')), 'state')
   if state and not FINAL[state] then
-    call('ZADD', P .. 'keys', last_key, key)
+    renew_key(key)
   else
     forget_key(key)
-    deleted = deleted + 1
   end
 end
 
@@ -69,6 +76,7 @@ local function forget(number)
     call('ZREM', name('callbacks_of', caller), number)
   end
   call('UNLINK', callback)
+  deleted = deleted + 1
 end
 
 for _, number in ipairs(ended('callbacks_expire')) do
@@ -80,7 +88,6 @@ if beyond > 0 then
   for _, number in ipairs(call('ZRANGE', P .. 'callbacks_expire', 0, beyond - 1)) do
     forget(number)
   end
-  deleted = deleted + beyond
 end
 
 -- A lane that has no job begins anew, when nobody is left who had a turn there.

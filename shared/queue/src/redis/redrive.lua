@@ -5,7 +5,7 @@ if not job or job.state ~= 'dead' then
 end
 local turn, cost = take_turn(job.caller, job.language)
 move(job, 'ready', {
-  attempt = 0, deaths = false, reason = false, turn = turn, cost = cost,
+  attempt = 0, deaths = false, drains = false, reason = false, turn = turn, cost = cost,
   finished_at = false, expires_at = false, cancel = false, start_by = false,
 })
 tell()

@@ -27,11 +27,12 @@ pub(super) fn enqueue(
     Ok(Enqueued::Created(job.id))
 }
 
-/// What came with the same key before.
+/// What came with the same key before: it counts for its time, and for as long as its job is kept.
 fn known(connection: &Connection, job: &NewJob, now: Timestamp) -> Result<Option<Enqueued>, Fault> {
     let Some(key) = &job.idempotency else { return Ok(None) };
     let mut find = connection.prepare_cached(
-        "SELECT digest, id FROM keys WHERE caller = ? AND key = ? AND expires_at > ?",
+        "SELECT digest, id FROM keys WHERE caller = ? AND key = ? \
+         AND (expires_at > ? OR EXISTS (SELECT 1 FROM jobs WHERE jobs.id = keys.id))",
     )?;
     let found = find
         .query_row(params![job.caller, key.key, now.0], |row| {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Fault;
 use super::enqueue::take_turn;
-use crate::lease::LEASES_FREE;
+use crate::lease::DRAINS_FREE;
 use crate::{
     Cancelled, Completed, Completion, Failed, Failure, JobId, Lease, Released, State, Timestamp,
     Token, retry,
@@ -38,7 +38,7 @@ pub(super) struct Standing {
     pub(super) attempt: u32,
     pub(super) attempts_max: u32,
     pub(super) deaths: u32,
-    pub(super) leases: u32,
+    drains: u32,
     attempt_max: Duration,
     pub(super) is_accepted: bool,
     pub(super) at_most_once: bool,
@@ -50,7 +50,7 @@ impl Standing {
     pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Self>, Fault> {
         let mut find = connection.prepare_cached(
             "SELECT number, state, token, attempt, attempts_max, deaths, is_accepted, \
-             at_most_once, cancel_requested, leases, attempt_ms_max FROM jobs WHERE id = ?",
+             at_most_once, cancel_requested, drains, attempt_ms_max FROM jobs WHERE id = ?",
         )?;
         let found = find.query_row([id.as_bytes()], |row| {
             let state: String = row.get(1)?;
@@ -64,7 +64,7 @@ impl Standing {
                 is_accepted: row.get(6)?,
                 at_most_once: row.get(7)?,
                 cancel_requested: row.get(8)?,
-                leases: row.get(9)?,
+                drains: row.get(9)?,
                 attempt_max: Duration::from_millis(row.get(10)?),
             })
         });
@@ -148,14 +148,15 @@ pub(super) fn fail(
     };
     let number = standing.number;
     note_attempt(connection, number, &failure.reason, now)?;
-    let mut lives = connection.prepare_cached("UPDATE jobs SET deaths = 0 WHERE number = ?")?;
-    lives.execute([number])?;
+    let is_free = failure.is_drain() && standing.drains < DRAINS_FREE;
+    let mut lives = connection
+        .prepare_cached("UPDATE jobs SET deaths = 0, drains = drains + ?2 WHERE number = ?1")?;
+    lives.execute(params![number, is_free])?;
     let reason = Some(failure.reason.as_str());
     if standing.cancel_requested {
         end(connection, number, Ending::new(State::Cancelled, None), now)?;
         return Ok(Failed::Final(State::Cancelled));
     }
-    let is_free = failure.is_drain() && standing.leases <= LEASES_FREE;
     let is_used_up = !is_free && standing.attempt >= standing.attempts_max;
     let is_over = !failure.is_retryable || is_used_up;
     if is_over || (standing.at_most_once && failure.may_have_run) {
@@ -255,8 +256,8 @@ pub(super) fn redrive(connection: &Connection, id: JobId, now: Timestamp) -> Res
     let (caller, language) = whose(connection, number)?;
     let (turn, cost) = take_turn(connection, &caller, &language)?;
     let mut again = connection.prepare_cached(
-        "UPDATE jobs SET state = 'ready', attempt = 0, deaths = 0, reason = NULL, turn = ?2, \
-         cost = ?3, ready_at = ?4, start_by = NULL, finished_at = NULL, expires_at = NULL, \
+        "UPDATE jobs SET state = 'ready', attempt = 0, deaths = 0, drains = 0, reason = NULL, \
+         turn = ?2, cost = ?3, ready_at = ?4, start_by = NULL, finished_at = NULL, expires_at = NULL, \
          cancel_requested = 0, \
          version = version + 1 WHERE number = ?1",
     )?;

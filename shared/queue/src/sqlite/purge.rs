@@ -44,34 +44,36 @@ pub(super) fn purge(
     Ok(deleted + forget_turns(connection, limit)?)
 }
 
-/// Deletes keys that have ended, and the oldest beyond the most that are kept. One whose job is not
-/// over comes behind the others instead: it stays, and is in nobody's way.
+/// Deletes keys that have ended, and the oldest beyond the most that are kept. One that stands for a job
+/// that is kept has its time again, and comes behind the others; of those beyond, only one whose job is
+/// not over. So keys end in the order of their numbers, and those that stay are in nobody's way.
 fn purge_keys(
     connection: &Connection,
     limit: usize,
     bounds: &Bounds,
     now: Timestamp,
 ) -> Result<usize, Fault> {
-    let mut ended = connection.prepare_cached(
-        "DELETE FROM keys WHERE number IN (SELECT number FROM (SELECT number, expires_at FROM keys \
-         ORDER BY number LIMIT ?2) WHERE expires_at < ?1)",
-    )?;
-    let mut deleted = ended.execute(params![now.0, limit])?;
-    let mut oldest = connection.prepare_cached(
-        "SELECT number, EXISTS (SELECT 1 FROM jobs WHERE jobs.id = keys.id AND finished_at IS NULL) \
-         FROM keys WHERE number <= (SELECT max(number) FROM keys) - ?1 ORDER BY number LIMIT ?2",
+    let mut due = connection.prepare_cached(
+        "SELECT number, EXISTS (SELECT 1 FROM jobs WHERE jobs.id = oldest.id \
+         AND (finished_at IS NULL OR NOT is_beyond)) \
+         FROM (SELECT number, id, expires_at < ?1 AS has_ended, \
+         number <= (SELECT max(number) FROM keys) - ?2 AS is_beyond \
+         FROM keys ORDER BY number LIMIT ?3) AS oldest WHERE has_ended OR is_beyond",
     )?;
     let most = i64::try_from(bounds.keys_max()).unwrap_or(i64::MAX);
-    let oldest = oldest.query_map(params![most, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let oldest: Vec<(i64, bool)> = oldest.collect::<Result<_, _>>()?;
-    for (number, is_needed) in oldest {
+    let due = due.query_map(params![now.0, most, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let due: Vec<(i64, bool)> = due.collect::<Result<_, _>>()?;
+    let mut renew = connection.prepare_cached(
+        "UPDATE keys SET number = (SELECT max(number) FROM keys) + 1, expires_at = ?2 \
+         WHERE number = ?1",
+    )?;
+    let mut delete = connection.prepare_cached("DELETE FROM keys WHERE number = ?")?;
+    let mut deleted = 0;
+    for (number, is_needed) in due {
         if is_needed {
-            let sql =
-                "UPDATE keys SET number = (SELECT max(number) FROM keys) + 1 WHERE number = ?";
-            connection.prepare_cached(sql)?.execute([number])?;
+            renew.execute(params![number, now.after(bounds.key_ttl).0])?;
         } else {
-            let sql = "DELETE FROM keys WHERE number = ?";
-            deleted += connection.prepare_cached(sql)?.execute([number])?;
+            deleted += delete.execute([number])?;
         }
     }
     Ok(deleted)

@@ -6,8 +6,12 @@ use super::Fault;
 use crate::StoreError;
 
 /// One step from each version to the next.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 
 /// Tells our files from others: "Flot".
 const APPLICATION: i64 = 0x466c_6f74;

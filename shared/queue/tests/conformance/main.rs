@@ -80,6 +80,7 @@ macro_rules! every_case {
                 the_same_result_again_is_a_duplicate
                 a_stranger_changes_nothing
                 an_attempt_is_given_back_whose_worker_was_asked_to_leave
+                however_often_a_job_was_handed_back_a_drain_spends_no_attempt
                 a_late_result_is_taken_if_nobody_else_has_the_job
                 a_result_after_another_was_granted_the_job_is_stale
                 a_worker_s_leases_are_found_again_with_their_tokens
@@ -114,6 +115,7 @@ macro_rules! every_case {
             retention: what_is_over_goes_after_its_time
                 beyond_a_number_the_oldest_go
                 keys_go_after_theirs
+                a_key_stands_for_its_job_for_as_long_as_that_is_kept
                 of_keys_the_oldest_go_beyond_a_number_unless_their_jobs_are_open
                 a_lane_is_forgotten_with_its_last_job
                 the_last_attempts_are_kept

@@ -48,21 +48,42 @@ pub(crate) async fn an_attempt_is_given_back_whose_worker_was_asked_to_leave(fix
         assert_eq!(again, Failed::Stale);
     }
     // Who always leaves is no reason to run a job for ever.
-    let mut leases = 2;
-    while fixture.job(id).await.state != State::Dead {
-        let grant = fixture.start("leaves").await;
-        let left = Failure { reason: "drain".to_owned(), ..failure(&grant, true) };
-        fixture.store().fail(vec![left]).await.unwrap();
-        leases += 1;
-        assert!(leases < 50, "it never ends");
-        fixture.pass(Duration::from_secs(3)).await;
-    }
+    let until_dead = async || {
+        for leases in 1..50 {
+            let grant = fixture.start("leaves").await;
+            let left = Failure { reason: "drain".to_owned(), ..failure(&grant, true) };
+            fixture.store().fail(vec![left]).await.unwrap();
+            if fixture.job(id).await.state == State::Dead {
+                return leases;
+            }
+            fixture.pass(Duration::from_secs(3)).await;
+        }
+        panic!("it never ends");
+    };
+    assert_eq!(until_dead().await, 30, "two before, and its two attempts");
+    assert!(fixture.store().redrive(id).await.unwrap());
+    assert_eq!(until_dead().await, 32, "as at first");
     let once = fixture.enqueue(once).await;
     let grant = fixture.start("leaves").await;
     let left = Failure { reason: "drain".to_owned(), ..failure(&grant, true) };
     let failed = fixture.store().fail(vec![left]).await.unwrap()[0];
     assert_eq!(failed, Failed::Final(State::Dead));
     check(&fixture.job(once).await, State::Dead, 1);
+}
+
+pub(crate) async fn however_often_a_job_was_handed_back_a_drain_spends_no_attempt(
+    fixture: &Fixture,
+) {
+    let id = fixture.enqueue(NewJob { attempts_max: 1, ..job("a") }).await;
+    for _ in 0..60 {
+        let grant = fixture.claim("w", 1).await.remove(0);
+        fixture.store().release(vec![grant.lease]).await.unwrap();
+    }
+    let grant = fixture.start("leaves").await;
+    let left = Failure { reason: "drain".to_owned(), ..failure(&grant, true) };
+    let failed = fixture.store().fail(vec![left]).await.unwrap()[0];
+    assert!(matches!(failed, Failed::Retry(_)), "{failed:?}");
+    check(&fixture.job(id).await, State::Ready, 0);
 }
 
 pub(crate) async fn a_stranger_changes_nothing(fixture: &Fixture) {

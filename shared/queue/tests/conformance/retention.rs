@@ -42,12 +42,46 @@ pub(crate) async fn beyond_a_number_the_oldest_go(fixture: &Fixture) {
 }
 
 pub(crate) async fn keys_go_after_theirs(fixture: &Fixture) {
-    let key = || Some(IdempotencyKey { key: "key".to_owned(), digest: [1; 32] });
-    let first = fixture.enqueue(NewJob { idempotency: key(), ..job("a") }).await;
+    let first = fixture.enqueue(keyed(1)).await;
+    fixture.store().cancel(first).await.unwrap();
     fixture.clock.pass(24 * HOUR + MINUTE);
     fixture.store().purge(100).await.unwrap();
-    let second = fixture.enqueue(NewJob { idempotency: key(), ..job("a") }).await;
+    let second = fixture.enqueue(keyed(1)).await;
     assert_ne!(first, second);
+}
+
+pub(crate) async fn a_key_stands_for_its_job_for_as_long_as_that_is_kept(fixture: &Fixture) {
+    let run_at = Some(fixture.clock.now().after(30 * 24 * HOUR));
+    let later = |digest| NewJob { run_at, ..keyed(digest) };
+    let id = fixture.enqueue(later(1)).await;
+    let stands_for_it = async || {
+        assert_eq!(fixture.enqueue_any(later(1)).await, Enqueued::Existing(id));
+        assert_eq!(fixture.enqueue_any(later(2)).await, Enqueued::Conflict);
+    };
+    // Its own time is over again and again, and it is looked through or not.
+    for _ in 0..4 {
+        fixture.clock.pass(7 * 24 * HOUR);
+        stands_for_it().await;
+        fixture.store().purge(100).await.unwrap();
+        stands_for_it().await;
+    }
+    assert_eq!(fixture.pass(3 * 24 * HOUR).await.promoted, 1);
+    let grant = fixture.start("w").await;
+    stands_for_it().await;
+    fixture.complete(&grant, "{}").await;
+    fixture.clock.pass(HOUR / 2);
+    fixture.store().purge(100).await.unwrap();
+    stands_for_it().await;
+    // It goes after its job.
+    fixture.clock.pass(25 * HOUR);
+    while fixture.store().purge(100).await.unwrap() > 0 {}
+    assert_ne!(fixture.enqueue(keyed(2)).await, id);
+}
+
+/// A job with a key that always is the same.
+fn keyed(digest: u8) -> NewJob {
+    let idempotency = Some(IdempotencyKey { key: "key".to_owned(), digest: [digest; 32] });
+    NewJob { idempotency, ..job("a") }
 }
 
 pub(crate) async fn of_keys_the_oldest_go_beyond_a_number_unless_their_jobs_are_open(

@@ -8,13 +8,19 @@ use queue::{
 use crate::fixture::{Fixture, HOUR, LEASE, job};
 use crate::postgres::{ask, number};
 
-const FILE: [&str; 2] =
-    [include_str!("../../src/sqlite/schema-1.sql"), include_str!("../../src/sqlite/schema-2.sql")];
-const DATABASE: [&str; 3] = [
+const FILE: [&str; 3] = [
+    include_str!("../../src/sqlite/schema-1.sql"),
+    include_str!("../../src/sqlite/schema-2.sql"),
+    include_str!("../../src/sqlite/schema-3.sql"),
+];
+const DATABASE: [&str; 4] = [
     include_str!("../../src/postgres/schema-1.sql"),
     include_str!("../../src/postgres/schema-2.sql"),
     include_str!("../../src/postgres/schema-3.sql"),
+    include_str!("../../src/postgres/schema-4.sql"),
 ];
+/// What no version before kept.
+const UNKNOWN: &str = "ALTER TABLE new.jobs DROP COLUMN drains;";
 /// What is kept in a table of each, and how it is called in all versions.
 const KEPT: [(&str, &str); 8] = [
     ("jobs", "*"),
@@ -117,6 +123,7 @@ async fn a_file_of_any_version_before_goes_on() {
             old.execute_batch("PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL").unwrap();
             old.execute_batch(&FILE[..version].concat()).unwrap();
             old.execute("ATTACH ? AS new", [new.to_str().unwrap()]).unwrap();
+            old.execute_batch(UNKNOWN).unwrap();
             for (table, columns) in KEPT {
                 let names = if columns == "*" { String::new() } else { format!("({columns})") };
                 let copy = format!("INSERT INTO {table} {names} SELECT {columns} FROM new.{table}");
@@ -146,7 +153,7 @@ async fn a_database_of_any_version_before_goes_on() {
                  SET search_path = flotilla; CREATE TABLE about (is_one BOOLEAN PRIMARY KEY \
                  DEFAULT TRUE CHECK (is_one), application TEXT NOT NULL, version BIGINT NOT NULL, \
                  last_sweep_at BIGINT); INSERT INTO about (application, version) \
-                 VALUES ('flotilla jobs', {version}); {}; {} \
+                 VALUES ('flotilla jobs', {version}); {UNKNOWN} {}; {} \
                  SELECT setval('job_numbers', 99), setval('callbacks_number_seq', 99); \
                  DROP SCHEMA new CASCADE",
                 DATABASE[..version].concat(),
