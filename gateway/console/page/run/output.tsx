@@ -92,7 +92,13 @@ function LogView({ run, hasAuthors, paths, onLink }: Pick<OutputProps, "run" | "
 /** The end stays in sight when there is less room, such as beside what came of the run. */
 function keepEnd(host: HTMLElement): () => void {
   let isInSight = true;
-  const look = () => (isInSight = host.scrollHeight - host.scrollTop - host.clientHeight < 32);
+  let top = 0;
+  const look = () => {
+    const isAtEnd = host.scrollHeight - host.scrollTop - host.clientHeight < 32;
+    // Only who goes up leaves the end: a scroll that is told after the room became less is none of those.
+    if (isAtEnd || host.scrollTop < top) isInSight = isAtEnd;
+    top = host.scrollTop;
+  };
   const sized = new ResizeObserver(() => isInSight && (host.scrollTop = host.scrollHeight));
   host.addEventListener("scroll", look);
   sized.observe(host);
