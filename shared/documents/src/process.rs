@@ -21,7 +21,7 @@ const ARGUMENT: &str = "room-document";
 const NAME: &str = "flotilla-document";
 /// This program, also where its file was replaced since.
 const PROGRAM: &str = "/proc/self/exe";
-/// How long one thing may take. The largest documents that people write take a tenth of a second.
+/// How long one thing may take.
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Before the other side is not waited for any more.
 const PATIENCE: Duration = Duration::from_secs(7);

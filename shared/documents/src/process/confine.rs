@@ -47,8 +47,9 @@ pub(super) fn limit() {
         let limit = Rlimit { current: Some(most), maximum: Some(most) };
         setrlimit(resource, limit).unwrap_or_default();
     }
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or_default();
     fs::write("/proc/self/oom_score_adj", "1000").unwrap_or_default();
+    // From here on these files are root's.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or_default();
 }
 
 /// Takes everything else from all of its threads, where the kernel can.
