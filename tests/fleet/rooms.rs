@@ -108,7 +108,9 @@ impl Gateways {
             "kill documents" => {
                 let all = documents_of(self.one.as_ref().unwrap());
                 assert!(all.len() >= 2, "each room has a process: {all:?}");
-                all.iter().for_each(|it| kill_process(*it, Signal::KILL).unwrap());
+                for process in all {
+                    kill_process(process, Signal::KILL).unwrap();
+                }
             }
             "kill other" => self.other.take().unwrap().abandon(),
             "kill redis" => self.redis.as_mut().unwrap().kill(),

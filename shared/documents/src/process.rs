@@ -43,6 +43,7 @@ impl Process {
         })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the place that starts them")]
     fn try_start() -> io::Result<Self> {
         let (socket, far) = UnixStream::pair()?;
         socket.set_read_timeout(Some(PATIENCE))?;

@@ -221,8 +221,8 @@ fn what_is_nested_does_not_end_the_process() {
 
 #[test]
 fn what_says_more_than_it_has_is_refused_before_it_is_believed() {
-    let values = [&[1, 1, 9, 0, 8, 1, 1, b'a', 1][..], &[117, 1].repeat(100_000)].concat();
     const JSON: &str = "values of before Yjs 13 are not kept here";
+    let values = [&[1, 1, 9, 0, 8, 1, 1, b'a', 1][..], &[117, 1].repeat(100_000)].concat();
     let more = "it says more than it has";
     // What the library says of what it cannot read is not enough: it has believed it by then.
     for (update, why) in [

@@ -54,7 +54,7 @@ pub(super) fn limit() {
 
 /// Takes everything else from all of its threads, where the kernel can.
 pub(super) fn confine() {
-    let rules = CALLS.iter().map(|call| (i64::from(*call), Vec::new())).collect::<BTreeMap<_, _>>();
+    let rules = CALLS.iter().map(|call| (*call, Vec::new())).collect::<BTreeMap<_, _>>();
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let Ok(arch) = std::env::consts::ARCH.try_into() else { return };
     let filter = SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch);
