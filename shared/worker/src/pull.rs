@@ -25,6 +25,8 @@ use crate::{WorkerError, WorkerSettings};
 const WAIT: Duration = Duration::from_secs(25);
 /// The same while others use the executor: it may come free without a word.
 const SHORT_WAIT: Duration = Duration::from_millis(500);
+/// What part of the time between two beats passes after one that did not come through.
+const LATE_BEAT_PART: u32 = 5;
 /// How long a job waits whose executor has no room though it said so.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often what came to nothing is told, if the gateway does not hear it.
@@ -313,9 +315,12 @@ impl Pull {
 
     /// Says again and again what we have.
     async fn beats(self: Arc<Self>) {
+        let mut is_late = false;
         loop {
             let (beat, lease) = self.session.periods();
-            tokio::time::sleep(beat).await;
+            // A lease outlasts few of them, so one that did not come through is made up for soon.
+            tokio::time::sleep(if is_late { beat / LATE_BEAT_PART } else { beat }).await;
+            is_late = false;
             if self.held.all().is_empty() {
                 continue;
             }
@@ -323,6 +328,7 @@ impl Pull {
             let late = || CallError::Again("the gateway is slow to answer".to_owned());
             let beaten = tokio::time::timeout(lease / 3, self.beat()).await;
             let beaten = beaten.unwrap_or_else(|_| Err(late()));
+            is_late = beaten.is_err();
             if let Err(CallError::Unknown) = beaten {
                 if let Err(error) = self.session.register_again().await {
                     self.session.note(&error);
