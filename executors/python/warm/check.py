@@ -46,11 +46,13 @@ def later():
 suspended = later(); next(suspended)
 atexit.register(lambda: print("exit function", "__file__" in globals()))
 def work():
+    while "over" not in globals(): time.sleep(0.001)
     time.sleep(0.02)
     print("end of thread")
 threading.Thread(target=work).start()
 file = open("written", "w"); file.write("unflushed")
 print("end of main")
+over = True
 """,
     "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nprint(1)",
     "def f(x):\n    try:\n        return 1 / x\n    except ZeroDivisionError as e:\n        raise ValueError('no') from e\nf(0)\n",
