@@ -221,6 +221,22 @@ impl Fleet {
         }
     }
 
+    /// Waits until a worker has said that it has a job, by which it accepts it.
+    pub(crate) async fn until_held(&self, worker: &str, id: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let url = format!("{}/v1/workers", self.gateways[0].url());
+            let workers = shown(&url, OPERATOR_KEY).await;
+            let mut all = workers["workers"].as_array().unwrap().iter();
+            let jobs = all.find(|it| it["id"] == worker).and_then(|it| it["jobs"].as_array());
+            if jobs.is_some_and(|it| it.iter().any(|job| job == id)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{worker} does not have {id}: {workers}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn is_whole(&self, queue: &Value, workers: &Value) -> bool {
         let workers = workers["workers"].as_array().unwrap().iter();
         let live = workers.filter(|it| it["isLive"] == true).count();

@@ -33,9 +33,10 @@ async fn a_job_that_two_workers_die_with_is_poison_until_somebody_redrives_it() 
     for death in 1..=2 {
         let view = until(&load, &id, |it| it.state == "leased" && it.attempts.len() == death).await;
         let holder = view.attempts[death - 1].worker.clone();
+        fleet.until_held(&holder, &id).await;
         let is_holder = |name: &str| holder.ends_with(&format!(":{name}"));
         let victim = fleet.workers.iter_mut().find(|it| is_holder(&it.name)).unwrap();
-        // It is accepted, and runs, once its worker says that it has it.
+        // What is said with a beat is kept a moment later.
         sleep(Duration::from_secs(1)).await;
         victim.kill();
         // One comes back at once, as from a supervisor, and the other one stays away.

@@ -76,6 +76,7 @@ async fn a_job_outlives_more_drains_than_it_has_attempts() {
             assert!(!view.is_final(), "{view:?}");
             sleep(Duration::from_millis(50)).await;
         };
+        fleet.until_held(&holder, &id).await;
         sleep(Duration::from_millis(500)).await;
         let is_holder = |name: &str| holder.ends_with(&format!(":{name}"));
         let part = fleet.workers.iter_mut().find(|it| is_holder(&it.name)).unwrap();

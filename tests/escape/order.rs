@@ -107,13 +107,21 @@ os._exit(9)
 
 async fn outstay(ground: &mut Ground) -> Vec<String> {
     let mut faults = Vec::new();
+    let limits = json!({ "timeout": 1, "cpuTime": 60, "memoryLimit": 512 });
     for code in STAYERS {
-        let limits = json!({ "timeout": 1, "cpuTime": 60, "memoryLimit": 512 });
-        let answer = ground.run("python", code, &limits).await;
-        let time = answer["executionTime"].as_f64().unwrap_or_default();
-        if answer["status"] != "timeout" || !(1.0..2.0).contains(&time) {
-            faults.push(format!("{code}: {answer}"));
+        let mut fault = None;
+        // Whoever outstays does so each time, and a machine that stands still for a moment does not.
+        for _ in 0..3 {
+            let answer = ground.run("python", code, &limits).await;
+            let time = answer["executionTime"].as_f64().unwrap_or_default();
+            let is_ended = answer["status"] == "timeout";
+            let is_in_time = is_ended && (1.0..2.0).contains(&time);
+            fault = (!is_in_time).then(|| format!("{code}: {answer}"));
+            if is_in_time || !is_ended {
+                break;
+            }
         }
+        faults.extend(fault);
     }
     faults
 }
@@ -122,6 +130,8 @@ async fn storm(ground: &mut Ground) -> Vec<String> {
     // Where one run goes on at a time, they follow each other.
     let limits = json!({ "timeout": 3, "cpuTime": 60, "memoryLimit": 512 });
     let storm = ground.run("python", STAYERS[2], &limits);
+    // However slow the machine is, its output ends it.
+    let limits = json!({ "timeout": 60, "cpuTime": 60, "memoryLimit": 512 });
     let flood = ground.run("python", "while True: print('x' * 65536)", &limits);
     let health = async {
         let mut unwell = 0;

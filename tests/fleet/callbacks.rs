@@ -182,9 +182,7 @@ async fn slow_receivers_of_one_caller_hold_up_no_other_s() {
     };
     // It takes connections, as its system does that for it, and says nothing.
     let (_silent, slow) = listener().await;
-    for _ in 0..24 {
-        over(API, &slow).await;
-    }
+    futures::future::join_all((0..24).map(|_| over(API, &slow))).await;
     let is_begun = async || open(API).await.iter().any(|it| it["attempt"] == 1);
     eventually("slow ones are on their way", PATIENCE, is_begun).await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));

@@ -144,7 +144,7 @@ async fn options(desk: &Desk) -> Result<()> {
     let told = desk.ends(&given, "tool.py", &["env", "GREETING"], 0).await?;
     same("the variable", &told.stdout.as_str(), &"hello\n")?;
     desk.ends(&["--option", "-std=c++20", "--memory", "64"], "tool.cpp", &["nothing"], 0).await?;
-    let late = desk.ends(&["--timeout", "0.5"], "tool.py", &["sleep", "30"], 123).await?;
+    let late = desk.ends(&["--timeout", "2.5"], "tool.py", &["sleep", "30"], 123).await?;
     ensure!(late.stderr.contains("timeout"), "{}", late.stderr);
     same("the output before", &late.stdout.as_str(), &"asleep\n")?;
     desk.ends(&["--memory", "32"], "tool.cpp", &["hog"], 123).await.map(drop)

@@ -11,16 +11,15 @@ use tests::{Server, answering, lonely};
 use crate::checks::eventually;
 use crate::jobs::{ended, program, submitted};
 use crate::target::get;
-use crate::workers::{seen, worker};
+use crate::workers::{is_running, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A job whose program takes so many seconds, once a worker has accepted it.
-async fn started(gateway: &Server, worker: &str, seconds: u64) -> String {
+/// A job whose program takes so many seconds, once a worker runs it.
+async fn started(gateway: &Server, worker: &Server, seconds: u64) -> String {
     let code = format!("import time\ntime.sleep({seconds})\nprint('done')");
     let id = submitted(gateway, &program(&code)).await;
-    let has_it = async || seen(gateway, worker).await.unwrap()["jobs"] == json!([id]);
-    eventually("it has the job", PATIENCE, has_it).await.unwrap();
+    is_running(worker, 1).await;
     id
 }
 
@@ -35,7 +34,7 @@ async fn a_worker_that_is_given_its_lost_job_again_runs_it_to_its_end() {
     let gateway = answering(lonely(directory.path(), &[])).await;
     let Some(worker) = worker(&gateway, "w", &[("EXECUTOR_SLOTS", "2")]).await else { return };
     // Longer than the pause, and than a lease that nobody extends after the first run's end.
-    let id = started(&gateway, "w", 26).await;
+    let id = started(&gateway, &worker, 26).await;
     // The poll for its other slot is open by then, and still is when the lease has ended.
     tokio::time::sleep(Duration::from_secs(2)).await;
     worker.signal(Signal::STOP);
@@ -59,8 +58,7 @@ async fn a_worker_whose_gateway_falls_silent_stops_before_another_starts() {
     let other = answering(lonely(directory.path(), &settings)).await;
     let one_slot = [("EXECUTOR_SLOTS", "1")];
     let Some(cut_off) = worker(&silent, "cut-off", &one_slot).await else { return };
-    let id = started(&silent, "cut-off", 29).await;
-    assert_eq!(get(&cut_off, "/health").await.body["slotsFree"], 0);
+    let id = started(&silent, &cut_off, 29).await;
     let Some(heir) = worker(&other, "heir", &one_slot).await else { return };
     // Whoever connects to it waits for an answer that does not come.
     silent.signal(Signal::STOP);

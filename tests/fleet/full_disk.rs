@@ -16,7 +16,7 @@ use crate::player::Player;
 use crate::resources::{SmallDisk, fill};
 use crate::rooms::{Gateways, play};
 use crate::target::{get, whole};
-use crate::workers::{registered, worker};
+use crate::workers::{is_running, registered, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What every store says that is full.
@@ -80,7 +80,17 @@ async fn fills_and_is_freed(
     let given = player.poll(1, &[]).await;
     same("the lease", &player.beat(&given).await, &json!(["held"]))?;
     fill_up().await;
-    let taken = submit_until_full(gateway, 3000).await?;
+    // Were its lease to end meanwhile, it would wait as well.
+    let holds = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            player.beat(&given).await;
+        }
+    };
+    let taken = tokio::select! {
+        taken = submit_until_full(gateway, 3000) => taken?,
+        () = holds => unreachable!("it holds it for good"),
+    };
     println!("{} jobs were taken before the disk was full", taken.len());
     let queue = get(gateway, "/v1/queue").await.body;
     same("the jobs that wait", &queue["languages"][0]["ready"], &json!(taken.len()))?;
@@ -228,8 +238,8 @@ async fn a_full_disk_below_a_worker_s_results_costs_none_of_them() {
     let spool = disk.join("spool");
     let settings = [("EXECUTOR_SLOTS", "1"), ("EXECUTOR_SPOOL_DIR", spool.to_str().unwrap())];
     let Some(worker) = worker(&gateway, "w", &settings).await else { return };
-    let id = submitted(&gateway, &program("import time\ntime.sleep(1)\nprint('done')")).await;
-    crate::jobs::started(&gateway, &id).await;
+    let id = submitted(&gateway, &program("import time\ntime.sleep(4)\nprint('done')")).await;
+    is_running(&worker, 1).await;
     fill(&disk.join("filler"));
     gateway.signal(rustix::process::Signal::KILL);
     gateway.abandon();

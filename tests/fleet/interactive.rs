@@ -12,7 +12,9 @@ use crate::connections::{is_gone, is_there, slots_are_free, word};
 use crate::faults::gateway;
 use crate::languages::start;
 use crate::target::whole;
-use crate::viewer::{Viewer, begin, bytes_of, get, interactive, join, place, post, report};
+use crate::viewer::{
+    Viewer, begin, bytes_of, get, interactive, join, place, post, report, see_the_rest,
+};
 use crate::{run_access, run_stats, run_typing};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -279,10 +281,8 @@ async fn slow(server: &Server) -> Result<()> {
     let is_cut = async || get(server, &own).await.body["viewers"] == 0;
     eventually("the viewer is cut off", PATIENCE, is_cut).await?;
     same("the close code", &slow.rest().await?, &Some(4500))?;
-    let mut back = Viewer::open(server, &format!("{path}&since={}", slow.last())).await?;
-    report(&mut back).await?;
     let mut events = slow.events;
-    events.append(&mut back.events);
+    see_the_rest(server, &path, &mut events).await?;
     for stream in ["stdout", "stderr"] {
         let got = bytes_of(&events, stream);
         ensure!(got.len() == 1 << 20 && got.iter().all(|it| *it == 1), "{stream}: {}", got.len());

@@ -17,7 +17,7 @@ async fn a_submission_that_comes_again_is_taken_though_its_job_is_not_kept_any_m
     let settings = [("GATEWAY_STORE_URL", store.as_str()), ("GATEWAY_JOBS_CLEANUP_SECONDS", "1")];
     let gateway = gateway(&[("python", &python)], &settings).await;
     let mut body = program("print(6 * 7)");
-    body["ttl"] = json!(1);
+    body["ttl"] = json!(5);
     let key = [("idempotency-key", "once")];
     let first = submit(&gateway, &body, &key).await;
     assert_eq!(first.status, 202, "{}", first.body);

@@ -76,7 +76,7 @@ async fn who_submits_is_told_how_long_it_may_take_until_it_starts() {
     let first = submit(&gateway, &program("import time\ntime.sleep(1)"), &[]).await.body;
     assert_eq!(first["expectedStartMs"], Value::Null, "nothing has run yet");
     ended(&gateway, first["id"].as_str().unwrap()).await;
-    let running = submitted(&gateway, &program("import time\ntime.sleep(5)")).await;
+    let running = submitted(&gateway, &program("import time\ntime.sleep(20)")).await;
     started(&gateway, &running).await;
     let mut expected = Vec::new();
     for position in 0..3 {

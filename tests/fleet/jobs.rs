@@ -235,7 +235,7 @@ async fn a_killed_executor_s_job_runs_elsewhere() {
     let store = format!("sqlite:{}", directory.path().join("jobs.db").display());
     let settings = [("PYTHON_EXECUTOR_URL", urls.as_str()), ("GATEWAY_STORE_URL", &store)];
     let gateway = gateway(&[], &settings).await;
-    let id = submitted(&gateway, &program("import time\ntime.sleep(3)\nprint('done')")).await;
+    let id = submitted(&gateway, &program("import time\ntime.sleep(6)\nprint('done')")).await;
     started(&gateway, &id).await;
     let busy = |info: Value| info["slotsFree"] == 0;
     let deadline = Instant::now() + PATIENCE;

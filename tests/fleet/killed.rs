@@ -51,7 +51,7 @@ async fn a_server_outlives_every_process_below_it() {
 async fn survive(executor: &Server, victim: Victim, round: usize) -> Result<()> {
     let target = Target::executor(executor);
     let word = word(&format!("victim-of-round-{round}"));
-    let request = sleeper("3", &word);
+    let request = sleeper("8", &word);
     let (answer, killed) = tokio::join!(target.execute(&request), async {
         is_there(&word).await?;
         let run = with_word(&word);
@@ -113,7 +113,7 @@ async fn a_run_goes_on_when_the_reaper_of_another_dies() {
     let Some(executor) = start("python", &[("EXECUTOR_SLOTS", "2")]).await else { return };
     let target = Target::executor(&executor);
     let (victim_word, other_word) = (word("reaper-dies"), word("lives-on"));
-    let (victim, other) = (sleeper("20", &victim_word), sleeper("4", &other_word));
+    let (victim, other) = (sleeper("30", &victim_word), sleeper("12", &other_word));
     let (lost, lived, ()) = tokio::join!(target.execute(&victim), target.run(&other), async {
         is_there(&victim_word).await.unwrap();
         is_there(&other_word).await.unwrap();
@@ -180,7 +180,7 @@ async fn drained(server: &mut Server, code: Option<&str>) {
         Some(_) => Target::executor(server),
     };
     let word = word("is-drained");
-    let request = sleeper("3", &word);
+    let request = sleeper("8", &word);
     let (report, ()) = tokio::join!(target.run(&request), async {
         is_there(&word).await.unwrap();
         server.signal(Signal::TERM);

@@ -144,10 +144,16 @@ async fn check<S: Store>(start_store: fn() -> S, calls: &'static [&'static str],
     let store = tokio::task::spawn_blocking(start_store).await.unwrap();
     let mut stage = Stage { store: Some(store), info, rounds: 0, met: BTreeSet::new() };
     let counted = stage.count(calls).await;
-    for ((call, most), step) in calls.iter().zip(counted).zip(steps) {
-        for number in (1..=most).step_by(*step) {
-            let round = stage.play(call, number).await;
-            round.with_context(|| format!("killed at {call} number {number}")).unwrap();
+    // What a store writes by itself is counted as well, so a number may be another step's the next time.
+    for _ in 0..3 {
+        for ((call, most), step) in calls.iter().zip(&counted).zip(steps) {
+            for number in (1..=*most).step_by(*step) {
+                let round = stage.play(call, number).await;
+                round.with_context(|| format!("killed at {call} number {number}")).unwrap();
+            }
+        }
+        if STEPS.iter().all(|it| stage.met.contains(it)) {
+            break;
         }
     }
     println!("{} rounds: {:?}", stage.rounds, stage.met);

@@ -27,7 +27,7 @@ async fn beyond_its_queue_an_executor_answers_503_at_once() {
         ("gateway", Target::gateway(&gateway, "python")),
     ] {
         let word = word(&format!("takes-the-slot-{kind}"));
-        let request = sleeper("3", &word);
+        let request = sleeper("8", &word);
         let (first, ()) = tokio::join!(target.run(&request), async {
             is_there(&word).await.unwrap();
             let ok = sleeper("0", "finds-no-slot");

@@ -10,7 +10,7 @@ use tokio::net::TcpSocket;
 
 use crate::checks::{eventually, same};
 use crate::interactive::{ECHO, FLOODS, WAITS};
-use crate::viewer::{Viewer, begin, get, interactive, join, place, report};
+use crate::viewer::{Viewer, begin, get, interactive, join, place, report, see_the_rest};
 
 /// Nothing takes longer, but for what waits on purpose.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -31,8 +31,7 @@ pub(crate) async fn stuck(server: &Server) -> Result<()> {
     eventually("it is none any more", PATIENCE, async || viewers().await == Some(0)).await?;
     let mut viewer = join(server, &run).await?;
     viewer.say(json!({"t": "eof"})).await?;
-    report(&mut viewer).await?;
-    Ok(())
+    see_the_rest(server, &place(&run, "ws", "viewTicket"), &mut Vec::new()).await
 }
 
 /// A program that reads nothing takes so much and no more.

@@ -7,6 +7,7 @@ use tests::stores::{PostgresServer, RedisServer};
 use tests::{Server, ServerBuilder, lasting_port};
 
 use crate::checks::eventually;
+use crate::connections::{is_there, word};
 use crate::jobs::{ended, program, started, submitted};
 use crate::languages::start;
 use crate::target::get;
@@ -34,8 +35,12 @@ async fn check(url: &str) {
     assert_eq!((&job["state"], &job["attempt"]), (&json!("succeeded"), &json!(1)), "{job}");
     drop(other);
 
-    let long = submitted(&one, &program("import time\ntime.sleep(30)\nprint('again')")).await;
-    started(&one, &long).await;
+    let word = word(&format!("given-back-{port}"));
+    let mut long = program("import time\ntime.sleep(30)\nprint('again')");
+    long["args"] = json!([word]);
+    let long = submitted(&one, &long).await;
+    // A lease that is not accepted yet would end sooner, and be told as such.
+    is_there(&word).await.unwrap();
     one.signal(Signal::KILL);
     one.abandon();
     let again: Server = with(member(url, port)).start().await;

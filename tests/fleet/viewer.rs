@@ -203,6 +203,28 @@ pub(crate) async fn report(viewer: &mut Viewer) -> Result<Value> {
     Ok(exit["report"].clone())
 }
 
+/// Adds what comes of a run after `events`, to its end. Whoever stands still for a second is cut off, and
+/// comes back here.
+pub(crate) async fn see_the_rest(
+    server: &Server,
+    path: &str,
+    events: &mut Vec<Value>,
+) -> Result<()> {
+    loop {
+        let since = events.last().map_or(0, |it| it["seq"].as_u64().unwrap_or_default());
+        let mut viewer = Viewer::open(server, &format!("{path}&since={since}")).await?;
+        let closed = viewer.rest().await?;
+        ensure!(!viewer.events.is_empty(), "nothing comes after {since}: {closed:?}");
+        events.append(&mut viewer.events);
+        if closed != Some(4500) {
+            same("the close code", &closed, &Some(1000))?;
+            let is_over = events.last().is_some_and(|it| it["t"] == "exit");
+            ensure!(is_over, "it ends without `exit`");
+            return Ok(());
+        }
+    }
+}
+
 /// A path's answer.
 pub(crate) async fn get(server: &Server, path: &str) -> Answer {
     crate::target::get(server, path).await

@@ -189,7 +189,7 @@ async fn a_job_outlives_the_processes_that_run_it() {
         let (gateway, worker) = (&gateway, &worker);
         checks.add(format!("killing {victim:?} costs an attempt at most"), async move {
             let word = word(&format!("job-{victim:?}"));
-            let code = "import sys, time\nprint(sys.argv[1][:3], flush=True)\ntime.sleep(2)";
+            let code = "import sys, time\nprint(sys.argv[1][:3], flush=True)\ntime.sleep(6)";
             let mut body = program(code);
             body["args"] = json!([word]);
             let id = submitted(gateway, &body).await;

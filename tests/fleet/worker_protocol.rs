@@ -228,8 +228,8 @@ async fn a_job_that_is_over_is_no_longer_among_those_of_its_worker() {
 async fn results_over_a_slow_line_have_time_by_their_size() {
     let directory = tempfile::tempdir().unwrap();
     let gateway = answering(lonely(directory.path(), &[("GATEWAY_BODY_SECONDS", "1")])).await;
-    let slowly = async |name: &str| {
-        let body = format!("{{\"results\": [], \"more\": \"{}\"}}", "x".repeat(900 << 10));
+    let slowly = async |name: &str, bytes: usize| {
+        let body = format!("{{\"results\": [], \"more\": \"{}\"}}", "x".repeat(bytes));
         let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
         let head = format!(
             "POST /v1/worker/{name} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
@@ -237,8 +237,8 @@ async fn results_over_a_slow_line_have_time_by_their_size() {
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        for piece in body.as_bytes().chunks(300 << 10) {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+        for piece in body.as_bytes().chunks(body.len().div_ceil(3)) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
             // Whoever is refused may be cut off before the last.
             drop(stream.write_all(piece).await);
         }
@@ -246,9 +246,9 @@ async fn results_over_a_slow_line_have_time_by_their_size() {
         drop(stream.read_to_end(&mut answer).await);
         String::from_utf8_lossy(&answer).into_owned()
     };
-    let told = slowly("complete").await;
+    let told = slowly("complete", 4 << 20).await;
     assert!(told.starts_with("HTTP/1.1 200"), "{told}");
-    let told = slowly("beat").await;
+    let told = slowly("beat", 900 << 10).await;
     assert!(told.starts_with("HTTP/1.1 408"), "{told}");
 }
 

@@ -26,8 +26,8 @@ const LASTING_PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// How long a server may take to be well: toolchains are found, and samples run.
 const START_PATIENCE: Duration = Duration::from_mins(5);
 
-/// How long a server may take to end.
-const END_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take to end: a worker lets its runs end for 20 s, and tells of them for 10.
+const END_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a server is started with.
 #[derive(Debug)]

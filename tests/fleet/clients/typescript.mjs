@@ -39,7 +39,7 @@ globalThis.fetch = async (input, init) => {
   });
   return new Response(broken, { headers: answer.headers });
 };
-const slow = await fleet.submit({ language: "python", code: "import time\ntime.sleep(2)" });
+const slow = await fleet.submit({ language: "python", code: "import time\ntime.sleep(6)" });
 const ids = [];
 for await (const event of fleet.follow(slow.id)) ids.push(Number(event.id));
 globalThis.fetch = real;

@@ -230,7 +230,7 @@ test("a job that waits says how many are before it, and its program stops when i
   on("/jobs", async (page) => {
     const { slots } = await ask("/v1/queue");
     const running = [];
-    for (let slot = 0; slot < slots; slot += 1) running.push(await submit({ code: programs.waits }));
+    for (let slot = 0; slot < slots; slot += 1) running.push(await submit({ code: programs.waits, timeout: 60 }));
     for (const id of running) await state(id, "leased");
     const [next, last] = [await submit({ code: programs.quick }), await submit({ code: programs.quick })];
     await page.goto(`/jobs/${last}`);

@@ -208,6 +208,8 @@ test("one runs, another types, and both see all of it; who comes later as well",
     await write(ann.page, programs.asks);
     await enter(ben.page, place);
     await reads(ben.page, (it) => it.includes("Name?"));
+    // Otherwise this takes the place of what is said next.
+    await said(ben.page, "Ann Lee is here");
     await run(ann.page).click();
     await said(ben.page, "Ann Lee runs the program");
     for (const { page } of [ann, ben]) await prints(page, "Name?");

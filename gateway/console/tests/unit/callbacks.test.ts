@@ -18,7 +18,7 @@ it("says of a callback that waits that it is to be tried again, and of one that 
   vi.stubGlobal("fetch", async (path: string) => Response.json(path === "/v1/callbacks" ? { callbacks } : { languages: [] }));
   render(h(CallbacksPage, { params: {} }), document.body);
   const told = () => Array.from(document.querySelectorAll(".callbacks li"), (it) => it.textContent ?? "");
-  await vi.waitFor(() => expect(told()).toHaveLength(2));
+  await vi.waitFor(() => expect(told()).toHaveLength(2), { timeout: 30_000 });
   expect(told()[0]).toMatch(/^To be tried again.*It answered 500\. 2 tries, next in (\d+ s|1 min)/);
   expect(told()[1]).toMatch(/^Given up.*2 triesjob_1$/);
 });

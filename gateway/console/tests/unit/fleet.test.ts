@@ -19,7 +19,7 @@ it("asks for what the address says, however it came to say that", async () => {
   go("/?window=24h");
   render(h(FleetPage, { params: {} }), document.body);
   const checked = () => document.querySelector<HTMLInputElement>("input:checked")?.value;
-  const is = (window: string) => vi.waitFor(() => expect([asked.at(-1), checked()]).toEqual([window, window]));
+  const is = (window: string) => vi.waitFor(() => expect([asked.at(-1), checked()]).toEqual([window, window]), { timeout: 30_000 });
   await is("24h");
   document.querySelector<HTMLInputElement>("input[value='10m']")?.click();
   await is("10m");

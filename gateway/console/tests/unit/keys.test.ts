@@ -15,7 +15,7 @@ beforeEach(async () => {
   render(h(Keys, null), document.getElementById("page")!);
   const editor = document.getElementById("editor")!.attachShadow({ mode: "open" });
   editor.innerHTML = '<div contenteditable="true"><p></p></div>';
-  await vi.waitFor(() => expect(press("/")).toBe(true));
+  await vi.waitFor(() => expect(press("/")).toBe(true), { timeout: 30_000 });
   (document.activeElement as HTMLElement).blur();
 });
 
@@ -28,10 +28,10 @@ it("lead to the first filter, and to the list of keys", async () => {
   expect(press("/")).toBe(true);
   expect(document.activeElement?.id).toBe("first");
   expect(press("?")).toBe(true);
-  await vi.waitFor(() => expect(dialog()?.open).toBe(true));
+  await vi.waitFor(() => expect(dialog()?.open).toBe(true), { timeout: 30_000 });
   expect(press("/")).toBe(false);
   [...dialog()!.querySelectorAll("button")].at(-1)?.click();
-  await vi.waitFor(() => expect(dialog()).toBeNull());
+  await vi.waitFor(() => expect(dialog()).toBeNull(), { timeout: 30_000 });
 });
 
 it("are left to whoever types, and to chords", () => {
@@ -47,13 +47,13 @@ it("are left to whoever types, and to chords", () => {
 it("can be turned off, and on again", async () => {
   const open = async () => {
     document.querySelector("button")?.click();
-    await vi.waitFor(() => expect(dialog()?.open).toBe(true));
+    await vi.waitFor(() => expect(dialog()?.open).toBe(true), { timeout: 30_000 });
   };
   const turn = async () => {
     await open();
     dialog()!.querySelector("input")?.click();
     [...dialog()!.querySelectorAll("button")].at(-1)?.click();
-    await vi.waitFor(() => expect(dialog()).toBeNull());
+    await vi.waitFor(() => expect(dialog()).toBeNull(), { timeout: 30_000 });
   };
   await turn();
   expect([press("/"), press("?"), localStorage.getItem("flotilla.keys")]).toEqual([false, false, "off"]);

@@ -8,7 +8,7 @@ use tempfile::tempdir;
 
 use crate::servers::a_server_is_told_of_until_it_leaves;
 use crate::{
-    BOUNDS, Store, append, everything, load, old_rows, room, what_was_kept_before_is_there,
+    AT_ONCE, BOUNDS, Store, append, everything, load, old_rows, room, what_was_kept_before_is_there,
 };
 
 fn url(path: &Path) -> String {
@@ -41,7 +41,7 @@ async fn a_file_is_one_servers_own_and_nobody_elses_to_read() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("rooms");
     let store = SqliteStore::open(path.clone(), BOUNDS).await.unwrap();
-    let second = SqliteStore::open(path.clone(), BOUNDS).await.unwrap_err();
+    let second = SqliteStore::open(path.clone(), AT_ONCE).await.unwrap_err();
     assert!(matches!(second, StoreError::Taken(_)), "{second}");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(store.hear(tokio::sync::mpsc::channel(1).0).is_none());

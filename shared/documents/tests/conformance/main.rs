@@ -17,6 +17,7 @@ mod servers;
 mod snippets;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::invitations::{
     a_ticket_ends_with_its_invitation, an_invitation_is_good_for_its_time, invitation,
@@ -38,8 +39,11 @@ const BOUNDS: Bounds = Bounds {
     invitations_max: 2,
     snippets_max: 3,
     snippet_bytes_max: 1000,
-    patience: std::time::Duration::from_secs(1),
+    patience: Duration::from_secs(30),
 };
+
+/// The same for whoever does not wait to be let in.
+const AT_ONCE: Bounds = Bounds { patience: Duration::ZERO, ..BOUNDS };
 
 type Store = Arc<dyn DocumentStore>;
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::servers::a_server_is_told_of_until_it_leaves;
-use crate::{BOUNDS, Store, everything, old_rows, room, what_was_kept_before_is_there};
+use crate::{AT_ONCE, BOUNDS, Store, everything, old_rows, room, what_was_kept_before_is_there};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -86,7 +86,7 @@ async fn servers_hear_each_other(store: &Store, other: &Store) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_not_there_is_told_of_without_its_password() {
-    let error = open("postgres://me:secret@127.0.0.1:9/rooms", BOUNDS).await.unwrap_err();
+    let error = open("postgres://me:secret@127.0.0.1:9/rooms", AT_ONCE).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
 }

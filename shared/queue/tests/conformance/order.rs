@@ -129,7 +129,7 @@ pub(crate) async fn a_long_backlog_of_a_caller_that_has_enough_running_hides_nob
 ) {
     fixture.widen().await;
     let urgent = |_| NewJob { priority: Priority::new(9).unwrap(), ..job("busy") };
-    for count in [5_000, 5_001] {
+    for count in [1_000; 10].into_iter().chain([1]) {
         fixture.store().enqueue((0..count).map(urgent).collect()).await.unwrap();
     }
     let wish = |most| Claim { running_max: 2, ..claim("w", most) };
