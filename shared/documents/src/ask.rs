@@ -116,7 +116,9 @@ pub(crate) fn answer(to: &mut impl Write, outcome: Result<Answer, Refused>) -> i
             Message { kind: 1, numbers: Vec::new(), parts: vec![why.into()] }
         }
         Err(Refused::TooLarge) => Message { kind: 2, numbers: Vec::new(), parts: Vec::new() },
-        Err(Refused::Broken) => Message { kind: 3, numbers: Vec::new(), parts: Vec::new() },
+        Err(Refused::Broken | Refused::Lost) => {
+            Message { kind: 3, numbers: Vec::new(), parts: Vec::new() }
+        }
     };
     message.write(to)
 }

@@ -47,6 +47,9 @@ pub(crate) enum Refused {
     /// The library panicked, or worse: this document is to be made anew.
     #[error("the document broke at it")]
     Broken,
+    /// Its process was ended by somebody else, or there can be none: it may be tried again.
+    #[error("the document has no process")]
+    Lost,
 }
 
 /// What came of a change.
@@ -263,7 +266,8 @@ impl Document {
     }
 }
 
-/// The document that these updates make. Those that break it are left out; says which.
+/// The document that these updates make. Those that break it are left out; says which. None is where
+/// documents are lost.
 pub(crate) fn gather<D>(
     updates: &[Bytes],
     new: impl Fn() -> Result<D, Refused>,
@@ -273,8 +277,11 @@ pub(crate) fn gather<D>(
     loop {
         let mut document = new()?;
         let mut all = updates.iter().enumerate().filter(|(index, _)| !broken.contains(index));
-        match all.find(|(_, update)| take(&mut document, update).is_err()) {
+        let refused =
+            all.find_map(|(index, update)| Some((index, take(&mut document, update).err()?)));
+        match refused {
             None => return Ok((document, broken)),
+            Some((_, Refused::Lost)) => return Err(Refused::Lost),
             Some(_) if broken.len() == BROKEN_MAX => return Err(Refused::Broken),
             Some((index, _)) => broken.push(index),
         }

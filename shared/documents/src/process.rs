@@ -7,10 +7,12 @@ mod confine;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::ask::{Answer, Ask, answer, hear_answer};
 use crate::document::{Document, Refused};
@@ -21,10 +23,16 @@ const ARGUMENT: &str = "room-document";
 const NAME: &str = "flotilla-document";
 /// This program, also where its file was replaced since.
 const PROGRAM: &str = "/proc/self/exe";
-/// How long one thing may take.
-const TIME_MAX: Duration = Duration::from_secs(5);
+/// What one thing may take of a processor.
+const CPU_MAX: Duration = Duration::from_secs(5);
+/// How long it may take in all, on a machine that has much to do.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// How often both are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 /// Before the other side is not waited for any more.
-const PATIENCE: Duration = Duration::from_secs(7);
+const PATIENCE: Duration = Duration::from_secs(22);
+/// How long a process may take to end that speaks no more.
+const LAST_MOMENTS: Duration = Duration::from_secs(1);
 /// The stack of the thread that does it: the library deletes what is nested by recursion.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -39,7 +47,7 @@ impl Process {
     pub(crate) fn start() -> Result<Self, Refused> {
         Self::try_start().map_err(|error| {
             tracing::error!("the process of a document cannot be started: {error}");
-            Refused::Broken
+            Refused::Lost
         })
     }
 
@@ -65,11 +73,11 @@ impl Process {
         // Other rooms go on meanwhile.
         tokio::task::block_in_place(|| {
             self.exchange(ask).unwrap_or_else(|error| {
+                // It cannot do that itself: the kernel was short of memory, or somebody did not want it.
+                let is_killed = self.killed_by_others(&error);
                 let ended = self.end();
-                tracing::error!(
-                    "the process of a document did not bear a change: {error}; {ended}"
-                );
-                Err(Refused::Broken)
+                tracing::error!("the process of a document ended at a change: {error}; {ended}");
+                Err(if is_killed { Refused::Lost } else { Refused::Broken })
             })
         })
     }
@@ -84,12 +92,32 @@ impl Process {
         hear_answer(&mut self.socket)
     }
 
+    /// Whether it was killed before this process does it, as it does to one that is too late.
+    fn killed_by_others(&mut self, error: &io::Error) -> bool {
+        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
+            return false;
+        }
+        let until = Instant::now() + LAST_MOMENTS;
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < until => pause(),
+                Ok(Some(status)) => return status.signal() == Some(libc::SIGKILL),
+                _ => return false,
+            }
+        }
+    }
+
     /// Ends it, and says how it did.
     fn end(&mut self) -> String {
         // One that has ended is not killed.
         let ended = self.child.kill().and_then(|()| self.child.wait());
         ended.map_or_else(|error| error.to_string(), |status| status.to_string())
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing else is done on this thread meanwhile")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(5));
 }
 
 impl Drop for Process {
@@ -106,7 +134,8 @@ pub fn is_document(mut arguments: impl Iterator<Item = String>) -> bool {
 /// Keeps a document for the process that started this one, until that ends. It may have no other
 /// thread yet.
 ///
-/// It ends by itself, and with failure, if something takes longer than 5 s or more than 512 MiB.
+/// It ends by itself, and with failure, if something takes more than 5 s of a processor, 20 s in all or
+/// 512 MiB.
 pub fn serve_document() -> ExitCode {
     let served = io::stdin().as_fd().try_clone_to_owned().and_then(|it| serve(it.into()));
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -128,8 +157,25 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
     confine::confine();
     while let Some(ask) = Ask::hear(&mut socket)? {
         order.send(ask).map_err(io::Error::other)?;
-        let outcome = outcome.recv_timeout(TIME_MAX).map_err(io::Error::other)?;
-        answer(&mut socket, outcome)?;
+        answer(&mut socket, in_time(&outcome)?)?;
     }
     Ok(())
+}
+
+/// Waits for what comes of something while that takes no more than it may.
+fn in_time<T>(outcome: &mpsc::Receiver<T>) -> io::Result<T> {
+    let (began, spent_max) = (Instant::now(), spent() + CPU_MAX);
+    loop {
+        let is_over = began.elapsed() >= TIME_MAX || spent() >= spent_max;
+        match outcome.recv_timeout(LOOK) {
+            Err(mpsc::RecvTimeoutError::Timeout) if !is_over => {}
+            outcome => return outcome.map_err(io::Error::other),
+        }
+    }
+}
+
+/// What this process has had of processors.
+fn spent() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.try_into().unwrap_or_default()
 }

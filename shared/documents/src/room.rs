@@ -54,6 +54,8 @@ pub(crate) enum Taken {
     Closed,
     /// Its sender has to go, and the document is to be made anew.
     Broken,
+    /// Nothing came of it: the document is to be made anew, and may take it then.
+    Lost,
 }
 
 /// What others than the clients here are to know.
@@ -129,6 +131,7 @@ impl Room {
     pub(crate) fn frame(&mut self, connection: u64, frame: &[u8], now: Instant) -> Taken {
         let taken = match self.message(connection, frame, now) {
             Ok(()) => return Taken::Well,
+            Err(Refused::Lost) => return Taken::Lost,
             Err(Refused::Broken) => (Close::Malformed, Taken::Broken),
             Err(Refused::TooLarge) => (Close::TooLarge, Taken::Closed),
             Err(Refused::Malformed(why)) => {

@@ -17,8 +17,8 @@ use tokio::time::sleep_until;
 
 use crate::awareness::Speaker;
 use crate::bus::{Bus, ServerId, Word};
-use crate::document::Refused;
-use crate::home::{Home, Housed};
+use crate::document::{Refused, RunNote};
+use crate::home::Home;
 use crate::limits::{Close, Limits};
 use crate::order::{Order, RoomState};
 use crate::room::{Room, Taken};
@@ -28,6 +28,8 @@ use crate::words::RoomId;
 
 /// Before what others have written is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How many documents may be lost at one thing.
+const TRIES: usize = 3;
 
 /// What a room needs beside its orders.
 #[derive(Debug, Clone)]
@@ -71,7 +73,7 @@ struct Task {
 /// Runs a room until it ends.
 pub(crate) async fn run(id: RoomId, means: Means, mut orders: mpsc::Receiver<Order>) {
     let now = Instant::now();
-    let (document, number, updates) = match opening::load(&id, &means).await {
+    let (document, number, updates) = match opening::load(&id, &means, Vec::new()).await {
         Ok(loaded) => loaded,
         Err(close) => return opening::refuse(&mut orders, close).await,
     };
@@ -173,16 +175,13 @@ impl Task {
                 reply.send(joined).unwrap_or_default();
             }
             Order::Frame { connection, frame } => {
-                if self.room.frame(connection, &frame, now) == Taken::Broken {
-                    tracing::error!(room.id = %self.id, "a document broke at a change; it is read anew");
-                    if let Err(close) = self.mend().await {
-                        return Some(End::Failed(close));
-                    }
+                if let Err(close) = self.take(connection, &frame, now).await {
+                    return Some(End::Failed(close));
                 }
             }
             Order::Leave { connection } => self.room.leave(connection),
             Order::NoteRun { note, reply } => {
-                let noted = self.room.note_run(&note).or(Err(Close::Resync));
+                let noted = self.note_run(&note).await;
                 reply.send(noted).unwrap_or_default();
             }
             Order::Look { reply } => drop(reply.send(RoomState {
@@ -217,6 +216,33 @@ impl Task {
         None
     }
 
+    /// Takes a frame. Where its document is lost meanwhile, the next one takes it.
+    async fn take(&mut self, connection: u64, frame: &[u8], now: Instant) -> Result<(), Close> {
+        for _ in 0..TRIES {
+            match self.room.frame(connection, frame, now) {
+                Taken::Well | Taken::Closed => return Ok(()),
+                Taken::Broken => {
+                    tracing::error!(room.id = %self.id, "a document broke at a change; it is read anew");
+                    return self.mend().await;
+                }
+                Taken::Lost => self.find_document().await?,
+            }
+        }
+        Err(Close::Resync)
+    }
+
+    /// Tells of a run, in the same way.
+    async fn note_run(&mut self, note: &RunNote) -> Result<(), Close> {
+        for _ in 0..TRIES {
+            match self.room.note_run(note) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Lost) => self.find_document().await?,
+                Err(_) => break,
+            }
+        }
+        Err(Close::Resync)
+    }
+
     /// Makes the document anew if its process has ended though nobody asked anything of it.
     async fn find_document(&mut self) -> Result<(), Close> {
         if self.room.document().is_lost() {
@@ -228,12 +254,13 @@ impl Task {
 
     /// Makes the document anew of what is written and what waits to be.
     async fn mend(&mut self) -> Result<(), Close> {
-        let loaded = self.means.store.load(self.id.clone(), 0, Timestamp::now()).await;
-        let loaded = loaded.map_err(|error| Close::from(&error))?.ok_or(Close::Deleted)?;
-        let updates = loaded.snapshot.into_iter().chain(loaded.updates);
-        let updates: Vec<Bytes> = updates.chain(self.saver.unsaved().cloned()).collect();
-        let (document, _) = Housed::load(self.means.home, &updates).or(Err(Close::Resync))?;
-        self.number = loaded.number;
+        // What others were told of is not lost with the old one.
+        self.spread();
+        let unsaved: Vec<Bytes> = self.saver.unsaved().cloned().collect();
+        let loaded = opening::load(&self.id, &self.means, unsaved).await;
+        let is_gone = |close| if close == Close::NoRoom { Close::Deleted } else { close };
+        let (document, number, _) = loaded.map_err(is_gone)?;
+        self.number = number;
         self.room.replace(document);
         // What others told of and have not written yet was in the old one only.
         self.ask_for_rest();
@@ -258,7 +285,7 @@ impl Task {
             }
         };
         for update in loaded.snapshot.into_iter().chain(loaded.updates) {
-            if self.room.merge(&update) == Err(Refused::Broken) {
+            if let Err(Refused::Broken | Refused::Lost) = self.room.merge(&update) {
                 return self.mend().await;
             }
         }

@@ -233,6 +233,7 @@ test("one runs, another types, and both see all of it; who comes later as well",
     }
     await enter(cleo.page, place);
     await cleo.page.locator(".results").waitFor();
+    await prints(cleo.page, "end of input");
     assert.equal(await log(cleo.page).innerText(), await log(ann.page).innerText());
     // A later run takes its place, and the earlier one can be looked at again.
     await write(cleo.page, programs.waits);
@@ -477,6 +478,7 @@ test("a gateway is there again under an open room", () =>
       for (const { page } of [ann, ben]) await isLive(page);
       await reads(ben.page, "before meanwhile");
       await write(ben.page, programs.asks);
+      await reads(ann.page, (it) => it.includes("Name?"));
       await run(ann.page).click();
       for (const { page } of [ann, ben]) await prints(page, "Name?");
       await ben.page.getByRole("button", { name: /^Stop/ }).click();

@@ -220,6 +220,16 @@ fn what_is_nested_does_not_end_the_process() {
 }
 
 #[test]
+fn nothing_is_left_out_of_a_document_because_it_was_lost() {
+    let take = |document: &mut usize, _: &Bytes| {
+        *document += 1;
+        if *document == 2 { Err(Refused::Lost) } else { Ok(()) }
+    };
+    let updates = [Bytes::new(), Bytes::new()];
+    assert_eq!(gather(&updates, || Ok(0), take), Err(Refused::Lost));
+}
+
+#[test]
 fn what_says_more_than_it_has_is_refused_before_it_is_believed() {
     const JSON: &str = "values of before Yjs 13 are not kept here";
     let values = [&[1, 1, 9, 0, 8, 1, 1, b'a', 1][..], &[117, 1].repeat(100_000)].concat();

@@ -10,8 +10,13 @@ use crate::limits::Close;
 use crate::order::Order;
 use crate::words::RoomId;
 
-/// The document of a room, the number of its last update, and how many its snapshot lacks.
-pub(super) async fn load(id: &RoomId, means: &Means) -> Result<(Housed, u64, usize), Close> {
+/// The document of a room with what is not written yet, the number of its last update, and how many its
+/// snapshot lacks.
+pub(super) async fn load(
+    id: &RoomId,
+    means: &Means,
+    unsaved: Vec<Bytes>,
+) -> Result<(Housed, u64, usize), Close> {
     let loaded = means.store.load(id.clone(), 0, Timestamp::now()).await;
     let loaded = loaded.map_err(|error| {
         tracing::error!(room.id = %id, "a room cannot be read: {error}");
@@ -19,7 +24,8 @@ pub(super) async fn load(id: &RoomId, means: &Means) -> Result<(Housed, u64, usi
     })?;
     let loaded = loaded.ok_or(Close::NoRoom)?;
     let (behind, has_snapshot) = (loaded.updates.len(), loaded.snapshot.is_some());
-    let updates: Vec<Bytes> = loaded.snapshot.into_iter().chain(loaded.updates).collect();
+    let updates = loaded.snapshot.into_iter().chain(loaded.updates);
+    let updates: Vec<Bytes> = updates.chain(unsaved).collect();
     let (document, broken) = Housed::load(means.home, &updates).map_err(|error| {
         tracing::error!(room.id = %id, "the document of a room cannot be read: {error}");
         Close::Resync

@@ -48,7 +48,7 @@ impl Task {
             Word::Written(_) => {}
             Word::Update(update) => {
                 self.tellers.insert(server);
-                if self.room.merge(update) == Err(Refused::Broken) {
+                if let Err(Refused::Broken | Refused::Lost) = self.room.merge(update) {
                     return self.mend().await;
                 }
             }

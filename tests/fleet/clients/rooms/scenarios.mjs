@@ -270,6 +270,12 @@ const scenarios = {
     ben.write("end");
     await (await fleet.client(room).synced()).reads(ann.text.toString());
     await cid.reads("memory time end");
+    // Those that are killed in the middle of a change: the next ones take it.
+    await ask("stop documents");
+    ann.write(", and through that");
+    await pause(300);
+    await ask("kill documents");
+    await (await fleet.client(room).synced()).reads(ann.text.toString());
     for (const { codes } of [ann, ben, cid]) equal(codes, [], "nobody else is shown out");
   },
 
