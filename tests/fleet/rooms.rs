@@ -283,7 +283,13 @@ async fn whoever_lies_to_a_room_harms_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_library_does_not_bear_is_the_matter_of_one_room() {
-    let (mut gateways, _directory) = alone(&[]).await;
+    let (gateways, _directory) = alone(&[]).await;
+    bears_what_is_greedy(gateways).await;
+}
+
+/// Has somebody send changes that take everything, and somebody kill documents; and looks at what those
+/// may have and do.
+pub(crate) async fn bears_what_is_greedy(mut gateways: Gateways) {
     let before = peak_kb(gateways.one.as_ref().unwrap());
     play(&mut gateways, &["greedy"]).await;
     let server = gateways.one.as_ref().unwrap();

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::checks::eventually;
 use crate::jobs::{ended, program, started, submitted};
 use crate::queues::{API, KEYS, VM};
+use crate::rooms::{Gateways, bears_what_is_greedy};
 use crate::socket::{PATIENCE, Socket};
 use crate::target::{get, whole};
 use crate::viewer::{begin, interactive, join};
@@ -154,6 +155,16 @@ async fn runs_that_people_type_to_and_rooms_are_served() {
     let second = gateway(directory.path(), Some(port), &settings).await;
     let kept = get(&second, &path).await.body;
     assert!(kept["bytes"].as_u64() > Some(0), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_library_of_rooms_does_not_bear_is_the_matter_of_one_room() {
+    let directory = directory();
+    let place = directory.path().to_owned();
+    let builder = Box::new(move || ordinary(lonely(&place, &[])));
+    let one = answering(builder()).await;
+    assert_ordinary(&one);
+    bears_what_is_greedy(Gateways::alone(builder, Some(one))).await;
 }
 
 #[tokio::test]
