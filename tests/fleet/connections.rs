@@ -61,6 +61,16 @@ async fn clients_that_misbehave_harm_nobody() {
     drop(gateway);
 }
 
+/// Waits until a worker runs so many jobs: what it was given and has not accepted it would hand back.
+pub(crate) async fn is_running(worker: &Server, count: u64) {
+    let runs = async || {
+        let health = get(worker, "/health").await.body;
+        let slots = health["slots"].as_u64().zip(health["slotsFree"].as_u64());
+        slots.is_some_and(|(all, free)| all - free == count)
+    };
+    eventually("it runs its jobs", PATIENCE, runs).await.unwrap();
+}
+
 /// Waits until nothing runs any more.
 pub(crate) async fn slots_are_free(executor: &Server) -> Result<()> {
     eventually("every slot is free", PATIENCE, async || {

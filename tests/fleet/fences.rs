@@ -9,9 +9,10 @@ use tests::stores::RedisServer;
 use tests::{Server, answering, lonely};
 
 use crate::checks::eventually;
+use crate::connections::is_running;
 use crate::jobs::{ended, program, submitted};
 use crate::target::get;
-use crate::workers::{is_running, worker};
+use crate::workers::worker;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

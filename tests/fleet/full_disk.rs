@@ -10,13 +10,14 @@ use tests::stores::{PostgresServer, RedisServer};
 use tests::{Server, answering, client, lonely};
 
 use crate::checks::{eventually, same};
+use crate::connections::is_running;
 use crate::jobs::{ended, program, submit, submitted};
 use crate::languages::start;
 use crate::player::Player;
 use crate::resources::{SmallDisk, fill};
 use crate::rooms::{Gateways, play};
 use crate::target::{get, whole};
-use crate::workers::{is_running, registered, worker};
+use crate::workers::{registered, worker};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 /// What every store says that is full.

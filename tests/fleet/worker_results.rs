@@ -7,9 +7,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{Server, answering, lonely};
 
+use crate::connections::is_running;
 use crate::jobs::{ended, program, submitted};
 use crate::target::get;
-use crate::workers::{is_running, worker};
+use crate::workers::worker;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 

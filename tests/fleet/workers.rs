@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tests::{Server, answering, client, lonely};
 
 use crate::checks::eventually;
+use crate::connections::is_running;
 use crate::jobs::{ended, program, started, submitted};
 use crate::languages::start;
 use crate::target::{get, whole};
@@ -32,16 +33,6 @@ pub(crate) async fn worker(
 /// of a job by a worker before that.
 pub(crate) async fn registered(gateway: &Server, name: &str) -> Result<()> {
     eventually("it registers", PATIENCE, async || seen(gateway, name).await.is_some()).await
-}
-
-/// Waits until a worker runs so many jobs. What it has been given and not accepted it would hand back.
-pub(crate) async fn is_running(worker: &Server, count: u64) {
-    let runs = async || {
-        let info = get(worker, "/info").await.body;
-        info["slots"].as_u64().zip(info["slotsFree"].as_u64()).map(|(all, free)| all - free)
-            == Some(count)
-    };
-    eventually("it runs its jobs", PATIENCE, runs).await.unwrap();
 }
 
 /// Two workers, each for one job at a time.

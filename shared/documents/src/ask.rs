@@ -10,6 +10,8 @@ use crate::wire::{Malformed, Reader, write_buffer, write_number};
 
 /// At most this much is said at once, in bytes: a whole document, and what was added to it.
 const MESSAGE_MAX: usize = 64 << 20;
+/// In no more parts than these; most have one or none.
+const COUNT_MAX: usize = 256;
 
 /// What a document is to do: see its methods.
 #[derive(Debug, Clone)]
@@ -148,6 +150,11 @@ struct Message {
     parts: Vec<Bytes>,
 }
 
+/// The same number, if there may be so many.
+fn few(count: usize) -> Result<usize, Malformed> {
+    if count <= COUNT_MAX { Ok(count) } else { Err(Malformed("it has too many parts")) }
+}
+
 impl Message {
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
         let mut body = vec![0; 4];
@@ -196,12 +203,12 @@ impl Message {
         let mut reader = Reader::new(body);
         let kind = reader.number()?;
         let mut numbers = Vec::new();
-        for _ in 0..reader.count(1)? {
+        for _ in 0..few(reader.count(1)?)? {
             let number = usize::try_from(reader.number()?);
             numbers.push(number.or(Err(Malformed("a number is too large")))?);
         }
         let mut parts = Vec::new();
-        for _ in 0..reader.count(1)? {
+        for _ in 0..few(reader.count(1)?)? {
             parts.push(body.slice_ref(reader.buffer()?));
         }
         let is_all = reader.is_at_end();

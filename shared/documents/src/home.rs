@@ -24,6 +24,8 @@ pub enum Home {
 pub(crate) struct Housed {
     place: Place,
     bytes: usize,
+    /// Whether it is to be made anew.
+    is_broken: bool,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Housed {
             Home::Apart => Place::Apart(Process::start()?),
             Home::Here => Place::Here(Box::new(Document::new())),
         };
-        Ok(Self { place, bytes: 0 })
+        Ok(Self { place, bytes: 0, is_broken: false })
     }
 
     /// The document that these updates make. Those that break it are left out; says which.
@@ -93,12 +95,13 @@ impl Housed {
         self.bytes
     }
 
-    /// Whether it has gone, though nobody asked anything of it.
+    /// Whether it broke at something, or has gone though nobody asked anything of it.
     pub(crate) fn is_lost(&mut self) -> bool {
-        match &mut self.place {
-            Place::Apart(process) => process.has_ended(),
-            Place::Here(_) => false,
-        }
+        self.is_broken
+            || match &mut self.place {
+                Place::Apart(process) => process.has_ended(),
+                Place::Here(_) => false,
+            }
     }
 
     fn one(&mut self, ask: Ask) -> Result<Option<Bytes>, Refused> {
@@ -109,7 +112,9 @@ impl Housed {
         let answer = match &mut self.place {
             Place::Apart(process) => process.ask(&ask),
             Place::Here(document) => ask.of(document),
-        }?;
+        };
+        self.is_broken |= matches!(answer, Err(Refused::Broken | Refused::Lost));
+        let answer = answer?;
         self.bytes = answer.bytes;
         Ok(answer)
     }

@@ -4,7 +4,7 @@
 
 mod confine;
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -31,6 +31,10 @@ const TIME_MAX: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(100);
 /// Before the other side is not waited for any more.
 const PATIENCE: Duration = Duration::from_secs(22);
+/// How a process ends that took too long in all, and not of a processor.
+const LATE: u8 = 75;
+/// Signals that only others send: the kernel where memory is short, and operators.
+const SENT: [i32; 5] = [libc::SIGKILL, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT];
 /// How long a process may take to end that speaks no more.
 const LAST_MOMENTS: Duration = Duration::from_secs(1);
 /// The stack of the thread that does it: the library deletes what is nested by recursion.
@@ -44,24 +48,27 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Starts one, and waits until it answers: whatever ends it before has broken at nothing.
     pub(crate) fn start() -> Result<Self, Refused> {
-        Self::try_start().map_err(|error| {
+        let mut process = Self::try_start().map_err(|error| {
             tracing::error!("the process of a document cannot be started: {error}");
             Refused::Lost
-        })
+        })?;
+        process.ask(&Ask::StateVector).or(Err(Refused::Lost))?;
+        Ok(process)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the place that starts them")]
     fn try_start() -> io::Result<Self> {
         let (socket, far) = UnixStream::pair()?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
         // What it inherits is its socket, and where it may tell of its end.
         let child = Command::new(PROGRAM)
             .arg0(NAME)
             .arg(ARGUMENT)
             .env_clear()
             .current_dir("/")
+            // What a terminal tells its foreground is the gateway's to hear.
+            .process_group(0)
             .stdin(OwnedFd::from(far))
             .stdout(Stdio::null())
             .spawn()?;
@@ -73,27 +80,28 @@ impl Process {
         // Other rooms go on meanwhile.
         tokio::task::block_in_place(|| {
             self.exchange(ask).unwrap_or_else(|error| {
-                // It cannot do that itself: the kernel was short of memory, or somebody did not want it.
-                let is_killed = self.killed_by_others(&error);
+                let is_others_doing = self.ended_by_others(&error);
                 let ended = self.end();
                 tracing::error!("the process of a document ended at a change: {error}; {ended}");
-                Err(if is_killed { Refused::Lost } else { Refused::Broken })
+                Err(if is_others_doing { Refused::Lost } else { Refused::Broken })
             })
         })
     }
 
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().is_ok_and(|it| it.is_some())
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     fn exchange(&mut self, ask: &Ask) -> io::Result<Result<Answer, Refused>> {
-        ask.say(&mut self.socket)?;
-        hear_answer(&mut self.socket)
+        let mut socket = Until { end: Instant::now() + PATIENCE, socket: &self.socket };
+        ask.say(&mut socket)?;
+        hear_answer(&mut socket)
     }
 
-    /// Whether it was killed before this process does it, as it does to one that is too late.
-    fn killed_by_others(&mut self, error: &io::Error) -> bool {
+    /// Whether somebody else ended it, or a machine that stood still: it cannot send itself a signal.
+    fn ended_by_others(&mut self, error: &io::Error) -> bool {
+        // This process ends one that says nothing.
         if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) {
             return false;
         }
@@ -101,7 +109,10 @@ impl Process {
         loop {
             match self.child.try_wait() {
                 Ok(None) if Instant::now() < until => pause(),
-                Ok(Some(status)) => return status.signal() == Some(libc::SIGKILL),
+                Ok(Some(status)) => {
+                    let is_late = status.code() == Some(LATE.into());
+                    return is_late || status.signal().is_some_and(|it| SENT.contains(&it));
+                }
                 _ => return false,
             }
         }
@@ -112,6 +123,37 @@ impl Process {
         // One that has ended is not killed.
         let ended = self.child.kill().and_then(|()| self.child.wait());
         ended.map_or_else(|error| error.to_string(), |status| status.to_string())
+    }
+}
+
+/// Speaks with a process that may be anybody's by now, for no longer than this.
+struct Until<'a> {
+    socket: &'a UnixStream,
+    end: Instant,
+}
+
+impl Until<'_> {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
+    }
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Until<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
     }
 }
 
@@ -138,7 +180,11 @@ pub fn is_document(mut arguments: impl Iterator<Item = String>) -> bool {
 /// 512 MiB.
 pub fn serve_document() -> ExitCode {
     let served = io::stdin().as_fd().try_clone_to_owned().and_then(|it| serve(it.into()));
-    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => ExitCode::from(LATE),
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn serve(mut socket: UnixStream) -> io::Result<()> {
@@ -166,9 +212,12 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
 fn in_time<T>(outcome: &mpsc::Receiver<T>) -> io::Result<T> {
     let (began, spent_max) = (Instant::now(), spent() + CPU_MAX);
     loop {
-        let is_over = began.elapsed() >= TIME_MAX || spent() >= spent_max;
+        let (is_late, is_spent) = (began.elapsed() >= TIME_MAX, spent() >= spent_max);
         match outcome.recv_timeout(LOOK) {
-            Err(mpsc::RecvTimeoutError::Timeout) if !is_over => {}
+            Err(mpsc::RecvTimeoutError::Timeout) if !is_late && !is_spent => {}
+            Err(mpsc::RecvTimeoutError::Timeout) if !is_spent => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             outcome => return outcome.map_err(io::Error::other),
         }
     }

@@ -289,7 +289,7 @@ impl Room {
         self.connections.values().for_each(|it| it.outbox.close(close));
     }
 
-    fn close(&self, connection: u64, close: Close) {
+    pub(crate) fn close(&self, connection: u64, close: Close) {
         if let Some(connection) = self.connections.get(&connection) {
             connection.outbox.close(close);
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -86,6 +87,31 @@ struct Loaded {
 struct Entry {
     number: u64,
     orders: mpsc::Sender<Order>,
+    /// Whether it is to hear that it missed something.
+    is_behind: Arc<AtomicBool>,
+}
+
+impl Entry {
+    /// Has a room hear something, and waits for no room: all others are to hear it as well. One that is
+    /// slow is told that it missed what it can find out.
+    fn hear(self, order: Order) {
+        let Err(TrySendError::Full(order)) = self.orders.try_send(order) else { return };
+        if let Order::Heard {
+            word: Word::Deleted | Word::InvitationEnded(_) | Word::ServerLeft,
+            ..
+        } = order
+        {
+            tokio::spawn(async move { drop(self.orders.send(order).await) });
+        } else if !self.is_behind.swap(true, Ordering::AcqRel) {
+            tokio::spawn(async move {
+                let place = self.orders.reserve().await;
+                self.is_behind.store(false, Ordering::Release);
+                if let Ok(place) = place {
+                    place.send(Order::Missed);
+                }
+            });
+        }
+    }
 }
 
 impl Loaded {
@@ -319,7 +345,7 @@ impl Rooms {
         }
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
-        let entry = Entry { number, orders };
+        let entry = Entry { number, orders, is_behind: Arc::default() };
         rooms.insert(id.clone(), entry.clone());
         let registered = Registered { loaded: Arc::clone(&self.loaded), id: id.clone() };
         let (id, means) = (id.clone(), self.means.clone());
@@ -348,13 +374,13 @@ async fn pass_on(mut heard: mpsc::Receiver<Heard>, loaded: Arc<Loaded>) {
             Heard::Gone(server) => (all(), server, Word::ServerLeft),
             Heard::Missed => {
                 for entry in all() {
-                    drop(entry.orders.send(Order::Missed).await);
+                    entry.hear(Order::Missed);
                 }
                 continue;
             }
         };
         for entry in entries {
-            drop(entry.orders.send(Order::Heard { server, word: word.clone() }).await);
+            entry.hear(Order::Heard { server, word: word.clone() });
         }
     }
 }

@@ -109,16 +109,24 @@ impl Saver {
         if self.is_writing {
             return None;
         }
-        self.is_writing = true;
-        self.due_at = None;
-        if !self.waiting.is_empty() {
-            self.writing = std::mem::take(&mut self.waiting);
-            return Some(Due::Updates(self.writing.clone()));
+        if let Some(updates) = self.take_updates() {
+            return Some(updates);
         }
         let is_changed = self.changed.take().is_some();
         self.updates = 0;
         self.is_writing = is_changed;
         is_changed.then_some(Due::Snapshot)
+    }
+
+    /// The same of what can be written without its document.
+    pub(crate) fn take_updates(&mut self) -> Option<Due> {
+        if self.is_writing || self.waiting.is_empty() {
+            return None;
+        }
+        self.is_writing = true;
+        self.due_at = None;
+        self.writing = std::mem::take(&mut self.waiting);
+        Some(Due::Updates(self.writing.clone()))
     }
 
     /// It is written.

@@ -28,8 +28,8 @@ use crate::words::RoomId;
 
 /// Before what others have written is looked for again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How many documents may be lost at one thing.
-const TRIES: usize = 3;
+/// How many documents may be lost at one thing: it may be what the kernel is short of memory for.
+const TRIES: usize = 2;
 
 /// What a room needs beside its orders.
 #[derive(Debug, Clone)]
@@ -228,7 +228,8 @@ impl Task {
                 Taken::Lost => self.find_document().await?,
             }
         }
-        Err(Close::Resync)
+        self.room.close(connection, Close::Resync);
+        Ok(())
     }
 
     /// Tells of a run, in the same way.
@@ -243,10 +244,10 @@ impl Task {
         Err(Close::Resync)
     }
 
-    /// Makes the document anew if its process has ended though nobody asked anything of it.
+    /// Makes the document anew if it broke or is lost, as it may be though nobody asked anything of it.
     async fn find_document(&mut self) -> Result<(), Close> {
         if self.room.document().is_lost() {
-            tracing::error!(room.id = %self.id, "the process of a document ended; it is read anew");
+            tracing::error!(room.id = %self.id, "a document is lost; it is read anew");
             self.mend().await?;
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! Asks for jobs, runs them, and says that they go on.
 
+mod beats;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::worker::{
-    Action, Beat, Beaten, Ended, Failures, GrantedJob, HeldLease, JobFailure, JobResult,
-    LeaseState, Leave, Poll, Releases, Work, WorkerState,
+    Action, Ended, Failures, GrantedJob, HeldLease, JobFailure, JobResult, Leave, Poll, Releases,
+    Work, WorkerState,
 };
 use serde::Serialize;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -25,8 +27,6 @@ use crate::{WorkerError, WorkerSettings};
 const WAIT: Duration = Duration::from_secs(25);
 /// The same while others use the executor: it may come free without a word.
 const SHORT_WAIT: Duration = Duration::from_millis(500);
-/// What part of the time between two beats passes after one that did not come through.
-const LATE_BEAT_PART: u32 = 5;
 /// How long a job waits whose executor has no room though it said so.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often what came to nothing is told, if the gateway does not hear it.
@@ -311,59 +311,6 @@ impl Pull {
     pub(crate) fn told_of(&self, lease: &HeldLease) {
         self.held.remove(lease);
         self.freed.notify_one();
-    }
-
-    /// Says again and again what we have.
-    async fn beats(self: Arc<Self>) {
-        let mut is_late = false;
-        loop {
-            let (beat, lease) = self.session.periods();
-            // A lease outlasts few of them, so one that did not come through is made up for soon.
-            tokio::time::sleep(if is_late { beat / LATE_BEAT_PART } else { beat }).await;
-            is_late = false;
-            if self.held.all().is_empty() {
-                continue;
-            }
-            // One that takes too long is no word of the gateway's: the next may come through.
-            let late = || CallError::Again("the gateway is slow to answer".to_owned());
-            let beaten = tokio::time::timeout(lease / 3, self.beat()).await;
-            let beaten = beaten.unwrap_or_else(|_| Err(late()));
-            is_late = beaten.is_err();
-            if let Err(CallError::Unknown) = beaten {
-                if let Err(error) = self.session.register_again().await {
-                    self.session.note(&error);
-                }
-            } else if let Err(error) = beaten {
-                self.session.note(&error);
-            }
-        }
-    }
-
-    /// Stops what no beat has confirmed in time, whatever the beats wait for.
-    async fn fence(self: Arc<Self>) {
-        self.held.fence(|| self.session.periods().1).await;
-    }
-
-    async fn beat(&self) -> Result<(), CallError> {
-        let holding = self.held.all();
-        let beat = Beat {
-            worker: self.session.name(),
-            incarnation: self.session.incarnation.clone(),
-            holding: holding.clone(),
-            state: self.state(),
-            host: None,
-        };
-        let began = Instant::now();
-        let beaten = self.session.gateway.call::<Beaten>("beat", &beat, Duration::ZERO).await?;
-        for (lease, state) in holding.iter().zip(beaten.leases) {
-            match state {
-                LeaseState::Held => self.held.confirm(lease, began),
-                LeaseState::Cancel => self.held.stop(lease, Stop::Cancelled),
-                LeaseState::Lost => self.held.stop(lease, Stop::Lost),
-            }
-        }
-        self.heed(beaten.action);
-        Ok(())
     }
 
     /// Takes no more jobs.

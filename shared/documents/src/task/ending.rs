@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{End, Task, done};
+use super::{AGAIN, End, Task, done};
 use crate::bus::Word;
 use crate::limits::Close;
 use crate::order::Order;
@@ -16,11 +16,15 @@ impl Task {
     pub(super) async fn end(mut self, end: End) {
         match end {
             End::Idle => {}
-            End::Failed(close) => self.room.close_all(close),
-            End::Drain => {
-                if timeout(LAST_WORDS, self.last_words()).await.is_err() {
-                    tracing::error!(room.id = %self.id, "a room's last changes could not be written");
+            End::Failed(close) => {
+                self.room.close_all(close);
+                // Its store may be well. Whoever told of these changes need not come again.
+                if close == Close::Resync {
+                    self.in_time(async |it| it.write_updates().await).await;
                 }
+            }
+            End::Drain => {
+                self.in_time(async |it| it.last_words().await).await;
                 self.room.close_all(Close::Draining);
             }
         }
@@ -43,25 +47,65 @@ impl Task {
         }
     }
 
+    /// Does something that may not take long.
+    async fn in_time(&mut self, act: impl AsyncFnOnce(&mut Self)) {
+        if timeout(LAST_WORDS, act(self)).await.is_err() {
+            tracing::error!(room.id = %self.id, "a room's last changes could not be written");
+        }
+    }
+
+    /// Writes the changes that wait for it, and no snapshot: it takes no document.
+    async fn write_updates(&mut self) {
+        self.spread();
+        loop {
+            if self.writing.is_some() {
+                let outcome = done(&mut self.writing).await;
+                let has_failed = outcome.is_err();
+                if self.note_written(outcome).is_err() {
+                    return;
+                }
+                if has_failed {
+                    sleep(AGAIN).await;
+                }
+            }
+            match self.saver.take_updates() {
+                Some(due) => self.write(due),
+                None => return,
+            }
+        }
+    }
+
     /// Does what is ordered already, and writes everything.
     async fn last_words(&mut self) {
         self.orders.close();
+        // First what is known: an order may take longer than there is time.
+        self.write_updates().await;
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Join { reply, .. } | Order::NoteRun { reply, .. } => {
                     reply.send(Err(Close::Draining)).unwrap_or_default();
                 }
                 order => {
-                    self.act(order).await;
+                    if self.act(order).await.is_some() {
+                        break;
+                    }
                 }
             }
         }
-        self.spread();
+        self.write_updates().await;
         loop {
             if self.writing.is_some() {
                 let outcome = done(&mut self.writing).await;
+                let has_failed = outcome.is_err();
                 if self.note_written(outcome).is_err() {
                     return;
+                }
+                // There is no snapshot of a document that broke.
+                if has_failed {
+                    if self.find_document().await.is_err() {
+                        return;
+                    }
+                    sleep(AGAIN).await;
                 }
             }
             match self.saver.take_rest() {
