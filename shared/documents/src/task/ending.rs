@@ -8,6 +8,7 @@ use super::{AGAIN, End, Task, done};
 use crate::bus::Word;
 use crate::limits::Close;
 use crate::order::Order;
+use crate::saver::{Due, Saver};
 
 /// How long the last words of a room may take to be written.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -57,6 +58,11 @@ impl Task {
     /// Writes the changes that wait for it, and no snapshot: it takes no document.
     async fn write_updates(&mut self) {
         self.spread();
+        self.write_all(Saver::take_updates).await;
+    }
+
+    /// Writes what is next, again and again, until nothing is.
+    async fn write_all(&mut self, next: fn(&mut Saver) -> Option<Due>) {
         loop {
             if self.writing.is_some() {
                 let outcome = done(&mut self.writing).await;
@@ -68,10 +74,12 @@ impl Task {
                     sleep(AGAIN).await;
                 }
             }
-            match self.saver.take_updates() {
-                Some(due) => self.write(due),
-                None => return,
+            let Some(due) = next(&mut self.saver) else { return };
+            // There is no snapshot of a document that broke.
+            if due == Due::Snapshot && self.find_document().await.is_err() {
+                return;
             }
+            self.write(due);
         }
     }
 
@@ -92,26 +100,7 @@ impl Task {
                 }
             }
         }
-        self.write_updates().await;
-        loop {
-            if self.writing.is_some() {
-                let outcome = done(&mut self.writing).await;
-                let has_failed = outcome.is_err();
-                if self.note_written(outcome).is_err() {
-                    return;
-                }
-                // There is no snapshot of a document that broke.
-                if has_failed {
-                    if self.find_document().await.is_err() {
-                        return;
-                    }
-                    sleep(AGAIN).await;
-                }
-            }
-            match self.saver.take_rest() {
-                Some(due) => self.write(due),
-                None => return,
-            }
-        }
+        self.spread();
+        self.write_all(Saver::take_rest).await;
     }
 }
